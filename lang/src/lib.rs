@@ -1,1 +1,7 @@
-//! The grv language.
+//! The grv language: from source text to a checked program in the core IR, and the reference interpreter.
+//!
+//! This crate does no IO and never panics on input: sources, packets and configurations come in as bytes, and what is
+//! wrong with them comes out as values.
+
+pub mod ir;
+pub mod span;

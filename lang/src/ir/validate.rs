@@ -1,0 +1,1 @@
+//! What every consumer of the core IR may rely on, checked.
