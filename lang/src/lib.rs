@@ -3,5 +3,7 @@
 //! This crate does no IO and never panics on input: sources, packets and configurations come in as bytes, and what is
 //! wrong with them comes out as values.
 
+pub mod diagnostics;
 pub mod ir;
 pub mod span;
+pub mod syntax;

@@ -27,9 +27,7 @@ pub mod validate;
 use crate::span::Span;
 use serde::Serialize;
 
-pub use spec::{
-    EventPattern, Form, Property, PropertyId, SpecStmt, Test, TestStmt, TableContent,
-};
+pub use spec::{EventPattern, Form, Property, PropertyId, SpecStmt, TableContent, Test, TestStmt};
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => { $(
