@@ -209,8 +209,7 @@ pub struct Field {
 pub struct Checksum {
     /// The 16-bit field that holds it.
     pub field: FieldId,
-    /// Fields of an enclosing header that the sum covers (the pseudo-header): the header's name and the fields. The
-    /// pseudo-header's length and zero bytes follow from `length`.
+    /// What the sum covers of an enclosing header (the pseudo-header); the length of the header and what follows it is added.
     pub pseudo: Option<Pseudo>,
     /// Whether what follows the header is covered too.
     pub body: bool,
@@ -225,6 +224,8 @@ pub struct Pseudo {
     pub header: HeaderId,
     /// Its fields that are covered, each padded to whole 16-bit words.
     pub fields: Vec<FieldId>,
+    /// Constants that are covered, one 16-bit word each (e.g. the protocol).
+    pub constants: Vec<u16>,
 }
 
 /// A hash function: uninterpreted to the verifier, one definition for all others.
@@ -698,7 +699,7 @@ pub enum Expr {
     Field(HandleId, FieldId),
     /// In a header's own declaration: one of its fields.
     Own(FieldId),
-    /// Bytes of a header, its variable part included ([`Scalar::Int`] in specifications, else 16 bits).
+    /// Bytes of a header, its variable part included, 16 bits.
     HeaderLength(HandleId),
     /// Bytes of the whole frame, 16 bits.
     PacketLength(PacketId),
