@@ -5,5 +5,6 @@
 
 pub mod diagnostics;
 pub mod ir;
+pub mod source;
 pub mod span;
 pub mod syntax;
