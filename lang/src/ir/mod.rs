@@ -209,20 +209,21 @@ pub struct Field {
 pub struct Checksum {
     /// The 16-bit field that holds it.
     pub field: FieldId,
-    /// What the sum covers of an enclosing header (the pseudo-header); the length of the header and what follows it is added.
-    pub pseudo: Option<Pseudo>,
+    /// What the sum covers of an enclosing header (the pseudo-header), by which of these headers encloses it: the nearest one
+    /// counts. The length of the header and what follows it is added. Empty: no pseudo-header.
+    pub pseudo: Vec<Pseudo>,
     /// Whether what follows the header is covered too.
     pub body: bool,
     /// Whether a field of zero means that there is no checksum (UDP over IPv4, RFC 768); a computed zero is sent as 0xffff.
     pub optional: bool,
 }
 
-/// A pseudo-header: fields of the header that the packet is in, and the length of what the checksum covers.
+/// A pseudo-header: fields of an enclosing header, the protocol's number, and the length of what the checksum covers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Pseudo {
-    /// The enclosing header, directly before this one but for headers that are skipped.
+    /// The enclosing header.
     pub header: HeaderId,
-    /// Its fields that are covered, each padded to whole 16-bit words.
+    /// Its fields that are covered, each of whole 16-bit words.
     pub fields: Vec<FieldId>,
     /// Constants that are covered, one 16-bit word each (e.g. the protocol).
     pub constants: Vec<u16>,

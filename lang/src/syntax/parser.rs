@@ -14,7 +14,7 @@ use crate::span::{FileId, Span};
 use lalrpop_util::ParseError;
 
 /// What parsing makes of a text.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Parsed {
     /// The tree.
     pub file: File,
