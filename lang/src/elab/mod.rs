@@ -12,8 +12,8 @@
 //! | stmt.rs, value_match.rs | statements, matches on values |
 //! | packet.rs, packet_match.rs | header fields, checksums, matches on packets |
 //! | table.rs | state and its operations |
-//! | element.rs, middlebox.rs, wiring.rs | elements, instances, connections |
-//! | property.rs, formula.rs | specifications |
+//! | element.rs, middlebox.rs, wiring.rs, program.rs | elements, instances, connections, and the program that they make |
+//! | property.rs, formula.rs, shape.rs | specifications |
 //! | test.rs | tests |
 //! | flow.rs | totality of handlers, over the IR |
 
@@ -27,6 +27,8 @@ mod headers;
 mod middlebox;
 mod modules;
 mod ops;
+mod program;
+mod shape;
 mod packet;
 mod packet_match;
 mod property;
@@ -70,6 +72,8 @@ pub(crate) struct Elab {
     constants: FxHashMap<ItemRef, Option<body::Val>>,
     /// Functions being expanded, to find recursion.
     open_fns: Vec<Span>,
+    /// The program under construction.
+    prog: program::Builder,
     /// Members (functions, state, shapes, named parts) that were used, by the place of their names.
     used_members: FxHashSet<Span>,
 }
@@ -90,6 +94,7 @@ pub(crate) fn compile(path: &str, bytes: &[u8], loader: &dyn Loader) -> Compilat
         type_infos: FxHashMap::default(),
         constants: FxHashMap::default(),
         open_fns: Vec::new(),
+        prog: program::Builder::default(),
         used_members: FxHashSet::default(),
     };
     elab.load(path, bytes, loader);
@@ -163,10 +168,14 @@ impl Elab {
         for file in 0..self.parsed.len() {
             self.check_items(FileId(file as u32));
         }
-        let boxes = self.check_blocks(&root);
-        let tests = self.check_tests(&root);
+        let mut built = self.check_blocks(&root);
+        let shown = built.len();
+        let tests = self.check_tests(&root, &mut built);
+        self.unused_members(&root);
         self.unused_items(&root);
-        (boxes, tests)
+        let programs: Vec<Arc<ir::Program>> = built.into_iter().map(|b| Arc::new(b.builder.finish())).collect();
+        let tests = tests.into_iter().map(|(test, of)| (test, programs[of].clone())).collect();
+        (programs.into_iter().take(shown).collect(), tests)
     }
 
     fn finish(mut self, boxes: Vec<Arc<ir::Program>>, tests: Tests) -> Compilation {
@@ -174,7 +183,7 @@ impl Elab {
         let failed = self.diagnostics.iter().any(|d| d.severity() == crate::diagnostics::Severity::Error);
         let mut types: Vec<(Span, String)> = self.types.into_iter().collect();
         types.sort();
-        let parsed = self.parsed.into_iter().map(|p| Rc::try_unwrap(p).unwrap_or_else(|shared| shared.duplicate())).collect();
+        let parsed = self.parsed.into_iter().map(|p| Rc::try_unwrap(p).unwrap_or_else(|shared| (*shared).clone())).collect();
         Compilation {
             sources: self.sources,
             parsed,
