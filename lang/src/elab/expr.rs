@@ -268,7 +268,7 @@ impl Elab {
     }
 
     /// The value of an item: a constant.
-    fn item_value(&mut self, item: ItemRef, name: &ast::Ident) -> Val {
+    pub(super) fn item_value(&mut self, item: ItemRef, name: &ast::Ident) -> Val {
         let (parsed, index) = self.item(item);
         match &parsed.file.items[index].kind {
             ItemKind::Const { name: declared, ty, value } => {

@@ -74,6 +74,14 @@ pub(crate) struct Elab {
     open_fns: Vec<Span>,
     /// The program under construction.
     prog: program::Builder,
+    /// Where each of its elements is instantiated.
+    prog_spans: Vec<Span>,
+    /// Where external ports are declared.
+    port_spans: FxHashMap<ir::PortId, Span>,
+    /// Elements and specs that some box uses.
+    instantiated: FxHashSet<ItemRef>,
+    /// Whether drop reasons may be named that nothing gives: where a spec is checked without a box.
+    any_reason: bool,
     /// Members (functions, state, shapes, named parts) that were used, by the place of their names.
     used_members: FxHashSet<Span>,
 }
@@ -95,6 +103,10 @@ pub(crate) fn compile(path: &str, bytes: &[u8], loader: &dyn Loader) -> Compilat
         constants: FxHashMap::default(),
         open_fns: Vec::new(),
         prog: program::Builder::default(),
+        prog_spans: Vec::new(),
+        port_spans: FxHashMap::default(),
+        instantiated: FxHashSet::default(),
+        any_reason: false,
         used_members: FxHashSet::default(),
     };
     elab.load(path, bytes, loader);

@@ -136,6 +136,9 @@ impl Elab {
         if let Some(at) = self.prog.reasons.iter().position(|r| r == text) {
             return Some(ReasonId(at as u32));
         }
+        if self.any_reason {
+            return Some(self.reason_id(text));
+        }
         let near = super::modules::nearest(text, self.prog.reasons.iter().cloned());
         let mut d = crate::diagnostics::Diagnostic::new(Code::UnknownName, span, format!("nothing is dropped for `{text}` here"));
         if let Some(near) = near {
