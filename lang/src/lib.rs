@@ -3,7 +3,9 @@
 //! This crate does no IO and never panics on input: sources, packets and configurations come in as bytes, and what is
 //! wrong with them comes out as values.
 
+pub mod compile;
 pub mod diagnostics;
+mod elab;
 pub mod ir;
 pub mod source;
 pub mod span;

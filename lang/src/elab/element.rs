@@ -7,7 +7,7 @@ use super::ops;
 use super::packet_match::Layer;
 use super::types::Ty;
 use crate::diagnostics::{Code, Diagnostic};
-use crate::ir::{self, ElementId, Expr, PacketId, PortId, Scalar, TableId};
+use crate::ir::{self, ElementId, Expr, PacketId, Scalar, TableId};
 use crate::span::Span;
 use crate::syntax::Parsed;
 use crate::syntax::ast::{self, HandlerEvent, ItemKind, MemberKind, ParamRole, PortKind};

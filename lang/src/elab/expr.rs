@@ -19,7 +19,7 @@ pub(crate) enum Thing {
     Packet(Rc<PacketBinding>),
     Table(TableId),
     Instance(Rc<super::body::Env>),
-    Fn(Rc<ast::Fn>, Rc<super::body::Env>),
+    Fn,
 }
 
 impl Elab {
@@ -233,7 +233,7 @@ impl Elab {
                 Binding::Packet(p) => Thing::Packet(p),
                 Binding::Table(t) => Thing::Table(t),
                 Binding::Instance(env) => Thing::Instance(env),
-                Binding::Fn(f) => Thing::Fn(f, body.env.clone()),
+                Binding::Fn(_) => Thing::Fn,
                 Binding::Shape(_) => {
                     self.error(Code::WrongKind, span, format!("`{}` is a shape, no value", name.name));
                     Thing::Val(Val::error())
@@ -336,7 +336,7 @@ impl Elab {
                     Thing::Table(*t)
                 }
                 Some(Binding::Instance(inner)) => Thing::Instance(inner.clone()),
-                Some(Binding::Fn(f)) => Thing::Fn(f.clone(), env.clone()),
+                Some(Binding::Fn(_)) => Thing::Fn,
                 Some(Binding::Val(v)) => Thing::Val(v.clone()),
                 _ => {
                     let known: Vec<String> = env.names.keys().map(|n| n.to_string()).collect();
@@ -354,7 +354,7 @@ impl Elab {
             },
             Thing::Packet(p) => self.packet_member(body, &p, name),
             Thing::Table(t) => Thing::Val(self.table_member(body, t, name)),
-            Thing::Fn(..) => {
+            Thing::Fn => {
                 self.error(Code::UnknownField, name.span, "a function has no fields");
                 Thing::Val(Val::error())
             }
@@ -413,7 +413,7 @@ impl Elab {
             Thing::Packet(_) => self.no_value("a packet", span),
             Thing::Header(_) | Thing::View(_) => self.no_value("a header", span),
             Thing::Instance(_) => self.no_value("an instance", span),
-            Thing::Fn(..) => self.no_value("a function", span),
+            Thing::Fn => self.no_value("a function", span),
         }
     }
 

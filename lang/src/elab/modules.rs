@@ -76,10 +76,6 @@ pub(crate) fn kind_name(kind: &ItemKind) -> &'static str {
     }
 }
 
-/// Names that the language itself gives a meaning as types.
-pub(crate) const BUILTIN_TYPES: &[&str] =
-    &["bool", "time", "duration", "packet", "int", "Option", "prefix", "map", "set", "array", "lpm", "bucket", "counter", "cell", "bytes"];
-
 impl Elab {
     pub(super) fn unknown_module(&mut self, item: &ast::Item, module: &Path) {
         let span = if module.segments.is_empty() { item.span } else { module.span() };

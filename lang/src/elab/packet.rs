@@ -464,12 +464,6 @@ impl Elab {
         }
         any
     }
-
-    /// Starts the knowledge of a packet.
-    pub(super) fn start_chain(&mut self, body: &mut Body, packet: PacketId, layers: Vec<(ItemRef, HandleId)>) {
-        let solid = layers.len();
-        body.chains.insert(packet, Chain { layers, solid });
-    }
 }
 
 /// Zero bits that follow a field up to the next 16-bit boundary.
