@@ -272,6 +272,7 @@ impl Elab {
                 .collect(),
         );
         let mut handled: FxHashMap<Box<str>, Span> = FxHashMap::default();
+        let before = self.errors();
         let mut bodies: Vec<Option<ir::Input>> = vec![None; inputs.iter().map(|i| i.entries() as usize).sum()];
         for member in &decl.members {
             let MemberKind::Handler(handler) = &member.kind else { continue };
@@ -324,7 +325,7 @@ impl Elab {
             .collect();
         for output in outputs {
             let range = output.first..output.first + output.entries();
-            if !bodies.iter().any(|b| emits(&b.body.block, &range)) {
+            if self.errors() == before && !bodies.iter().any(|b| emits(&b.body.block, &range)) {
                 self.report(Diagnostic::new(Code::NeverEmits, output.span, format!("nothing is ever emitted on `{}`", output.name)));
             }
         }

@@ -24,6 +24,8 @@ pub(crate) struct HeaderInfo {
     pub(crate) checksums: Vec<ChecksumInfo>,
     /// Enclosing headers and the conditions (trees over their fields) under which they select this one.
     pub(crate) parents: Vec<(ItemRef, Option<ast::Expr>)>,
+    /// Whether a packet may begin with it: `in packet;`, or no `in` at all.
+    pub(crate) first: bool,
 }
 
 /// A fixed field.
@@ -79,17 +81,24 @@ impl Elab {
             body: None,
             checksums: Vec::new(),
             parents: Vec::new(),
+            first: false,
         };
         let variable = self.header_fields(&mut info, members);
         self.header_clauses(&mut info, members, variable);
         for member in members {
-            // Resolved by name only: a header may stand in itself (IP in IP).
-            if let HeaderMemberKind::In { parent, when } = &member.kind
-                && let Some(parent) = self.resolve_kind(parent, "a header", |k| matches!(k, ItemKind::Header { .. } | ItemKind::Error))
+            let HeaderMemberKind::In { parent, when } = &member.kind else { continue };
+            if parent.single().is_some_and(|n| &*n.name == "packet") {
+                info.first = true;
+                if let Some(when) = when {
+                    self.error(Code::BadHeader, when.span, "nothing stands before a packet's first header that could tell");
+                }
+            } else if let Some(parent) = self.resolve_kind(parent, "a header", |k| matches!(k, ItemKind::Header { .. } | ItemKind::Error))
             {
+                // Resolved by name only: a header may stand in itself (IP in IP).
                 info.parents.push((parent, when.clone()));
             }
         }
+        info.first |= info.parents.is_empty();
         let info = Rc::new(info);
         self.headers.insert(item, Some(info.clone()));
         Some(info)

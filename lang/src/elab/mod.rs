@@ -130,6 +130,11 @@ impl Elab {
         self.report(Diagnostic::new(code, span, message));
     }
 
+    /// The number of errors so far: what was elaborated under new ones may lack parts.
+    fn errors(&self) -> usize {
+        self.diagnostics.iter().filter(|d| d.severity() == crate::diagnostics::Severity::Error).count()
+    }
+
     /// Parses a file and, depth first, what it imports.
     fn load(&mut self, path: &str, bytes: &[u8], loader: &dyn Loader) -> FileId {
         let (text, bad) = match std::str::from_utf8(bytes) {

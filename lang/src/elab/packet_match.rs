@@ -195,7 +195,7 @@ impl Elab {
                 }
                 let Some(info) = self.header_info(layer.item) else { continue };
                 let fits = match i.checked_sub(1).map(|j| arm.layers[j].item) {
-                    None => info.parents.is_empty(),
+                    None => info.first,
                     Some(before) => info.parents.iter().any(|(p, _)| *p == before),
                 };
                 if !fits {

@@ -88,10 +88,9 @@ impl Elab {
             PropertyBody::Step { packets, cond, conclusion } => self.step(body, packets, cond.as_ref(), conclusion),
             PropertyBody::Persists(p) => self.persists(body, p),
             PropertyBody::OnlyAfter { event, after, within, unless } => {
-                // A first: B's condition may speak of it.
                 self.needs_emission(event);
-                let after = self.event_pattern(body, after)?;
                 let then = self.event_pattern(body, event)?;
+                let after = self.event_pattern(body, after)?;
                 let unless = match unless {
                     Some(e) => Some(self.event_pattern(body, e)?),
                     None => None,

@@ -52,7 +52,7 @@ impl Elab {
         for (i, layer) in layers.iter().enumerate() {
             let Some(info) = self.header_info(layer.item) else { return false };
             let fits = match i.checked_sub(1).map(|j| layers[j].item) {
-                None => info.parents.is_empty() || i == 0 && info.name == "Ethernet",
+                None => info.first,
                 Some(before) => info.parents.iter().any(|(p, _)| *p == before),
             };
             if !fits {

@@ -147,7 +147,7 @@ pub struct Program {
     pub elements: Vec<Element>,
     /// All state, of all instances.
     pub tables: Vec<Table>,
-    /// Drop reasons, sorted.
+    /// Drop reasons, in order of appearance.
     pub reasons: Vec<String>,
     /// Conditions on each new generation of the control tables.
     pub requires: Vec<Require>,

@@ -71,13 +71,13 @@ pub enum Form {
     },
     /// B only if A has happened before.
     OnlyAfter {
-        /// B. It sees the variables of `after`; it is matched per candidate A.
+        /// B.
         then: EventPattern,
-        /// A.
+        /// A; sees the variables of `then`: earlier events are matched for each B.
         after: EventPattern,
         /// At most that many nanoseconds before.
         within: Option<Expr>,
-        /// What undoes A if it happens after A.
+        /// What undoes A if it happens after A; sees the variables of both.
         unless: Option<EventPattern>,
     },
     /// What happens to packets of `observed` does not depend on the events of `from`.

@@ -120,7 +120,8 @@ pub enum Token<'a> {
     // Names and literals.
     #[regex(r"[A-Za-z_][A-Za-z0-9_]*", priority = 1)] Ident(&'a str),
     #[token("_")] Underscore,
-    #[regex(r"0x[0-9A-Fa-f_]+|0b[01_]+|[0-9][0-9_]*")] Int(&'a str),
+    #[regex(r"[0-9][0-9_]*")]
+    #[regex(r"0x[0-9A-Fa-f_]+|0b[01_]+", priority = 9)] Int(&'a str),
     #[regex(r"[0-9][0-9_]*[A-Za-z][A-Za-z0-9]*", priority = 3)] Unit(&'a str),
     #[regex(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+")] Ipv4(&'a str),
     #[regex(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+/[0-9]+")] Prefix(&'a str),
