@@ -82,6 +82,8 @@ pub(crate) struct Elab {
     instantiated: FxHashSet<ItemRef>,
     /// Whether drop reasons may be named that nothing gives: where a spec is checked without a box.
     any_reason: bool,
+    /// Arms of matches, by place: whether any of their elaborations can be reached.
+    arms: FxHashMap<Span, bool>,
     /// Members (functions, state, shapes, named parts) that were used, by the place of their names.
     used_members: FxHashSet<Span>,
 }
@@ -107,6 +109,7 @@ pub(crate) fn compile(path: &str, bytes: &[u8], loader: &dyn Loader) -> Compilat
         port_spans: FxHashMap::default(),
         instantiated: FxHashSet::default(),
         any_reason: false,
+        arms: FxHashMap::default(),
         used_members: FxHashSet::default(),
     };
     elab.load(path, bytes, loader);
@@ -195,7 +198,21 @@ impl Elab {
         (programs.into_iter().take(shown).collect(), tests)
     }
 
+    /// Notes whether an arm can be reached. What is elaborated more than once (for each alternative of a contract, say) may
+    /// leave an arm out each time but one.
+    fn arm(&mut self, span: Span, reached: bool) {
+        *self.arms.entry(span).or_insert(false) |= reached;
+    }
+
+    fn unreachable_arms(&mut self) {
+        let never: Vec<Span> = self.arms.iter().filter(|(_, reached)| !**reached).map(|(span, _)| *span).collect();
+        for span in never {
+            self.report(Diagnostic::new(Code::UnreachableArm, span, "this arm never matches: those above take all of it"));
+        }
+    }
+
     fn finish(mut self, boxes: Vec<Arc<ir::Program>>, tests: Tests) -> Compilation {
+        self.unreachable_arms();
         self.diagnostics.sort_by_key(|d| (d.primary.span, d.code));
         let failed = self.diagnostics.iter().any(|d| d.severity() == crate::diagnostics::Severity::Error);
         let mut types: Vec<(Span, String)> = self.types.into_iter().collect();

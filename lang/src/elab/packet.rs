@@ -1,7 +1,7 @@
 //! Header fields and what a rewrite entails: checksums, push and pop, emit and drop.
 
 use super::Elab;
-use super::body::{Binding, Body, Chain, HeaderBinding, OutputInfo, PacketBinding, Place, Val};
+use super::body::{Binding, Body, HeaderBinding, OutputInfo, PacketBinding, Place, Val};
 use super::expr::Thing;
 use super::headers::HeaderInfo;
 use super::modules::ItemRef;

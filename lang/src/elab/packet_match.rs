@@ -151,8 +151,8 @@ impl Elab {
         count(&tree, &mut leaves);
         for (source, arm) in arms.iter().enumerate() {
             let mut own = expanded.iter().zip(&leaves).filter(|(a, _)| a.source == source).peekable();
-            if own.peek().is_some() && own.all(|(_, n)| *n == 0) {
-                self.report(Diagnostic::new(Code::UnreachableArm, arm.pattern.span, "this arm never matches: those above take all of it"));
+            if own.peek().is_some() {
+                self.arm(arm.pattern.span, own.any(|(_, n)| *n > 0));
             }
         }
         if fails(&tree) {

@@ -74,9 +74,8 @@ impl Elab {
                 _ => std::slice::from_ref(&arm.pattern),
             };
             let lowered: Vec<_> = alternatives.iter().map(|p| usefulness::lower(self, body, p, ty)).collect();
-            if !lowered.iter().any(|p| usefulness::useful(self, ty, &before, p)) {
-                self.report(Diagnostic::new(Code::UnreachableArm, arm.pattern.span, "this arm never matches: those above take all of it"));
-            }
+            let reached = lowered.iter().any(|p| usefulness::useful(self, ty, &before, p));
+            self.arm(arm.pattern.span, reached);
             if arm.guard.is_none() {
                 before.extend(lowered);
             }

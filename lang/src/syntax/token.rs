@@ -35,6 +35,7 @@ pub enum Token<'a> {
     #[token("idle")] Idle,
     #[token("lag")] Lag,
     #[token("any")] Any,
+    #[token("before")] Before,
 
     // Reserved words.
     #[token("use")] Use,
@@ -69,7 +70,6 @@ pub enum Token<'a> {
     #[token("prefer")] Prefer,
     #[token("push")] Push,
     #[token("pop")] Pop,
-    #[token("before")] Before,
     #[token("as")] As,
     #[token("as%")] AsWrap,
     #[token("and")] And,
@@ -298,6 +298,7 @@ fn is_soft(token: Token<'_>) -> bool {
             | Idle
             | Lag
             | Any
+            | Before
     )
 }
 
