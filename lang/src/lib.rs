@@ -6,6 +6,7 @@
 pub mod compile;
 pub mod diagnostics;
 mod elab;
+pub mod interp;
 pub mod ir;
 pub mod source;
 pub mod span;

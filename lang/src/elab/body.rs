@@ -204,8 +204,11 @@ impl Body {
 
     /// Adds a statement.
     pub(crate) fn push(&mut self, kind: StmtKind, span: Span) {
-        if let Some(block) = self.blocks.last_mut() {
-            block.push(Stmt { kind, span });
+        let Some(block) = self.blocks.last_mut() else { return };
+        match kind {
+            // What a lowering runs in any case needs no branch.
+            StmtKind::If { cond: ir::Expr::Const(1, _), then, written: false, .. } => block.extend(then),
+            kind => block.push(Stmt { kind, span }),
         }
     }
 

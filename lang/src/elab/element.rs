@@ -388,10 +388,7 @@ impl Elab {
         let before = self.diagnostics.len();
         let val = self.block(&mut body, &handler.body, Some(&Ty::Unit));
         self.coerce_block(&mut body, val, &Ty::Unit, &handler.body);
-        let name = match input.count {
-            Some(_) => format!("{}[{index}]", input.name),
-            None => input.name.to_string(),
-        };
+        let name = self.entry_name(input, index, alternative);
         let contract = contract.iter().map(|l| self.header_id(l.item)).collect();
         let body = body.finish();
         // After errors, paths may lack what could not be elaborated.
@@ -399,6 +396,27 @@ impl Elab {
             self.check_total(&body.block, end);
         }
         ir::Input { name, args: columns, contract, body }
+    }
+
+    /// The name of one entry of a port: with its index in an array, and the innermost header where the contract has alternatives.
+    pub(super) fn entry_name(&mut self, port: &PortInfo, index: u32, alternative: usize) -> String {
+        let mut name = port.name.to_string();
+        if port.count.is_some() {
+            name = format!("{name}[{index}]");
+        }
+        if port.contracts.len() > 1 {
+            let headers: Vec<ItemRef> = port.items(alternative);
+            let distinct = |n: usize| {
+                let own = &headers[headers.len().saturating_sub(n)..];
+                (0..port.contracts.len()).filter(|a| port.items(*a).ends_with(own)).count() == 1
+            };
+            let shown = (1..=headers.len()).find(|n| distinct(*n)).unwrap_or(headers.len());
+            for item in &headers[headers.len() - shown..] {
+                let header = self.header_info(*item).map(|h| h.name.clone()).unwrap_or_default();
+                name = format!("{name}/{header}");
+            }
+        }
+        name
     }
 
     /// Binds the names that a handler gives to the headers of its input's contract.

@@ -158,7 +158,8 @@ impl Elab {
                         }
                         _ => continue,
                     };
-                    list.push(ir::Output { name: name.clone(), target, span });
+                    let name = self.entry_name(output, i, alternative);
+                    list.push(ir::Output { name, target, span });
                 }
             }
         }

@@ -391,7 +391,9 @@ pub enum StmtKind {
         /// Whether the source wrote this branch (so that both sides must be reachable), or a lowering made it.
         written: bool,
     },
-    /// Runs the block of the case that equals `on`.
+    /// Runs the block of the case that equals `on`. In handlers, where `on` is a variable, a statement that gives it a constant other than zero is
+    /// followed by nothing but this switch: it names the case at which the way goes on (an arm of a match that is reached on
+    /// several ways). What was established there is established in the case.
     Switch {
         /// What is compared.
         on: Expr,

@@ -1,0 +1,177 @@
+//! Frames as bytes and the places of headers in them. A place is only ever computed here, so that every read and write of a
+//! field is inside the frame; what does not fit is `None`, never a panic.
+
+use super::expr::{Own, own};
+use super::value::mask;
+use crate::ir::{Header, Program};
+
+/// The longest frame, in bytes.
+pub const MAX_FRAME: usize = 65_535;
+
+/// Where a header is in a frame; all numbers are bytes from the frame's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its first byte.
+    pub start: u32,
+    /// Its bytes, the variable part included.
+    pub length: u32,
+    /// Where its body ends.
+    pub end: u32,
+    /// Where the body ends that it is in.
+    pub limit: u32,
+}
+
+impl Place {
+    /// No place: the header was not found.
+    pub const NONE: Place = Place { start: u32::MAX, length: 0, end: 0, limit: 0 };
+
+    /// Whether the header was found or made.
+    pub fn is_some(self) -> bool {
+        self.start != u32::MAX
+    }
+
+    /// Where the next header may start.
+    pub fn after(self) -> u32 {
+        self.start + self.length
+    }
+}
+
+/// Looks for a well-formed header at `start`, inside a body that ends at `limit`. Malformed (`None`): its fixed or variable
+/// part or its body does not fit, or `valid` does not hold. A length that is negative, or no number at all, does not fit.
+pub fn parse(program: &Program, header: &Header, bytes: &[u8], start: u32, limit: u32) -> Option<Place> {
+    let limit = limit.min(u32::try_from(bytes.len()).ok()?);
+    let left = limit.checked_sub(start)?;
+    if header.fixed > left {
+        return None;
+    }
+    let scope = Own { program, header, bytes: &bytes[start as usize..(start + header.fixed) as usize] };
+    let mut length = header.fixed;
+    if let Some((_, bytes)) = &header.variable {
+        let variable = u32::try_from(own(scope, bytes).ok()?.bits as i128).ok()?;
+        length = length.checked_add(variable).filter(|length| *length <= left)?;
+    }
+    if !own(scope, &header.valid).ok()?.is_true() {
+        return None;
+    }
+    let end = match &header.body {
+        None => limit,
+        Some(body) => {
+            let body = u32::try_from(own(scope, body).ok()?.bits as i128).ok()?;
+            (start + length).checked_add(body).filter(|end| *end <= limit)?
+        }
+    };
+    Some(Place { start, length, end, limit })
+}
+
+/// The place of a header that is at `start` with `length` bytes, whether its fields say so or not: its body ends where they
+/// say, or at `limit` if that does not fit.
+pub fn place_of(program: &Program, header: &Header, bytes: &[u8], start: u32, length: u32, limit: u32) -> Place {
+    let end = header.body.as_ref().and_then(|body| {
+        let fixed = bytes.get(start as usize..(start + header.fixed) as usize)?;
+        let body = u32::try_from(own(Own { program, header, bytes: fixed }, body).ok()?.bits as i128).ok()?;
+        (start + length).checked_add(body).filter(|end| *end <= limit)
+    });
+    Place { start, length, end: end.unwrap_or(limit), limit }
+}
+
+/// Moves a place when `length` bytes are put in at `at`.
+pub fn inserted(place: &mut Place, at: u32, length: u32) {
+    if !place.is_some() {
+        return;
+    }
+    if place.start >= at {
+        place.start += length;
+    }
+    // Bodies that hold the new bytes grow; those that end before do not.
+    if place.end >= at {
+        place.end += length;
+    }
+    if place.limit >= at {
+        place.limit += length;
+    }
+}
+
+/// Moves a place when the bytes `at..at + length` are taken out.
+pub fn removed(place: &mut Place, at: u32, length: u32) {
+    if !place.is_some() {
+        return;
+    }
+    if place.start >= at + length {
+        place.start -= length;
+    }
+    if place.end >= at + length {
+        place.end -= length;
+    }
+    if place.limit >= at + length {
+        place.limit -= length;
+    }
+}
+
+/// Reads `width` bits (1 to 128) from bit `first` on, in network order.
+pub fn get_bits(bytes: &[u8], first: usize, width: u8) -> Option<u128> {
+    let last = (first + usize::from(width)).checked_sub(1)?;
+    let field = bytes.get(first / 8..=last / 8)?;
+    let (end, front) = field.split_last()?;
+    let mut value = front.iter().fold(0u128, |value, byte| (value << 8) | u128::from(*byte));
+    let kept = last % 8 + 1;
+    value = (value << kept) | u128::from(end >> (8 - kept));
+    Some(value & mask(width))
+}
+
+/// Writes `width` bits (1 to 128) from bit `first` on, and nothing else. False if they are not inside.
+#[must_use]
+pub fn set_bits(bytes: &mut [u8], first: usize, width: u8, value: u128) -> bool {
+    let Some(last) = (first + usize::from(width)).checked_sub(1) else { return false };
+    let Some(field) = bytes.get_mut(first / 8..=last / 8) else { return false };
+    let mut value = value & mask(width);
+    let mut left = usize::from(width);
+    // From the last byte to the first: how many bits of the byte lie behind the field, and how many belong to it.
+    let mut behind = 7 - last % 8;
+    for byte in field.iter_mut().rev() {
+        let here = left.min(8 - behind);
+        let ones = (mask(here as u8) as u8) << behind;
+        *byte = (*byte & !ones) | (((value as u8) << behind) & ones);
+        value = if here < 128 { value >> here } else { 0 };
+        left -= here;
+        behind = 0;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn fields_are_in_network_bit_order() {
+        let bytes = [0x45, 0x00, 0x12, 0x34];
+        assert_eq!(get_bits(&bytes, 0, 4), Some(4));
+        assert_eq!(get_bits(&bytes, 4, 4), Some(5));
+        assert_eq!(get_bits(&bytes, 16, 16), Some(0x1234));
+        assert_eq!(get_bits(&bytes, 20, 13), None);
+        assert_eq!(get_bits(&bytes, 19, 13), Some(0x1234 & 0x1fff));
+    }
+
+    proptest! {
+        #[test]
+        fn a_field_is_written_and_read_and_nothing_else_changes(
+            bytes in prop::collection::vec(any::<u8>(), 20..40),
+            first in 0usize..200,
+            width in 1u8..=128,
+            value: u128,
+        ) {
+            let mut written = bytes.clone();
+            let inside = first + usize::from(width) <= bytes.len() * 8;
+            prop_assert_eq!(set_bits(&mut written, first, width, value), inside);
+            if inside {
+                prop_assert_eq!(get_bits(&written, first, width), Some(value & mask(width)));
+            }
+            for bit in 0..bytes.len() * 8 {
+                if !inside || bit < first || bit >= first + usize::from(width) {
+                    prop_assert_eq!(get_bits(&written, bit, 1), get_bits(&bytes, bit, 1));
+                }
+            }
+        }
+    }
+}
