@@ -4,10 +4,13 @@
 //! wrong with them comes out as values.
 
 pub mod compile;
+pub mod config;
 pub mod diagnostics;
 mod elab;
 pub mod interp;
 pub mod ir;
 pub mod source;
 pub mod span;
+pub mod stf;
 pub mod syntax;
+pub mod text;

@@ -365,5 +365,3 @@ pub fn print_expr(program: &Program, body: &Body, expr: &Expr) -> String {
     Names::of_body(program, body).expr(expr)
 }
 
-#[cfg(test)]
-mod tests;

@@ -1,9 +1,10 @@
 //! The syntax tree: what was written, with exact spans, nothing resolved. Parts that could not be parsed are `Error` nodes.
 
+use serde::Serialize;
 use crate::span::Span;
 
 /// A name where it is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Ident {
     /// The name.
     pub name: Box<str>,
@@ -12,7 +13,7 @@ pub struct Ident {
 }
 
 /// `a`, or `a::b::c`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Path {
     /// At least one.
     pub segments: Vec<Ident>,
@@ -37,7 +38,7 @@ impl Path {
 }
 
 /// A string literal, unescaped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Str {
     /// The text.
     pub text: String,
@@ -49,7 +50,7 @@ pub struct Str {
 pub type Docs = Vec<Str>;
 
 /// A source file.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct File {
     /// Lines of `//!`.
     pub docs: Docs,
@@ -58,7 +59,7 @@ pub struct File {
 }
 
 /// A top-level item.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Item {
     /// Docs above it.
     pub docs: Docs,
@@ -69,7 +70,7 @@ pub struct Item {
 }
 
 /// The kinds of items.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum ItemKind {
     /// `use a::b::{C, D};`
     Use {
@@ -152,7 +153,7 @@ pub enum ItemKind {
 }
 
 /// `element NAME(params) { members }` and its like.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BlockDecl {
     /// Which.
     pub kind: BlockKind,
@@ -167,7 +168,7 @@ pub struct BlockDecl {
 }
 
 /// What a [`BlockDecl`] declares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum BlockKind {
     /// `element`
     Element,
@@ -178,7 +179,7 @@ pub enum BlockKind {
 }
 
 /// `S(args)` after `claims`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Claim {
     /// The spec.
     pub spec: Path,
@@ -189,7 +190,7 @@ pub struct Claim {
 }
 
 /// A field of a struct or of an enum's variant.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Field {
     /// Docs above it.
     pub docs: Docs,
@@ -200,7 +201,7 @@ pub struct Field {
 }
 
 /// A variant of an enum.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Variant {
     /// Docs above it.
     pub docs: Docs,
@@ -211,7 +212,7 @@ pub struct Variant {
 }
 
 /// A parameter: `[const | port] name[: T] [= e]`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Param {
     /// `const`, `port` or neither.
     pub role: ParamRole,
@@ -224,7 +225,7 @@ pub struct Param {
 }
 
 /// What a parameter stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum ParamRole {
     /// A value.
     Value,
@@ -235,7 +236,7 @@ pub enum ParamRole {
 }
 
 /// An argument: `e` or `name: e`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Arg {
     /// The parameter's name, if given.
     pub name: Option<Ident>,
@@ -244,7 +245,7 @@ pub struct Arg {
 }
 
 /// A type.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Type {
     /// What it is.
     pub kind: TypeKind,
@@ -253,7 +254,7 @@ pub struct Type {
 }
 
 /// The forms of types.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum TypeKind {
     /// `u16`, `bool`, a declared name; with arguments `map<K, V>`.
     Named(Path, Vec<Type>),
@@ -262,7 +263,7 @@ pub enum TypeKind {
 }
 
 /// A function.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Fn {
     /// Name.
     pub name: Ident,
@@ -275,7 +276,7 @@ pub struct Fn {
 }
 
 /// A field or a clause of a header.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HeaderMember {
     /// Docs above it.
     pub docs: Docs,
@@ -286,7 +287,7 @@ pub struct HeaderMember {
 }
 
 /// The kinds of header members.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum HeaderMemberKind {
     /// `name: T = e,`
     Field {
@@ -322,7 +323,7 @@ pub enum HeaderMemberKind {
 }
 
 /// What a checksum covers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Cover {
     /// `header` or `body`
     Part(Ident),
@@ -331,7 +332,7 @@ pub enum Cover {
 }
 
 /// `shape NAME = { ... };`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShapeDecl {
     /// Name.
     pub name: Ident,
@@ -340,7 +341,7 @@ pub struct ShapeDecl {
 }
 
 /// `{ A as a, (B | C) as x, malformed D }`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HeaderPattern {
     /// In order.
     pub layers: Vec<Layer>,
@@ -349,7 +350,7 @@ pub struct HeaderPattern {
 }
 
 /// One header of a pattern.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Layer {
     /// Whether it is there but malformed.
     pub malformed: bool,
@@ -362,7 +363,7 @@ pub struct Layer {
 }
 
 /// A pattern or the name of a shape.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum ShapeRef {
     /// By name.
     Named(Path),
@@ -371,7 +372,7 @@ pub enum ShapeRef {
 }
 
 /// A member of an element, a middlebox or a spec. Which may stand where is checked later.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Member {
     /// Docs above it.
     pub docs: Docs,
@@ -382,7 +383,7 @@ pub struct Member {
 }
 
 /// The kinds of members.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum MemberKind {
     /// `input`, `output` or `port`
     Ports(PortKind, Vec<PortDecl>),
@@ -419,7 +420,7 @@ pub enum MemberKind {
 }
 
 /// What a port declaration declares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum PortKind {
     /// `input`
     Input,
@@ -430,7 +431,7 @@ pub enum PortKind {
 }
 
 /// `name[n](x: T): SHAPE`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PortDecl {
     /// Name.
     pub name: Ident,
@@ -443,7 +444,7 @@ pub struct PortDecl {
 }
 
 /// A state declaration.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StateDecl {
     /// `state`, `control`, `feed`, `ghost`.
     pub role: StateRole,
@@ -460,7 +461,7 @@ pub struct StateDecl {
 }
 
 /// Who writes a state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum StateRole {
     /// `state`
     State,
@@ -473,7 +474,7 @@ pub enum StateRole {
 }
 
 /// A clause of a state declaration.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum StateClause {
     /// `idle e`
     Idle(Expr),
@@ -492,7 +493,7 @@ pub enum StateClause {
 }
 
 /// `on ... { }`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Handler {
     /// What it handles.
     pub event: HandlerEvent,
@@ -501,7 +502,7 @@ pub struct Handler {
 }
 
 /// What a handler handles.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum HandlerEvent {
     /// `on name[i](p: { ... }, x)`
     Packet {
@@ -528,7 +529,7 @@ pub enum HandlerEvent {
 }
 
 /// `a`, `a.b`, `a.b[1]`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WireEnd {
     /// An instance or an external port.
     pub first: Ident,
@@ -541,7 +542,7 @@ pub struct WireEnd {
 }
 
 /// Statements in braces; the last expression without `;` is the value.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Block {
     /// Statements.
     pub stmts: Vec<Stmt>,
@@ -552,7 +553,7 @@ pub struct Block {
 }
 
 /// A statement.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stmt {
     /// What it is.
     pub kind: StmtKind,
@@ -561,7 +562,7 @@ pub struct Stmt {
 }
 
 /// The kinds of statements.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum StmtKind {
     /// `let pattern [: T] = e [else { }];`
     Let {
@@ -645,7 +646,7 @@ pub enum StmtKind {
 }
 
 /// `choose x in a..=b within n where e prefer e, e else { }`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Choose {
     /// The variable.
     pub var: Ident,
@@ -662,7 +663,7 @@ pub struct Choose {
 }
 
 /// A pattern.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Pattern {
     /// What it is.
     pub kind: PatternKind,
@@ -671,7 +672,7 @@ pub struct Pattern {
 }
 
 /// The forms of patterns.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum PatternKind {
     /// `_`
     Wildcard,
@@ -686,7 +687,7 @@ pub enum PatternKind {
 }
 
 /// An arm of a match.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Arm {
     /// The pattern.
     pub pattern: Pattern,
@@ -699,7 +700,7 @@ pub struct Arm {
 }
 
 /// `outside`, `p[2]`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PortRef {
     /// Name.
     pub name: Ident,
@@ -710,7 +711,7 @@ pub struct PortRef {
 }
 
 /// An expression.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Expr {
     /// What it is.
     pub kind: ExprKind,
@@ -719,7 +720,7 @@ pub struct Expr {
 }
 
 /// The forms of expressions.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum ExprKind {
     /// A number; sizes and rates are multiplied out.
     Int(u128),
@@ -826,7 +827,7 @@ pub enum ExprKind {
 }
 
 /// Quantifiers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Quantifier {
     /// `forall`
     All,
@@ -837,7 +838,7 @@ pub enum Quantifier {
 }
 
 /// A target of `emit`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EmitTarget {
     /// The output.
     pub port: PortRef,
@@ -846,7 +847,7 @@ pub struct EmitTarget {
 }
 
 /// `a emits p as x: S`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Emits {
     /// The packet that arrives.
     pub packet: Box<Expr>,
@@ -859,7 +860,7 @@ pub struct Emits {
 }
 
 /// Prefix operators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum UnaryOp {
     /// `not`
     Not,
@@ -868,7 +869,7 @@ pub enum UnaryOp {
 }
 
 /// Infix operators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "each is named after its sign")]
 pub enum BinaryOp {
     Implies,
@@ -901,7 +902,7 @@ pub enum BinaryOp {
 }
 
 /// A property or an invariant.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Property {
     /// Whether it is an invariant.
     pub invariant: bool,
@@ -916,7 +917,7 @@ pub struct Property {
 }
 
 /// Where a property comes from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Label {
     /// `rfc 4787 "REQ-1"`
     Rfc(u128, Str),
@@ -929,7 +930,7 @@ pub enum Label {
 }
 
 /// What a property says.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum PropertyBody {
     /// A formula over states.
     Always(Expr),
@@ -986,7 +987,7 @@ pub enum PropertyBody {
 }
 
 /// `a: S at p`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PacketVar {
     /// Name.
     pub name: Ident,
@@ -997,7 +998,7 @@ pub struct PacketVar {
 }
 
 /// The parts of a persistence property.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Persists {
     /// A
     pub once: EventPattern,
@@ -1014,7 +1015,7 @@ pub struct Persists {
 }
 
 /// `a: S at p emits q as x: S where e`, `a: S at p drops "..." where e`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EventPattern {
     /// The packet.
     pub packet: PacketVar,
@@ -1027,7 +1028,7 @@ pub struct EventPattern {
 }
 
 /// What becomes of a packet.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Effect {
     /// Not asked.
     Any,

@@ -198,6 +198,12 @@ fn number(raw: &str) -> Result<u128, String> {
     parsed.map_err(|_| format!("`{raw}` is no number that fits 128 bits"))
 }
 
+/// A number, or a number with a unit.
+pub fn literal(raw: &str) -> Result<ExprKind, String> {
+    let plain = raw.starts_with("0x") || raw.starts_with("0b") || !raw.contains(|c: char| c.is_ascii_alphabetic());
+    if plain { number(raw).map(ExprKind::Int) } else { unit(raw) }
+}
+
 fn unit(raw: &str) -> Result<ExprKind, String> {
     let split = raw
         .find(|c: char| c.is_ascii_alphabetic())

@@ -1,0 +1,99 @@
+//! `grv check`: what the compiler has to say of programs.
+
+use crate::render::{self, Finding};
+use crate::{Format, Status, files};
+use clap::ValueEnum;
+use grv_lang::compile::Compilation;
+use grv_lang::diagnostics::Severity;
+use grv_lang::ir::print;
+use serde::Serialize;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Programs, or folders of programs
+    #[arg(required = true, value_name = "FILE")]
+    paths: Vec<PathBuf>,
+    /// How findings are shown
+    #[arg(long, value_enum, default_value = "full")]
+    format: Format,
+    /// Print a stage of the compilation instead
+    #[arg(long, value_enum, value_name = "STAGE")]
+    emit: Option<Stage>,
+    /// Warnings count as errors
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Stage {
+    /// The syntax tree, as JSON
+    Ast,
+    /// The types of expressions, by place
+    Typed,
+    /// The core IR of each middlebox and test
+    Ir,
+}
+
+#[derive(Serialize)]
+struct Report<'r> {
+    schema_version: u32,
+    diagnostics: Vec<Finding<'r>>,
+    summary: Summary,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    files: usize,
+    errors: usize,
+    warnings: usize,
+}
+
+pub(crate) fn main(args: &Args) -> Result<Status, String> {
+    let mut compiled = Vec::new();
+    for path in files::sources(&args.paths)? {
+        compiled.push(files::load(&path)?);
+    }
+    let count = |wanted: Severity| compiled.iter().flat_map(|c| &c.diagnostics).filter(|d| d.severity() == wanted).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let status = if errors > 0 || (args.deny_warnings && warnings > 0) { Status::Bad } else { Status::Good };
+    if args.format == Format::Json {
+        let diagnostics = compiled.iter().flat_map(|c| c.diagnostics.iter().map(|d| render::finding(&c.sources, d))).collect();
+        let summary = Summary { files: compiled.len(), errors, warnings };
+        render::json(&Report { schema_version: 1, diagnostics, summary })?;
+        return Ok(status);
+    }
+    for c in &compiled {
+        match args.emit {
+            Some(Stage::Ast) => {
+                if let Some(parsed) = c.parsed.first() {
+                    render::json(&parsed.file)?;
+                }
+            }
+            Some(Stage::Typed) => typed(c),
+            Some(Stage::Ir) => {
+                c.boxes.iter().for_each(|program| render::line(&print::print(program)));
+                c.tests.iter().for_each(|(test, program)| render::line(&print::print_test(program, test)));
+            }
+            None => {}
+        }
+        render::findings(&c.sources, &c.diagnostics, args.format)?;
+    }
+    if errors + warnings > 0 {
+        render::remark(&format!("{errors} errors, {warnings} warnings in {} files", compiled.len()));
+        if args.format == Format::Full && let Some(d) = compiled.iter().flat_map(|c| &c.diagnostics).next() {
+            render::remark(&format!("`grv explain {}` tells more about a code", d.code));
+        }
+    }
+    Ok(status)
+}
+
+/// Each expression of the first file with its type.
+fn typed(c: &Compilation) {
+    for (span, ty) in c.types.iter().filter(|(span, _)| span.file == grv_lang::compile::ROOT) {
+        let text = c.sources.text(*span);
+        let first = text.lines().next().unwrap_or_default();
+        let more = if text.lines().count() > 1 { " ..." } else { "" };
+        render::line(&format!("{}: {first}{more}: {ty}", c.sources.place(*span)));
+    }
+}

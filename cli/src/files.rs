@@ -1,0 +1,78 @@
+//! Sources on disk: where programs and the modules that they import are found.
+
+use grv_lang::compile::{Compilation, compile};
+use grv_lang::source::Loader;
+use std::path::{Path, PathBuf};
+
+/// Finds the module `a::b` as `a/b.grv` in the folder of the file that imports it, or in the nearest folder above that has it.
+pub(crate) struct Disk;
+
+impl Loader for Disk {
+    fn load(&self, module: &[&str], from: &str) -> Option<(String, Vec<u8>)> {
+        let file: PathBuf = module.iter().collect::<PathBuf>().with_extension("grv");
+        let start = std::path::absolute(from).ok()?;
+        for folder in start.ancestors().skip(1) {
+            if let Ok(bytes) = std::fs::read(folder.join(&file)) {
+                return Some((shown(&folder.join(&file)), bytes));
+            }
+        }
+        None
+    }
+}
+
+/// A path as it is shown: relative to the working directory if it is below it.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(path).display().to_string()
+}
+
+/// Compiles a file.
+pub(crate) fn load(path: &Path) -> Result<Compilation, String> {
+    let bytes = std::fs::read(path).map_err(|e| format!("{}: {}", path.display(), reason(&e)))?;
+    Ok(compile(&path.display().to_string(), &bytes, &Disk))
+}
+
+/// An error of the operating system in plain words.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file or folder".to_string(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_string(),
+        std::io::ErrorKind::IsADirectory => "this is a folder".to_string(),
+        _ => error.to_string(),
+    }
+}
+
+/// All programs among paths: files as they are, folders with all `.grv` files below them, in order.
+pub(crate) fn sources(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+    let mut found = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let before = found.len();
+            walk(path, &mut found)?;
+            if found.len() == before {
+                return Err(format!("{}: there are no .grv files in this folder", path.display()));
+            }
+        } else {
+            found.push(path.clone());
+        }
+    }
+    Ok(found)
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), String> {
+    let error = |e: std::io::Error| format!("{}: {}", folder.display(), reason(&e));
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(error)? {
+        entries.push(entry.map_err(error)?.path());
+    }
+    entries.sort();
+    for path in entries {
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if path.is_dir() && !hidden {
+            walk(&path, found)?;
+        } else if path.extension().is_some_and(|e| e == "grv") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
