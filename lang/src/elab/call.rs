@@ -68,6 +68,7 @@ impl Elab {
                 };
                 Val { ty: hint, cols: vec![e] }
             }
+            "checksums_valid" if matches!(body.place, Place::Code | Place::Spec) => self.checksums_valid(body, args, span),
             "deadline" | "tokens" | "checksums_valid" | "same" | "body" => self.formula_call(body, name, args, span),
             "bytes" | "quote" | "truncate" if body.place == Place::Test => self.packet_call(body, name, args, span),
             _ => {

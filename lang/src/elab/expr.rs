@@ -58,6 +58,9 @@ impl Elab {
                 let from = self.scalars(&val.ty)[0];
                 Val { ty: Ty::Int, cols: vec![ops::convert(val.scalar(), from, Scalar::Int)] }
             }
+            (Ty::Int, Ty::Bits(w)) if body.mathematical() && ops::constant(&val.scalar()).is_some_and(|n| n <= max_value(*w)) => {
+                Val { ty: want.clone(), cols: vec![ops::convert(val.scalar(), Scalar::Int, Scalar::Bits(*w))] }
+            }
             _ => {
                 let (found, wanted) = (self.show(&val.ty), self.show(want));
                 let mut d = Diagnostic::new(Code::TypeMismatch, span, format!("expected {wanted}, but this is {found}"));

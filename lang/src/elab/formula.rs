@@ -266,7 +266,7 @@ impl Elab {
         Val::bool(Expr::Local(result))
     }
 
-    /// `deadline(T, k)`, `tokens(T, k)`, `checksums_valid(h)`, `body(h)`
+    /// `deadline(T, k)`, `tokens(T, k)`, `body(h)`
     pub(super) fn formula_call(&mut self, body: &mut Body, name: &ast::Ident, args: &[ast::Arg], span: Span) -> Val {
         if body.place != Place::Spec {
             self.error(Code::SpecOnly, span, format!("`{}` is asked in specifications only", name.name));
@@ -299,20 +299,6 @@ impl Elab {
                 body.push(StmtKind::Spec(Box::new(SpecStmt::Deadline { table: t, key, result })), span);
                 Val { ty: Ty::Time, cols: vec![Expr::Local(result)] }
             }
-            "checksums_valid" => {
-                let Some([header]) = self.positional(args, 1, span) else { return Val::error() };
-                let result = body.local("", Scalar::Bool);
-                body.push(StmtKind::Assign { dst: result, value: ops::FALSE }, span);
-                for (flag, h) in self.alternatives(body, &header.value) {
-                    let one = body.local("", Scalar::Bool);
-                    let asked = vec![
-                        ir::Stmt { kind: StmtKind::Spec(Box::new(SpecStmt::ChecksumsValid { handle: h.handle, result: one })), span },
-                        ir::Stmt { kind: StmtKind::Assign { dst: result, value: Expr::Local(one) }, span },
-                    ];
-                    body.push(StmtKind::If { cond: flag, then: asked, other: Vec::new(), written: false }, span);
-                }
-                Val::bool(Expr::Local(result))
-            }
             "same" => {
                 let Some([l, r]) = self.positional(args, 2, span) else { return Val::error() };
                 self.same_packets(body, &l.value, &r.value, &[], false, span)
@@ -322,6 +308,28 @@ impl Elab {
                 Val::error()
             }
         }
+    }
+
+    /// `checksums_valid(h)`
+    pub(super) fn checksums_valid(&mut self, body: &mut Body, args: &[ast::Arg], span: Span) -> Val {
+        let Some([header]) = self.positional(args, 1, span) else { return Val::error() };
+        let result = body.local("", Scalar::Bool);
+        body.push(StmtKind::Assign { dst: result, value: ops::FALSE }, span);
+        for (flag, h) in self.alternatives(body, &header.value) {
+            let wide = self.header_info(h.item).is_some_and(|i| i.checksums.iter().any(|c| c.body || !c.pseudo.is_empty()));
+            if body.place == Place::Code && wide {
+                let d = Diagnostic::new(Code::SpecOnly, span, "a checksum over what follows the header is not computed in handlers");
+                self.report(d.note("ask it in specifications and tests; handlers update checksums incrementally"));
+            }
+            self.established(body, &h, header.value.span);
+            let one = body.local("", Scalar::Bool);
+            let asked = vec![
+                ir::Stmt { kind: StmtKind::VerifyChecksums { handle: h.handle, result: one }, span },
+                ir::Stmt { kind: StmtKind::Assign { dst: result, value: Expr::Local(one) }, span },
+            ];
+            body.push(StmtKind::If { cond: flag, then: asked, other: Vec::new(), written: false }, span);
+        }
+        Val::bool(Expr::Local(result))
     }
 
     /// The headers that an expression may name, each with the condition under which it is this one.

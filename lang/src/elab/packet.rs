@@ -36,7 +36,7 @@ impl Elab {
     }
 
     /// Whether a header is (still) known to be there. Reports if not.
-    fn established(&mut self, body: &Body, h: &HeaderBinding, span: Span) -> bool {
+    pub(super) fn established(&mut self, body: &Body, h: &HeaderBinding, span: Span) -> bool {
         if body.place != Place::Code {
             return true;
         }

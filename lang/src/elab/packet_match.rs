@@ -42,6 +42,8 @@ enum Tree {
     Test { item: ItemRef, span: Span, ok: Box<Tree>, malformed: Box<Tree>, absent: Box<Tree> },
     /// No arm is left.
     Fail,
+    /// No packet comes here: it begins with its first header, be it malformed.
+    Never,
 }
 
 /// What was found out of the header after those found.
@@ -225,7 +227,7 @@ impl Elab {
     #[allow(clippy::too_many_arguments, reason = "the walk's state")]
     fn emit_tree(&mut self, body: &mut Body, em: &mut Emitter<'_>, tree: &Tree, chain: Vec<ItemRef>, branches: &mut Branches, want: Option<&Ty>, span: Span) {
         match tree {
-            Tree::Fail => {}
+            Tree::Fail | Tree::Never => {}
             Tree::Leaf(i) => self.emit_leaf(body, em, *i, branches, want),
             Tree::Guard(i, rest) => {
                 let arm = em.arms[*i].arm;
@@ -377,7 +379,7 @@ fn build(arms: &[Arm<'_>], found: &[ItemRef], candidates: Vec<(usize, usize)>, n
             span: layer.span,
             ok: Box::new(build(arms, &longer, rest.clone(), Next::Unknown)),
             malformed: Box::new(build(arms, found, rest.clone(), Next::Malformed(item))),
-            absent: Box::new(build(arms, found, absent, next)),
+            absent: Box::new(if found.is_empty() { Tree::Never } else { build(arms, found, absent, next) }),
         };
     }
 }
@@ -394,13 +396,13 @@ fn count(tree: &Tree, leaves: &mut [usize]) {
             count(malformed, leaves);
             count(absent, leaves);
         }
-        Tree::Fail => {}
+        Tree::Fail | Tree::Never => {}
     }
 }
 
 fn fails(tree: &Tree) -> bool {
     match tree {
-        Tree::Leaf(_) => false,
+        Tree::Leaf(_) | Tree::Never => false,
         Tree::Guard(_, rest) => fails(rest),
         Tree::Test { ok, malformed, absent, .. } => fails(ok) || fails(malformed) || fails(absent),
         Tree::Fail => true,

@@ -190,7 +190,7 @@ impl Elab {
             }
         }
         match (info.kind, rate, burst) {
-            (Kind::Bucket, Some(rate), Some(burst)) => self.prog.tables[id.index()].kind = TableKind::Bucket { rate, burst },
+            (Kind::Bucket, Some(rate), Some(burst)) => self.bucket(id, &info, rate, burst, decl.name.span),
             (Kind::Bucket, ..) => {
                 let d = Diagnostic::new(Code::BadState, decl.name.span, "a bucket has a rate and a burst");
                 self.report(d.note("write `rate 10Mbit burst 64KiB` behind its capacity"));
@@ -198,6 +198,28 @@ impl Elab {
             (_, None, None) => {}
             _ => self.error(Code::BadState, decl.name.span, "only buckets have a rate and a burst"),
         }
+    }
+
+    /// A bucket that has been idle for burst / rate is full, and therefore dead.
+    fn bucket(&mut self, id: TableId, info: &TableInfo, rate: Expr, burst: Expr, span: Span) {
+        if ops::constant(&rate) == Some(0) {
+            return self.error(Code::BadState, span, "a bucket with a rate of zero is never full again");
+        }
+        let wide = |e: &Expr| ops::convert(e.clone(), Scalar::Bits(64), Scalar::Bits(128));
+        let number = |n: u128| Expr::Const(n, Scalar::Bits(128));
+        let binary = |op, a, b| ops::binary(op, a, b, Scalar::Bits(128));
+        let tokens = binary(Op::Mul, wide(&burst), number(8_000_000_000));
+        let rounded = binary(Op::Add, tokens, binary(Op::Sub, wide(&rate), number(1)));
+        let idle = binary(Op::Div, rounded, wide(&rate));
+        if ops::constant(&idle).is_some_and(|ns| ns >= 1 << 62) {
+            return self.error(Code::BadState, span, "a bucket that takes more than 2^62 ns (146 years) to fill");
+        }
+        let mut body = Body::new(Place::Pure);
+        self.fresh(&mut body, "key", &info.key);
+        let result = vec![ops::convert(idle, Scalar::Bits(128), Scalar::Bits(64))];
+        let table = &mut self.prog.tables[id.index()];
+        table.kind = TableKind::Bucket { rate, burst };
+        table.lifetime = Lifetime::Idle(LifetimeFn { body: body.finish(), result });
     }
 
     fn initial_value(&mut self, env: &Rc<Env>, id: TableId, info: &TableInfo, decl: &ast::StateDecl) {
@@ -327,7 +349,7 @@ impl Elab {
             Kind::Map => &["get", "touch", "contains", "insert", "insert_or_update", "set", "expire_at", "remove"],
             Kind::Set => &["touch", "contains", "insert", "insert_or_update", "expire_at", "remove"],
             Kind::Lpm => &["lookup"],
-            Kind::Bucket => &["take"],
+            Kind::Bucket => &["take", "contains"],
             Kind::Counter => &["add"],
             Kind::Array | Kind::Cell => &[],
         };

@@ -89,7 +89,9 @@ impl Config {
                 TableKind::Bucket { rate, burst } => {
                     let burst = constant(burst)?.checked_mul(BYTE).filter(|burst| i128::try_from(*burst).is_ok());
                     let burst = burst.ok_or_else(|| ConfigError::Bucket(table.name.clone()))?;
-                    Some(Bucket { rate: constant(rate)?, burst })
+                    let rate = Some(constant(rate)?).filter(|rate| *rate > 0);
+                    let rate = rate.ok_or_else(|| ConfigError::Bucket(table.name.clone()))?;
+                    Some(Bucket { rate, burst })
                 }
                 _ => None,
             };

@@ -102,7 +102,7 @@ pub enum ConfigError {
     #[error("the value of parameter `{0}` is not of its type")]
     Param(String),
     /// A bucket whose burst does not fit exact units.
-    #[error("the rate or burst of `{0}` is too large")]
+    #[error("the rate of `{0}` is zero, or its burst too large")]
     Bucket(String),
     /// Tables that share their lifetimes in a circle.
     #[error("the lifetime of `{0}` depends on itself")]

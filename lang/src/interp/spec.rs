@@ -295,10 +295,6 @@ impl Run<'_> {
                 let same = a == b;
                 self.set(frame, *result, same.into());
             }
-            SpecStmt::ChecksumsValid { handle, result } => {
-                let valid = self.checksums_valid(frame, span, *handle)?;
-                self.set(frame, *result, valid.into());
-            }
         }
         Ok(())
     }
@@ -452,7 +448,7 @@ impl Run<'_> {
     }
 
     /// Whether all checksums of a header are right.
-    fn checksums_valid(&self, frame: Frame<'_>, span: Span, handle: HandleId) -> Step<bool> {
+    pub(crate) fn checksums_valid(&self, frame: Frame<'_>, span: Span, handle: HandleId) -> Step<bool> {
         let scope = self.scope(frame);
         let place = self.sound(frame, span, scope.place(handle))?;
         let (header, packet) = self.sound(frame, span, scope.layout(handle))?;

@@ -263,6 +263,10 @@ impl<'a> Run<'a> {
             StmtKind::UpdateChecksum { handle, field, optional, changes } => {
                 self.update_checksum(frame, span, *handle, field.index(), *optional, changes)?;
             }
+            StmtKind::VerifyChecksums { handle, result } => {
+                let valid = self.checksums_valid(frame, span, *handle)?;
+                self.set(frame, *result, valid.into());
+            }
             StmtKind::Push { header, before, into, fields, ok } => {
                 let done = self.push(frame, span, *header, *before, *into, fields)?;
                 self.set(frame, *ok, done.into());

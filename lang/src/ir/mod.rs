@@ -448,6 +448,13 @@ pub enum StmtKind {
         /// What changed.
         changes: Vec<Change>,
     },
+    /// Whether all of a header's checksums are right. In handlers, of headers whose checksums cover nothing but themselves.
+    VerifyChecksums {
+        /// The header.
+        handle: HandleId,
+        /// The result.
+        result: LocalId,
+    },
     /// Inserts a header before another. All fields are given, and the variable part is empty. Fails for want of room.
     Push {
         /// The layout.

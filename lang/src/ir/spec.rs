@@ -312,13 +312,6 @@ pub enum SpecStmt {
         /// The result.
         result: LocalId,
     },
-    /// Whether all of a header's checksums are right.
-    ChecksumsValid {
-        /// The header.
-        handle: HandleId,
-        /// The result.
-        result: LocalId,
-    },
 }
 
 /// What moves a specification to another state.

@@ -36,7 +36,7 @@
 //! cells and single counters is 1. Arrays and counter arrays have one index column of bits; the index of a single counter is the
 //! constant 0. Arrays and cells have an initial value; other tables have none. Handlers do not write control and feed tables.
 //! Nothing but writes to ghost tables depends on ghost tables. An insertion is into ghost tables only or into none. Lifetimes
-//! belong to maps and sets. `IdleWith` names an earlier map or set whose own lifetime is not `IdleWith`, of the same ghostliness.
+//! belong to maps, sets and buckets. `IdleWith` names an earlier map or set whose own lifetime is not `IdleWith`, of the same ghostliness.
 //!
 //! **Wiring.** The graph of inputs and of the outputs that their handlers emit on is acyclic; an element may be passed twice
 //! through different inputs. Arguments agree with those of the input that an output leads to; out of the box there are none.

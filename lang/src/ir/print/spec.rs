@@ -305,11 +305,6 @@ impl Printer<'_> {
                 n.handle(*left),
                 n.handle(*right)
             )),
-            SpecStmt::ChecksumsValid { handle, result } => self.line(format!(
-                "{} = checksums valid({})",
-                n.set(*result),
-                n.handle(*handle)
-            )),
         }
     }
 

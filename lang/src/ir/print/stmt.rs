@@ -132,6 +132,9 @@ impl Printer<'_> {
                     n.handle(*into)
                 ));
             }
+            StmtKind::VerifyChecksums { handle, result } => {
+                self.line(format!("{} = checksums valid({})", n.set(*result), n.handle(*handle)));
+            }
             StmtKind::Pop { handle } => self.line(format!("pop {}", n.handle(*handle))),
             StmtKind::Emit { output, args } => {
                 self.line(match args.is_empty() {

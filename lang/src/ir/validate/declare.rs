@@ -180,9 +180,9 @@ impl<'a> Check<'a> {
         self.demand(table.capacity > 0, || Fault::Zero("the capacity"));
         self.kind(table);
         self.initial(table);
-        let entries = matches!(table.kind, TableKind::Map | TableKind::Set);
+        let entries = matches!(table.kind, TableKind::Map | TableKind::Set | TableKind::Bucket { .. });
         let forever = matches!(table.lifetime, Lifetime::Forever);
-        self.demand(entries || forever, || Fault::Table("only maps and sets have lifetimes"));
+        self.demand(entries || forever, || Fault::Table("only maps, sets and buckets have lifetimes"));
         match &table.lifetime {
             Lifetime::Forever => {}
             Lifetime::Idle(duration) | Lifetime::Fixed(duration) => self.lifetime(table, duration, &[Scalar::Bits(64)]),

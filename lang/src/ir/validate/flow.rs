@@ -40,11 +40,11 @@ impl Layer {
     fn allows(self, stmt: &StmtKind) -> bool {
         use StmtKind::{
             Assign, Check, Drop, Emit, First, If, Longest, Lookup, Parse, Pop, Push, ReadArray, ReadCell, ReadCounter,
-            SetField, Spec, Switch, Test, UpdateChecksum,
+            SetField, Spec, Switch, Test, UpdateChecksum, VerifyChecksums,
         };
         let packet = matches!(
             stmt,
-            Parse { .. } | SetField { .. } | UpdateChecksum { .. } | Push { .. } | Pop { .. } | Emit { .. } | Drop { .. }
+            Parse { .. } | VerifyChecksums { .. } | SetField { .. } | UpdateChecksum { .. } | Push { .. } | Pop { .. } | Emit { .. } | Drop { .. }
         );
         let pure = matches!(stmt, Assign { .. } | If { .. } | Switch { .. } | Check { .. });
         let reads = matches!(
@@ -62,8 +62,8 @@ impl Layer {
             Layer::Reading => pure || reads,
             Layer::Handler { packet: has } => !matches!(stmt, Spec(_) | Test(_)) && (has || !packet),
             Layer::Require => pure || reads || matches!(stmt, Spec(_)),
-            Layer::Spec => pure || reads || matches!(stmt, Parse { .. } | Spec(_)),
-            Layer::Test => pure || reads || matches!(stmt, Parse { .. } | Spec(_) | Test(_)),
+            Layer::Spec => pure || reads || matches!(stmt, Parse { .. } | VerifyChecksums { .. } | Spec(_)),
+            Layer::Test => pure || reads || matches!(stmt, Parse { .. } | VerifyChecksums { .. } | Spec(_) | Test(_)),
         }
     }
 }
@@ -375,6 +375,13 @@ impl<'c, 'a> Walk<'c, 'a> {
             StmtKind::Push { header, before, into, fields, ok } => {
                 self.push(&mut state, *header, *before, *into, fields);
                 self.define(&mut state, "result", *ok, Scalar::Bool);
+            }
+            StmtKind::VerifyChecksums { handle, result } => {
+                let header = self.use_handle(&state, *handle);
+                let code = matches!(self.layer, Layer::Handler { .. });
+                let wide = header.is_some_and(|h| h.checksums.iter().any(|sum| sum.body || !sum.pseudo.is_empty()));
+                self.check.demand(!(code && wide), || Fault::Misplaced("a checksum over more than its header"));
+                self.define(&mut state, "result", *result, Scalar::Bool);
             }
             StmtKind::Pop { handle } => {
                 self.use_handle(&state, *handle);

@@ -91,6 +91,7 @@ fn parts(stmt: &StmtKind) -> Parts<'_> {
             p.sets.push(*ok);
             exprs.extend(fields);
         }
+        StmtKind::VerifyChecksums { result, .. } => p.sets.push(*result),
         StmtKind::Pop { .. } | StmtKind::Drop { .. } => p.effect = true,
         StmtKind::Emit { args, .. } => {
             p.effect = true;

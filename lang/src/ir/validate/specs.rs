@@ -204,10 +204,6 @@ impl Walk<'_, '_> {
                 self.use_handles(state, &[*left, *right]);
                 self.define(state, "result", *result, Scalar::Bool);
             }
-            SpecStmt::ChecksumsValid { handle, result } => {
-                self.use_handles(state, &[*handle]);
-                self.define(state, "result", *result, Scalar::Bool);
-            }
         }
     }
 
