@@ -13,7 +13,7 @@ use crate::diagnostics::{Code, Diagnostic};
 use crate::ir::{self, Expr, HandleId, LocalId, PacketId, Scalar, StmtKind};
 use crate::span::Span;
 use crate::syntax::ast::{self, ExprKind, HeaderPattern, PatternKind};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 
 /// A layer of a pattern, with one header.
@@ -46,13 +46,11 @@ enum Tree {
     Never,
 }
 
-/// What was found out of the header after those found.
-#[derive(Clone, Copy, PartialEq)]
-enum Next {
-    Unknown,
-    /// It is this one, and malformed.
-    Malformed(ItemRef),
-}
+/// What was found out of the header after those found: these it would be, and is malformed.
+type Malformed = Vec<ItemRef>;
+
+/// Pairs of headers that may be selected by the same bytes.
+type Overlaps = FxHashSet<(ItemRef, ItemRef)>;
 
 /// Code of the arms, while it is made.
 struct Emitter<'a> {
@@ -148,7 +146,8 @@ impl Elab {
             return Val::error();
         }
         let all: Vec<(usize, usize)> = (0..expanded.len()).map(|i| (i, 0)).collect();
-        let tree = build(&expanded, &known, all, Next::Unknown);
+        let overlaps = self.overlaps(&expanded);
+        let tree = build(&expanded, &overlaps, &known, all, &Malformed::new());
         let mut leaves = vec![0; expanded.len()];
         count(&tree, &mut leaves);
         for (source, arm) in arms.iter().enumerate() {
@@ -185,6 +184,25 @@ impl Elab {
             }
             StmtKind::If { cond: ops::TRUE, then: stmts, other: Vec::new(), written: false }
         })
+    }
+
+    /// Which of the arms' headers one enclosing header may select both: those whose conditions do not name different values of
+    /// one field.
+    fn overlaps(&mut self, arms: &[Arm<'_>]) -> Overlaps {
+        let mut items: Vec<ItemRef> = arms.iter().flat_map(|a| &a.layers).map(|l| l.item).collect();
+        items.sort_unstable_by_key(|i| (i.file, i.index));
+        items.dedup();
+        let mut overlaps = Overlaps::default();
+        for &a in &items {
+            for &b in &items {
+                let (Some(x), Some(y)) = (self.header_info(a), self.header_info(b)) else { continue };
+                let both = x.parents.iter().any(|(p, when)| y.parents.iter().any(|(q, other)| p == q && !exclude(when.as_ref(), other.as_ref())));
+                if a != b && both {
+                    overlaps.insert((a, b));
+                }
+            }
+        }
+        overlaps
     }
 
     /// Whether each layer of each arm can be selected by the one before. Reports those that cannot.
@@ -339,7 +357,7 @@ fn trivial(body: &ast::Expr) -> bool {
 }
 
 /// Makes the tree for arms (with the number of their layers that are known to match), given the headers found.
-fn build(arms: &[Arm<'_>], found: &[ItemRef], candidates: Vec<(usize, usize)>, next: Next) -> Tree {
+fn build(arms: &[Arm<'_>], overlaps: &Overlaps, found: &[ItemRef], candidates: Vec<(usize, usize)>, malformed: &Malformed) -> Tree {
     let mut rest = candidates;
     loop {
         let Some(&(i, pos)) = rest.first() else { return Tree::Fail };
@@ -347,7 +365,7 @@ fn build(arms: &[Arm<'_>], found: &[ItemRef], candidates: Vec<(usize, usize)>, n
         let Some(layer) = arm.layers.get(pos) else {
             return match arm.arm.guard {
                 None => Tree::Leaf(i),
-                Some(_) => Tree::Guard(i, Box::new(build(arms, found, rest[1..].to_vec(), next))),
+                Some(_) => Tree::Guard(i, Box::new(build(arms, overlaps, found, rest[1..].to_vec(), malformed))),
             };
         };
         if let Some(known) = found.get(pos) {
@@ -358,15 +376,20 @@ fn build(arms: &[Arm<'_>], found: &[ItemRef], candidates: Vec<(usize, usize)>, n
             }
             continue;
         }
-        if let Next::Malformed(item) = next {
-            if layer.malformed && layer.item == item {
+        let item = layer.item;
+        if malformed.contains(&item) {
+            if layer.malformed {
                 rest[0].1 += 1;
             } else {
                 rest.remove(0);
             }
             continue;
         }
-        let item = layer.item;
+        // What is selected with one that was found malformed, and excludes this one.
+        if !malformed.is_empty() && !malformed.iter().any(|m| overlaps.contains(&(*m, item))) {
+            rest.remove(0);
+            continue;
+        }
         let mut longer = found.to_vec();
         longer.push(item);
         let absent: Vec<_> = rest
@@ -374,12 +397,14 @@ fn build(arms: &[Arm<'_>], found: &[ItemRef], candidates: Vec<(usize, usize)>, n
             .copied()
             .filter(|&(j, p)| arms[j].layers.get(p.max(found.len().min(arms[j].layers.len()))).is_none_or(|l| l.item != item))
             .collect();
+        let mut bad = malformed.clone();
+        bad.push(item);
         return Tree::Test {
             item,
             span: layer.span,
-            ok: Box::new(build(arms, &longer, rest.clone(), Next::Unknown)),
-            malformed: Box::new(build(arms, found, rest.clone(), Next::Malformed(item))),
-            absent: Box::new(if found.is_empty() { Tree::Never } else { build(arms, found, absent, next) }),
+            ok: Box::new(build(arms, overlaps, &longer, rest.clone(), &Malformed::new())),
+            malformed: Box::new(build(arms, overlaps, found, rest.clone(), &bad)),
+            absent: Box::new(if found.is_empty() { Tree::Never } else { build(arms, overlaps, found, absent, malformed) }),
         };
     }
 }
@@ -406,5 +431,33 @@ fn fails(tree: &Tree) -> bool {
         Tree::Guard(_, rest) => fails(rest),
         Tree::Test { ok, malformed, absent, .. } => fails(ok) || fails(malformed) || fails(absent),
         Tree::Fail => true,
+    }
+}
+
+/// Whether two conditions cannot both hold: they want different numbers in one field.
+fn exclude(a: Option<&ast::Expr>, b: Option<&ast::Expr>) -> bool {
+    let (Some(a), Some(b)) = (a, b) else { return false };
+    let (mut x, mut y) = (Vec::new(), Vec::new());
+    numbers(a, &mut x);
+    numbers(b, &mut y);
+    x.iter().any(|(name, n)| y.iter().any(|(other, m)| name == other && n != m))
+}
+
+/// The fields that a condition fixes, and the numbers.
+fn numbers(e: &ast::Expr, out: &mut Vec<(Box<str>, u128)>) {
+    match &e.kind {
+        ExprKind::Paren(inner) => numbers(inner, out),
+        ExprKind::Binary(ast::BinaryOp::And, a, b) => {
+            numbers(a, out);
+            numbers(b, out);
+        }
+        ExprKind::Binary(ast::BinaryOp::Eq, a, b) => {
+            if let (ExprKind::Path(path), ExprKind::Int(n)) = (&a.kind, &b.kind)
+                && let Some(name) = path.single()
+            {
+                out.push((name.name.clone(), *n));
+            }
+        }
+        _ => {}
     }
 }
