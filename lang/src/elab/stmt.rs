@@ -17,7 +17,19 @@ const MAX_TURNS: u128 = 256;
 impl Elab {
     /// Elaborates a block in the current scope. A block that leaves is of type `Never`.
     pub(super) fn block(&mut self, body: &mut Body, block: &Block, want: Option<&Ty>) -> Val {
-        for stmt in &block.stmts {
+        self.statements(body, &block.stmts, block.value.as_deref(), want)
+    }
+
+    fn statements(&mut self, body: &mut Body, stmts: &[ast::Stmt], value: Option<&ast::Expr>, want: Option<&Ty>) -> Val {
+        for (at, stmt) in stmts.iter().enumerate() {
+            let other = match &stmt.kind {
+                ast::StmtKind::Let { other: Some(other), .. } => Some(other),
+                ast::StmtKind::Choose(choose) => Some(&choose.other),
+                _ => None,
+            };
+            if let (Some(other), false) = (other, body.diverged) {
+                return self.or_else(body, stmt, other, (&stmts[at + 1..], value), want);
+            }
             if body.diverged {
                 self.report(Diagnostic::new(Code::UnreachableCode, stmt.span, "this is never reached"));
                 // Checked all the same, and thrown away.
@@ -26,7 +38,7 @@ impl Elab {
             }
             self.stmt(body, stmt);
         }
-        let Some(value) = &block.value else {
+        let Some(value) = value else {
             return if body.diverged { Val::never() } else { Val::unit() };
         };
         if body.diverged {
@@ -34,6 +46,37 @@ impl Elab {
             return Val::never();
         }
         self.expr(body, value, want)
+    }
+
+    /// A statement with an `else` that runs in place of what follows it in the block.
+    fn or_else(&mut self, body: &mut Body, stmt: &ast::Stmt, other: &Block, rest: (&[ast::Stmt], Option<&ast::Expr>), want: Option<&Ty>) -> Val {
+        let (cond, bindings) = match &stmt.kind {
+            ast::StmtKind::Let { pattern, ty, value, .. } => self.let_else(body, pattern, ty.as_ref(), value, other, stmt.span),
+            ast::StmtKind::Choose(choose) => match self.choose(body, choose, stmt.span) {
+                Some((ok, chosen)) => (ok, vec![(choose.var.name.clone(), chosen)]),
+                None => (ops::TRUE, vec![(choose.var.name.clone(), Val::error())]),
+            },
+            _ => (ops::TRUE, Vec::new()),
+        };
+        let mut branches = Branches::new(body);
+        branches.run(
+            self,
+            body,
+            want,
+            |elab, body, want| {
+                for (name, val) in bindings {
+                    body.bind(&name, Binding::Val(val));
+                }
+                elab.statements(body, rest.0, rest.1, want)
+            },
+            rest.1.map_or(stmt.span, |e| e.span),
+        );
+        branches.run(self, body, want, |elab, body, want| elab.block(body, other, want), other.span);
+        branches.join(body, stmt.span, |mut blocks| {
+            let other = blocks.pop().unwrap_or_default();
+            let then = blocks.pop().unwrap_or_default();
+            StmtKind::If { cond, then, other, written: true }
+        })
     }
 
     /// Takes a block's value as one of a type.
@@ -53,7 +96,7 @@ impl Elab {
         let span = stmt.span;
         match &stmt.kind {
             ast::StmtKind::Error => {}
-            ast::StmtKind::Let { pattern, ty, value, other } => self.let_stmt(body, pattern, ty.as_ref(), value, other.as_ref(), span),
+            ast::StmtKind::Let { pattern, ty, value, .. } => self.let_stmt(body, pattern, ty.as_ref(), value, span),
             ast::StmtKind::Var { name, ty, value } => {
                 let ty = ty.as_ref().map(|t| self.ty(t));
                 let val = self.expr(body, value, ty.as_ref());
@@ -77,7 +120,9 @@ impl Elab {
             }
             ast::StmtKind::Else(e, other) => self.insert_else(body, e, other, span),
             ast::StmtKind::For { var, range, body: inner } => self.for_stmt(body, var, range, inner, span),
-            ast::StmtKind::Choose(choose) => self.choose(body, choose, span),
+            ast::StmtKind::Choose(choose) => {
+                self.choose(body, choose, span);
+            }
             ast::StmtKind::Push { header, before, name, other } => self.push_header(body, header, before, name.as_ref(), other, span),
             ast::StmtKind::Pop(names) => self.pop_headers(body, names, span),
             _ if body.place == Place::Test => self.test_stmt(body, stmt),
@@ -105,68 +150,75 @@ impl Elab {
         }
     }
 
-    fn let_stmt(&mut self, body: &mut Body, pattern: &ast::Pattern, ty: Option<&ast::Type>, value: &ast::Expr, other: Option<&Block>, span: Span) {
-        let ty = ty.map(|t| self.ty(t));
+    fn let_stmt(&mut self, body: &mut Body, pattern: &ast::Pattern, ty: Option<&ast::Type>, value: &ast::Expr, span: Span) {
         if let PatternKind::Path(path, args) = &pattern.kind
             && let Some(name) = path.single()
             && args.is_empty()
             && (body.place == Place::Test || body.place == Place::Pure)
-            && (ty == Some(Ty::Packet) || self.names_packet(body, value))
+            && (ty.is_some_and(|t| self.ty(t) == Ty::Packet) || self.names_packet(body, value))
         {
             if let Some(packet) = self.packet_value(body, value) {
                 body.bind(&name.name, Binding::Packet(packet));
             }
             return;
         }
+        let Some(val) = self.let_value(body, pattern, ty, value, span) else { return };
+        let (_, bindings) = self.pattern(body, pattern, &val);
+        let simplified = super::usefulness::lower(self, body, pattern, &val.ty);
+        if let Some(missing) = super::usefulness::missing(self, &val.ty, &[simplified]) {
+            self.report(
+                Diagnostic::new(Code::NotExhaustive, pattern.span, format!("`{missing}` does not match this pattern"))
+                    .note("add `else { ... }` with what to do then"),
+            );
+        }
+        for (name, val) in bindings {
+            body.bind(&name.name, Binding::Val(val));
+        }
+    }
+
+    /// The value of a `let`, kept in variables unless it is known; none after an error.
+    fn let_value(&mut self, body: &mut Body, pattern: &ast::Pattern, ty: Option<&ast::Type>, value: &ast::Expr, span: Span) -> Option<Val> {
+        let ty = ty.map(|t| self.ty(t));
         let val = self.expr(body, value, ty.as_ref());
         let val = match &ty {
             Some(ty) => self.coerce(body, val, ty, value.span),
             None => val,
         };
         if val.ty == Ty::Never {
-            return;
+            return None;
         }
         if !self.storable(&val, value.span) {
             self.bind_errors(body, pattern);
-            return;
+            return None;
         }
         let name = match &pattern.kind {
             PatternKind::Path(path, _) => path.single().map(|n| n.name.clone()).unwrap_or_default(),
             _ => "".into(),
         };
         // Known values stay values, so that they are known below.
-        let known = val.cols.iter().all(|c| ops::constant(c).is_some());
-        let val = if known {
-            val
-        } else {
-            let locals = self.store(body, &name, &val, span);
-            Elab::loaded(&val.ty, &locals)
-        };
+        if val.cols.iter().all(|c| ops::constant(c).is_some()) {
+            return Some(val);
+        }
+        let locals = self.store(body, &name, &val, span);
+        Some(Elab::loaded(&val.ty, &locals))
+    }
+
+    /// When the pattern of a `let` with `else` matches, and what it binds.
+    fn let_else(
+        &mut self,
+        body: &mut Body,
+        pattern: &ast::Pattern,
+        ty: Option<&ast::Type>,
+        value: &ast::Expr,
+        other: &Block,
+        span: Span,
+    ) -> (Expr, Vec<(Box<str>, Val)>) {
+        let Some(val) = self.let_value(body, pattern, ty, value, span) else { return (ops::TRUE, Vec::new()) };
         let (cond, bindings) = self.pattern(body, pattern, &val);
-        match other {
-            Some(other) => {
-                if cond == ops::TRUE {
-                    self.report(Diagnostic::new(Code::UnreachableArm, other.span, "this pattern always matches: the `else` is never taken"));
-                }
-                let chains = body.chains.clone();
-                let (block, _) = body.nested(|body| self.leaving_block(body, other));
-                body.chains = chains;
-                body.diverged = false;
-                body.push(StmtKind::If { cond, then: Vec::new(), other: block, written: true }, span);
-            }
-            None => {
-                let simplified = super::usefulness::lower(self, body, pattern, &val.ty);
-                if let Some(missing) = super::usefulness::missing(self, &val.ty, &[simplified]) {
-                    self.report(
-                        Diagnostic::new(Code::NotExhaustive, pattern.span, format!("`{missing}` does not match this pattern"))
-                            .note("add `else { ... }` with what to do then"),
-                    );
-                }
-            }
+        if cond == ops::TRUE {
+            self.report(Diagnostic::new(Code::UnreachableArm, other.span, "this pattern always matches: the `else` is never taken"));
         }
-        for (name, val) in bindings {
-            body.bind(&name.name, Binding::Val(val));
-        }
+        (cond, bindings.into_iter().map(|(name, val)| (name.name, val)).collect())
     }
 
     fn bind_errors(&mut self, body: &mut Body, pattern: &ast::Pattern) {

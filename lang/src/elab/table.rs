@@ -675,15 +675,17 @@ impl Elab {
     }
 
     /// `choose`
-    pub(super) fn choose(&mut self, body: &mut Body, choose: &ast::Choose, span: Span) {
+    pub(super) fn choose(&mut self, body: &mut Body, choose: &ast::Choose, span: Span) -> Option<(Expr, Val)> {
         if body.place != Place::Code || body.reading.is_some() {
-            return self.error(Code::NotPure, span, "a choice is made in handlers");
+            self.error(Code::NotPure, span, "a choice is made in handlers");
+            return None;
         }
         let ExprKind::Range { low, high, inclusive } = &choose.range.kind else {
-            return self.error(Code::BadRange, choose.range.span, "a choice is from a range: `choose x in 1024..=65_535`");
+            self.error(Code::BadRange, choose.range.span, "a choice is from a range: `choose x in 1024..=65_535`");
+            return None;
         };
         let ty = self.choice_type(body, low, high);
-        let Ty::Bits(width) = ty else { return };
+        let Ty::Bits(width) = ty else { return None };
         let scalar = Scalar::Bits(width);
         let low_val = self.expr_of(body, low, &ty).scalar();
         let mut high_val = self.expr_of(body, high, &ty).scalar();
@@ -725,12 +727,7 @@ impl Elab {
         }
         let ok = body.local("", Scalar::Bool);
         body.push(StmtKind::Choose { var, low: low_val, high: high_val, within, test, holds, tiers, ok }, span);
-        let chains = body.chains.clone();
-        let (block, ()) = body.nested(|body| self.leaving_block(body, &choose.other));
-        body.chains = chains;
-        body.diverged = false;
-        body.push(StmtKind::If { cond: Expr::Local(ok), then: Vec::new(), other: block, written: true }, span);
-        body.bind(name, bound);
+        Some((Expr::Local(ok), Val { ty, cols: vec![Expr::Local(var)] }))
     }
 
     /// The type of a choice: that of a bound, or of numbers just wide enough: 8, 16, 32 or 64 bits.
