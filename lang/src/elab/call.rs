@@ -152,7 +152,9 @@ impl Elab {
         let outputs = body.outputs.take();
         self.open_fns.push(f.name.span);
         let val = self.block(body, &f.body, Some(&result));
-        let val = self.coerce_block(body, val, &result, &f.body);
+        // In specifications numbers stay what they are: integers without bounds.
+        let exact = body.mathematical() && val.ty == Ty::Int && matches!(result, Ty::Bits(_));
+        let val = if exact { val } else { self.coerce_block(body, val, &result, &f.body) };
         self.open_fns.pop();
         body.outputs = outputs;
         body.env = caller;
@@ -179,7 +181,10 @@ impl Elab {
                 None => Binding::Val(Val::error()),
             };
         }
-        let val = self.expr_of(body, value, &ty);
+        let val = self.expr(body, value, Some(&ty));
+        let exact = body.mathematical() && val.ty == Ty::Int && matches!(ty, Ty::Bits(_));
+        let ty = if exact { Ty::Int } else { ty };
+        let val = self.coerce(body, val, &ty, value.span);
         // Into variables, so that what is computed once is written once.
         let scalars = self.scalars(&ty);
         let cols = val.cols.into_iter().zip(scalars).map(|(e, s)| body.atom(e, s, value.span)).collect();

@@ -112,6 +112,7 @@ impl Elab {
             initial: Vec::new(),
             lifetime: Lifetime::Forever,
             granularity: 0,
+            computed: None,
         };
         self.prog.tables.push(table);
         self.prog.infos.push(TableInfo { name: full, kind, role, key, value, capacity, indexed });
@@ -184,9 +185,7 @@ impl Elab {
                 }
                 StateClause::Rate(e) => rate = Some(self.parameter_number(env, e)),
                 StateClause::Burst(e) => burst = Some(self.parameter_number(env, e)),
-                StateClause::From(function, _) => {
-                    self.error(Code::BadState, function.span, "tables that the runtime computes are not supported yet: write their content in the configuration");
-                }
+                StateClause::From(function, source, slots) => self.computed(env, id, &info, function, source, slots),
             }
         }
         match (info.kind, rate, burst) {
@@ -198,6 +197,32 @@ impl Elab {
             (_, None, None) => {}
             _ => self.error(Code::BadState, decl.name.span, "only buckets have a rate and a burst"),
         }
+    }
+
+    /// `from maglev(backends, SLOTS)`
+    fn computed(&mut self, env: &Rc<Env>, id: TableId, info: &TableInfo, function: &ast::Ident, source: &ast::Ident, slots: &ast::Expr) {
+        if &*function.name != "maglev" {
+            return self.unknown_name(function, ["maglev".to_string()]);
+        }
+        let Some(Binding::Table(entries)) = env.names.get(&source.name).cloned() else {
+            return self.error(Code::BadState, source.span, "this names a control table of the same element");
+        };
+        self.used_members.insert(env.declared.get(&source.name).copied().unwrap_or_default());
+        let mut body = Body::with_env(Place::Const, env);
+        let Some(slots_each) = self.constant_number(&mut body, slots, 32) else { return };
+        let table = &self.prog.tables[entries.index()];
+        let key: Vec<Scalar> = table.key.iter().map(|c| c.ty).collect();
+        let value: Vec<Scalar> = self.prog.tables[id.index()].value.iter().map(|c| c.ty).collect();
+        let fits = matches!(table.kind, TableKind::Set) && table.role == Role::Control && key.len() > 1 && key[1..] == value;
+        if info.kind != Kind::Array || info.role != Role::Control || !fits {
+            let d = Diagnostic::new(Code::BadState, function.span, "`maglev` computes a control array from a control set");
+            return self.report(d.note("the set's keys are a group's number and a backend; the array's elements are backends"));
+        }
+        if !is_prime(slots_each) || !info.capacity.is_multiple_of(slots_each as u64) {
+            let d = Diagnostic::new(Code::BadState, slots.span, format!("{slots_each} slots per group do not do"));
+            return self.report(d.note("the number is prime, and the array's length a multiple of it"));
+        }
+        self.prog.tables[id.index()].computed = Some(ir::Maglev { entries, slots: slots_each as u32 });
     }
 
     /// A bucket that has been idle for burst / rate is full, and therefore dead.
@@ -774,4 +799,9 @@ fn exactly<'a>(prefer: &'a ast::Expr, name: &str) -> Option<&'a ast::Expr> {
     let ExprKind::Binary(BinaryOp::Eq, l, r) = &prefer.kind else { return None };
     let is_var = |e: &ast::Expr| matches!(&e.kind, ExprKind::Path(p) if p.single().is_some_and(|n| &*n.name == name));
     (is_var(l) && !super::packet::mentions(r, name)).then_some(r)
+}
+
+/// Whether a number of 32 bits is prime.
+fn is_prime(n: u128) -> bool {
+    n >= 2 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
 }

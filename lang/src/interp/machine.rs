@@ -5,12 +5,14 @@ use super::error::{ConfigError, ContentError, Defect, DefectKind, FeedError, Upd
 use super::oracle::Oracle;
 use super::packet::MAX_FRAME;
 use super::spec::{Bindings, Session};
-use super::state::{Accounting, Due, END_OF_TIME, State};
+use super::maglev;
+use super::state::{self, Accounting, Due, END_OF_TIME, State};
 use super::step::{Run, Scratch};
 use super::table::{SlotId, Store, table_name};
 use super::trace::Observer;
-use crate::ir::{ElementId, PortId, Program, ReasonId, Role, TableId};
+use crate::ir::{ElementId, PortId, Program, ReasonId, Role, Scalar, TableId};
 use crate::span::Span;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A running box. A clone is cheap and goes its own way.
@@ -198,12 +200,13 @@ impl Machine {
         let mut next = Machine { scratch: Scratch::default(), ..self.clone() };
         for update in tables {
             let declared = self.config.program.tables.get(update.table.index());
-            if declared.is_none_or(|table| table.role != Role::Control) {
+            if declared.is_none_or(|table| table.role != Role::Control || table.computed.is_some()) {
                 let name = table_name(&self.config.program, update.table);
                 return Err(ContentError::NotWritable(name).into());
             }
             next.state.tables[update.table.index()] = Arc::new(self.config.fill(update)?);
         }
+        next.compute_tables();
         for require in &self.config.program.requires {
             let mut session = Session::new(&next);
             let mut bindings = Bindings::new(&require.body);
@@ -215,6 +218,34 @@ impl Machine {
         self.state.tables = next.state.tables;
         self.run(oracle, observer, &mut Outcome::default(), |run| run.update())?;
         Ok(())
+    }
+
+    /// Computes the tables that the control plane does not give.
+    fn compute_tables(&mut self) {
+        let program = self.config.program.clone();
+        for (index, table) in program.tables.iter().enumerate() {
+            let Some(of) = &table.computed else { continue };
+            let Some(entries) = self.state.keyed(of.entries) else { continue };
+            let columns: Vec<Scalar> = table.value.iter().map(|column| column.ty).collect();
+            let mut groups: BTreeMap<u128, Vec<&[u128]>> = BTreeMap::new();
+            for key in entries.entries.keys() {
+                if let Some((group, backend)) = key.split_first() {
+                    groups.entry(*group).or_default().push(backend);
+                }
+            }
+            let mut store = state::empty(table, &self.config.initial[index]);
+            for (group, backends) in &mut groups {
+                backends.sort_unstable();
+                let first = group.saturating_mul(of.slots.into());
+                let Some(slots) = maglev::table(backends, &columns, of.slots).filter(|_| first < u128::from(table.capacity)) else { continue };
+                if let Store::Indexed(store) = &mut store {
+                    for (slot, backend) in (first as u64..).zip(slots) {
+                        store.get_mut(slot).copy_from_slice(backends[backend as usize]);
+                    }
+                }
+            }
+            self.state.tables[index] = Arc::new(store);
+        }
     }
 
     /// The runtime sets one entry of a fed table, or removes it.

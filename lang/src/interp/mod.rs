@@ -23,6 +23,7 @@ pub mod error;
 mod expr;
 pub mod hash;
 pub mod machine;
+pub mod maglev;
 pub mod oracle;
 pub mod packet;
 pub mod spec;

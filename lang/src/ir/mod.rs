@@ -809,6 +809,23 @@ pub struct Table {
     pub lifetime: Lifetime,
     /// Nanoseconds by which a target's clock for lifetimes may lag; 0: the target's own skew.
     pub granularity: u64,
+    /// How the runtime computes it with each generation, if it is not given.
+    pub computed: Option<Maglev>,
+}
+
+/// A Maglev look-up table for each group of entries (Eisenbud et al., "Maglev", NSDI 2016, section 3.4).
+///
+/// The entries are a set whose key's first column is the group's number and whose other columns are the backend. The array
+/// holds `slots` elements per group, a prime number: group g's are `g * slots ..`. With M slots, and for backend b (its
+/// columns) the offset `h("maglev_offset", b) mod M` and the skip `h("maglev_skip", b) mod (M - 1) + 1` ([`Hash`] of 64 bits),
+/// b's preferences are `(offset + j * skip) mod M` for j = 0, 1, ...; the backends, in the order of their columns, take their next
+/// free preference in turn until no slot is free. Groups without entries keep the initial value.
+#[derive(Clone, Debug, Serialize)]
+pub struct Maglev {
+    /// The set.
+    pub entries: TableId,
+    /// Slots per group.
+    pub slots: u32,
 }
 
 /// The kinds of state.

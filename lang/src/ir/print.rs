@@ -246,6 +246,9 @@ impl<'a> Printer<'a> {
             if table.granularity != 0 {
                 p.line(format!("granularity {}ns", table.granularity));
             }
+            if let Some(maglev) = &table.computed {
+                p.line(format!("from maglev({}, {})", names.table(maglev.entries), maglev.slots));
+            }
         });
     }
 

@@ -489,7 +489,7 @@ pub enum StateClause {
     /// `burst e`
     Burst(Expr),
     /// `from f(x)`
-    From(Ident, Ident),
+    From(Ident, Ident, Box<Expr>),
 }
 
 /// `on ... { }`
