@@ -144,7 +144,14 @@ pub(crate) fn describe(bytes: &[u8]) -> String {
             let address = |a: [u8; 16]| std::net::Ipv6Addr::from(a).to_string();
             (address(ip.source), address(ip.destination))
         }
-        Some(NetHeaders::Arp(arp)) => return format!("ARP {:?}, {length} bytes", arp.operation),
+        Some(NetHeaders::Arp(arp)) => {
+            let what = match arp.operation.0 {
+                1 => "request",
+                2 => "reply",
+                _ => "packet",
+            };
+            return format!("ARP {what}, {length} bytes");
+        }
         None => {
             let mac = |m: &[u8]| m.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":");
             return format!("{} > {}, {length} bytes", mac(&bytes[6..12]), mac(&bytes[..6]));

@@ -80,7 +80,9 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
         render::findings(&c.sources, &c.diagnostics, args.format)?;
     }
     if errors + warnings > 0 {
-        render::remark(&format!("{errors} errors, {warnings} warnings in {} files", compiled.len()));
+        let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let (errors, warnings) = (count(errors, "error"), count(warnings, "warning"));
+        render::remark(&format!("{errors}, {warnings} in {}", count(compiled.len(), "file")));
         if args.format == Format::Full && let Some(d) = compiled.iter().flat_map(|c| &c.diagnostics).next() {
             render::remark(&format!("`grv explain {}` tells more about a code", d.code));
         }

@@ -76,7 +76,8 @@ fn full(sources: &SourceMap, found: &[Diagnostic]) -> Result<(), String> {
         labels.extend(d.secondary.iter().map(|l| label(l.span, &l.text, LabelStyle::Secondary)));
         let mut notes = d.notes.clone();
         if let Some(fix) = &d.fix {
-            notes.push(format!("{}: `{}`", fix.message, fix.replacement));
+            let said = fix.message.contains(&fix.replacement);
+            notes.push(if said { fix.message.clone() } else { format!("{}: `{}`", fix.message, fix.replacement) });
         }
         let level = match d.severity() {
             Severity::Error => Level::Error,
