@@ -6,6 +6,7 @@ mod capture;
 mod check;
 mod explain;
 mod files;
+mod fmt;
 mod graph;
 mod new;
 mod render;
@@ -44,6 +45,8 @@ enum Command {
     Test(test::Args),
     /// Run a middlebox over captured packets
     Run(run::Args),
+    /// Format programs
+    Fmt(fmt::Args),
     /// Draw a middlebox as SVG: elements, ports, state
     Graph(graph::Args),
     /// Explain a diagnostic code
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::main(&args),
         Command::Test(args) => test::main(&args),
         Command::Run(args) => run::main(&args),
+        Command::Fmt(args) => fmt::main(&args),
         Command::Graph(args) => graph::main(&args),
         Command::Explain(args) => explain::main(&args),
         Command::New(args) => new::main(&args),

@@ -7,6 +7,7 @@ pub mod compile;
 pub mod config;
 pub mod diagnostics;
 mod elab;
+pub mod fmt;
 pub mod interp;
 pub mod ir;
 pub mod source;

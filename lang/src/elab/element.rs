@@ -325,7 +325,8 @@ impl Elab {
             .collect();
         for output in outputs {
             let range = output.first..output.first + output.entries();
-            if self.errors() == before && !bodies.iter().any(|b| emits(&b.body.block, &range)) {
+            let sound = self.errors() == before && !decl.members.iter().any(|m| self.errors_in(m.span));
+            if sound && !bodies.iter().any(|b| emits(&b.body.block, &range)) {
                 self.report(Diagnostic::new(Code::NeverEmits, output.span, format!("nothing is ever emitted on `{}`", output.name)));
             }
         }
@@ -385,14 +386,14 @@ impl Elab {
             body.chains.insert(PacketId(0), chain);
         }
         let end = Span { start: handler.body.span.end.saturating_sub(1), ..handler.body.span };
-        let before = self.diagnostics.len();
+        let before = self.errors();
         let val = self.block(&mut body, &handler.body, Some(&Ty::Unit));
         self.coerce_block(&mut body, val, &Ty::Unit, &handler.body);
         let name = self.entry_name(input, index, alternative);
         let contract = contract.iter().map(|l| self.header_id(l.item)).collect();
         let body = body.finish();
         // After errors, paths may lack what could not be elaborated.
-        if self.diagnostics.len() == before {
+        if self.errors() == before && !self.errors_in(handler.body.span) {
             self.check_total(&body.block, end);
         }
         ir::Input { name, args: columns, contract, body }

@@ -505,7 +505,7 @@ impl Elab {
     /// Both operands of an operator; a number without a type takes the other's.
     fn pair(&mut self, body: &mut Body, l: &ast::Expr, r: &ast::Expr, want: Option<&Ty>) -> (Val, Val) {
         let literal_type = |val: &Val| match val.ty {
-            Ty::Bits(_) | Ty::Newtype(_) | Ty::Option(_) | Ty::Int => Some(val.ty.clone()),
+            Ty::Bits(_) | Ty::Newtype(_) | Ty::Option(_) | Ty::Int | Ty::Error => Some(val.ty.clone()),
             _ => None,
         };
         if Self::untyped(l) && !Self::untyped(r) {
@@ -746,6 +746,7 @@ impl Elab {
         let target = self.ty(ty);
         let hint = match target {
             Ty::Bits(_) | Ty::Newtype(_) if Self::untyped(value) && !wrap => Some(target.clone()),
+            Ty::Time | Ty::Duration if Self::untyped(value) => Some(Ty::Bits(64)),
             _ => None,
         };
         let val = self.expr(body, value, hint.as_ref());

@@ -570,21 +570,26 @@ impl Elab {
         }
         for item_ in &parsed.file.items {
             let ItemKind::Property(p) = &item_.kind else { continue };
-            match &p.target {
-                Some(target) => {
-                    let found = self.resolve_kind(target, "a middlebox", |k| matches!(k, ItemKind::Block(b) if b.kind == BlockKind::Middlebox));
-                    if found == Some(item) {
-                        self.property(env, "", None, p);
-                    }
-                }
-                None => {
-                    let d = Diagnostic::new(Code::BadProperty, p.name.span, "whose property is this?");
-                    self.report(d.note("write `for BOX` behind its name, or move it into the middlebox"));
-                }
+            let Some(target) = &p.target else { continue };
+            let found = self.resolve_kind(target, "a middlebox", |k| matches!(k, ItemKind::Block(b) if b.kind == BlockKind::Middlebox));
+            if found == Some(item) {
+                self.property(env, "", None, p);
             }
         }
         for claim in &decl.claims {
             self.claim(env, claim);
+        }
+    }
+
+    /// Reports properties that belong to no box.
+    pub(super) fn stray_properties(&mut self, parsed: &Parsed) {
+        for item in &parsed.file.items {
+            if let ItemKind::Property(p) = &item.kind
+                && p.target.is_none()
+            {
+                let d = Diagnostic::new(Code::BadProperty, p.name.span, "whose property is this?");
+                self.report(d.note("write `for BOX` behind its name, or move it into the middlebox"));
+            }
         }
     }
 
@@ -597,6 +602,7 @@ impl Elab {
         let Some(item) = found else { return };
         let (parsed, index) = self.item(item);
         let Some(spec) = Elab::block_decl(&parsed, index) else { return };
+        let before = self.errors();
         let (mut ports, mut rest, mut at) = (FxHashMap::default(), Vec::new(), 0);
         for arg in &claim.args {
             let param = match &arg.name {
@@ -630,8 +636,11 @@ impl Elab {
                 self.error(Code::BadClaim, claim.span, format!("`{}` needs a port for `{}`", spec.name.name, param.name.name));
             }
         }
-        let values = self.arguments(env, &spec.params, &rest, claim.span);
         self.instantiated.insert(item);
+        if self.errors() > before {
+            return;
+        }
+        let values = self.arguments(env, &spec.params, &rest, claim.span);
         self.spec(spec, values, ports);
     }
 

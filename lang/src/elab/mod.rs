@@ -133,6 +133,12 @@ impl Elab {
         self.report(Diagnostic::new(code, span, message));
     }
 
+    /// Whether there is an error in a piece of text: what was elaborated from it may lack parts.
+    fn errors_in(&self, span: Span) -> bool {
+        let inside = |at: Span| at.file == span.file && at.start >= span.start && at.end <= span.end;
+        self.diagnostics.iter().any(|d| d.severity() == crate::diagnostics::Severity::Error && inside(d.primary.span))
+    }
+
     /// The number of errors so far: what was elaborated under new ones may lack parts.
     fn errors(&self) -> usize {
         self.diagnostics.iter().filter(|d| d.severity() == crate::diagnostics::Severity::Error).count()
@@ -190,6 +196,7 @@ impl Elab {
         }
         let mut built = self.check_blocks(&root);
         let shown = built.len();
+        self.stray_properties(&root);
         let tests = self.check_tests(&root, &mut built);
         self.unused_members(&root);
         self.unused_items(&root);
@@ -207,6 +214,9 @@ impl Elab {
     fn unreachable_arms(&mut self) {
         let never: Vec<Span> = self.arms.iter().filter(|(_, reached)| !**reached).map(|(span, _)| *span).collect();
         for span in never {
+            if self.errors_in(span) {
+                continue;
+            }
             self.report(Diagnostic::new(Code::UnreachableArm, span, "this arm never matches: those above take all of it"));
         }
     }

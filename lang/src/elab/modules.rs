@@ -147,7 +147,10 @@ impl Elab {
     /// What a name means in a file, if it names an item.
     pub(super) fn lookup(&mut self, file: FileId, name: &str) -> Option<ItemRef> {
         let item = self.modules[file.0 as usize].names.get(name).copied()?;
-        self.used.insert(item);
+        // Only what the first file itself uses counts: other files use what they import in their own right.
+        if file == crate::compile::ROOT {
+            self.used.insert(item);
+        }
         Some(item)
     }
 

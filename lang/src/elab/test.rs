@@ -157,12 +157,16 @@ impl Elab {
                 let ExprKind::Method(table, name, args) = &place.kind else {
                     return self.error(Code::BadTest, place.span, "an entry is removed by `feed T.remove(k);`");
                 };
-                let ("remove", [key]) = (&*name.name, args.as_slice()) else {
-                    return self.error(Code::BadTest, place.span, "an entry is removed by `feed T.remove(k);`");
+                let ("remove" | "insert", [key]) = (&*name.name, args.as_slice()) else {
+                    return self.error(Code::BadTest, place.span, "an entry is removed by `feed T.remove(k);`, and put into a set by `feed T.insert(k);`");
                 };
                 let Some((t, info)) = self.fed(body, table) else { return };
+                let insert = &*name.name == "insert";
+                if insert && info.kind != Kind::Set {
+                    return self.error(Code::BadTest, place.span, format!("`{}` has values: `feed T[k] = v;`", info.name));
+                }
                 let key = self.entry_key(body, &info, key);
-                self.test(body, TestStmt::Feed { table: t, key, value: None }, span);
+                self.test(body, TestStmt::Feed { table: t, key, value: insert.then(Vec::new) }, span);
             }
             _ => {}
         }

@@ -25,7 +25,7 @@ pub struct Parsed {
 }
 
 /// Greatest size of a source file in bytes.
-pub const MAX_SOURCE: usize = 16 << 20;
+pub const MAX_SOURCE: usize = 1 << 20;
 
 /// Greatest nesting of an item's tokens: it bounds the recursion of all later passes.
 const MAX_NESTING: usize = 1_000;

@@ -382,3 +382,39 @@ fn follows_keyword(token: Token<'_>) -> bool {
         other => is_word(other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(text: &str) -> Vec<Token<'_>> {
+        lex(text).tokens.into_iter().map(|t| t.token).collect()
+    }
+
+    #[test]
+    fn numbers_in_other_bases_are_no_units() {
+        assert_eq!(tokens("0x0806 0b10 64KiB 1_000"), [
+            Token::Int("0x0806"),
+            Token::Int("0b10"),
+            Token::Unit("64KiB"),
+            Token::Int("1_000")
+        ]);
+        assert_eq!(tokens("0x1fz"), [Token::Unit("0x1fz")]);
+    }
+
+    #[test]
+    fn addresses_are_one_token() {
+        assert_eq!(tokens("10.0.0.0/8 203.0.113.1 02:00:00:00:00:01"), [
+            Token::Prefix("10.0.0.0/8"),
+            Token::Ipv4("203.0.113.1"),
+            Token::Mac("02:00:00:00:00:01")
+        ]);
+    }
+
+    #[test]
+    fn soft_words_are_names_where_names_stand() {
+        assert_eq!(tokens("follow(before)")[2], Token::Ident("before"));
+        assert_eq!(tokens("let port = 5;")[1], Token::Ident("port"));
+        assert_eq!(tokens("port a;")[0], Token::Port);
+    }
+}
