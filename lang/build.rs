@@ -1,7 +1,4 @@
 //! Generates the parser from its grammar.
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    lalrpop::Configuration::new()
-        .use_cargo_dir_conventions()
-        .emit_rerun_directives(true)
-        .process()
+    lalrpop::Configuration::new().use_cargo_dir_conventions().emit_rerun_directives(true).process()
 }

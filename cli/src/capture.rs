@@ -13,34 +13,40 @@ use std::path::Path;
 use std::time::Duration;
 
 /// A captured packet.
-pub(crate) struct Packet {
+pub struct Packet {
     /// Since the epoch.
-    pub(crate) time: Duration,
+    pub time: Duration,
     /// The frame, as far as it was captured.
-    pub(crate) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// Whether the capture cut it short.
-    pub(crate) cut: bool,
+    pub cut: bool,
 }
 
 /// The packets of a capture; what is wrong with it ends them.
-pub(crate) struct Capture {
+pub struct Capture {
     /// The packets before the first error.
-    pub(crate) packets: Vec<Packet>,
+    pub packets: Vec<Packet>,
     /// The first error.
-    pub(crate) error: Option<String>,
+    pub error: Option<String>,
 }
 
-/// Reads a capture. Bytes that are none give an error, and the packets before them.
+/// Reads a capture file.
 pub(crate) fn read(path: &Path) -> Result<Capture, String> {
     let bytes = std::fs::read(path).map_err(|e| format!("{}: {}", path.display(), reason(&e)))?;
+    let capture = parse(&bytes);
+    Ok(Capture { error: capture.error.map(|e| format!("{}: {e}", path.display())), ..capture })
+}
+
+/// Reads a capture. Bytes that are none give an error with the number of the packet, and the packets before it.
+pub fn parse(bytes: &[u8]) -> Capture {
     let mut packets = Vec::new();
     let result = match bytes.get(..4) {
-        Some([0x0a, 0x0d, 0x0d, 0x0a]) => read_pcapng(&bytes, &mut packets),
-        _ => read_pcap(&bytes, &mut packets),
+        Some([0x0a, 0x0d, 0x0d, 0x0a]) => read_pcapng(bytes, &mut packets),
+        _ => read_pcap(bytes, &mut packets),
     };
     let number = packets.len() + 1;
-    let error = result.err().map(|e| format!("{}: packet {number}: {e}", path.display()));
-    Ok(Capture { packets, error })
+    let error = result.err().map(|e| format!("packet {number}: {e}"));
+    Capture { packets, error }
 }
 
 fn read_pcap(bytes: &[u8], packets: &mut Vec<Packet>) -> Result<(), String> {
@@ -74,9 +80,7 @@ fn read_pcapng(bytes: &[u8], packets: &mut Vec<Packet>) -> Result<(), String> {
                 interfaces.push((interface.linktype, resolution.unwrap_or(6)));
                 continue;
             }
-            Block::EnhancedPacket(packet) => {
-                (packet.interface_id, packet.timestamp.as_nanos(), packet.data, packet.original_len)
-            }
+            Block::EnhancedPacket(packet) => (packet.interface_id, packet.timestamp.as_nanos(), packet.data, packet.original_len),
             Block::SimplePacket(packet) => (0, 0, packet.data, packet.original_len),
             _ => continue,
         };
@@ -132,7 +136,7 @@ impl Writer {
 }
 
 /// A packet in a few words.
-pub(crate) fn describe(bytes: &[u8]) -> String {
+pub fn describe(bytes: &[u8]) -> String {
     let length = bytes.len();
     let Ok(packet) = LaxPacketHeaders::from_ethernet(bytes) else { return format!("{length} bytes, no Ethernet frame") };
     let (from, to) = match &packet.net {

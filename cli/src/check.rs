@@ -83,7 +83,9 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
         let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
         let (errors, warnings) = (count(errors, "error"), count(warnings, "warning"));
         render::remark(&format!("{errors}, {warnings} in {}", count(compiled.len(), "file")));
-        if args.format == Format::Full && let Some(d) = compiled.iter().flat_map(|c| &c.diagnostics).next() {
+        if args.format == Format::Full
+            && let Some(d) = compiled.iter().flat_map(|c| &c.diagnostics).next()
+        {
             render::remark(&format!("`grv explain {}` tells more about a code", d.code));
         }
     }

@@ -78,7 +78,14 @@ fn draw(program: &Program) -> String {
     let mut nodes: Vec<Node> = Vec::new();
     let port = |p: &grv_lang::ir::Port| Node { title: p.name.clone(), lines: Vec::new(), column: 0, port: true, x: 0, y: 0 };
     nodes.extend(program.ports.iter().map(port));
-    nodes.extend(program.elements.iter().map(|e| Node { title: format!("{}: {}", e.name, e.kind), lines: Vec::new(), column: 1, port: false, x: 0, y: 0 }));
+    nodes.extend(program.elements.iter().map(|e| Node {
+        title: format!("{}: {}", e.name, e.kind),
+        lines: Vec::new(),
+        column: 1,
+        port: false,
+        x: 0,
+        y: 0,
+    }));
     nodes.extend(program.ports.iter().map(port));
     for table in &program.tables {
         let short = table.name.rsplit('.').next().unwrap_or_default();
@@ -121,14 +128,22 @@ fn draw(program: &Program) -> String {
     svg(program, &nodes, &shown, &edges, (width, height))
 }
 
-fn svg(program: &Program, nodes: &[Node], shown: &[bool], edges: &BTreeSet<(usize, usize, String)>, size: (usize, usize)) -> String {
+fn svg(
+    program: &Program,
+    nodes: &[Node],
+    shown: &[bool],
+    edges: &BTreeSet<(usize, usize, String)>,
+    size: (usize, usize),
+) -> String {
     let mut out = String::new();
     let mut put = |text: String| {
         // Writing to a string cannot fail.
         let _written = writeln!(out, "{text}");
     };
     let (width, height) = size;
-    put(format!(r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">"#));
+    put(format!(
+        r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">"#
+    ));
     put(format!("<title>{}</title>", escape(&program.name)));
     put(r##"<defs><marker id="arrow" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L10 5L0 10z" fill="#456"/></marker></defs>"##.to_string());
     put(format!(r##"<rect width="{width}" height="{height}" fill="#fff"/>"##));
@@ -138,18 +153,27 @@ fn svg(program: &Program, nodes: &[Node], shown: &[bool], edges: &BTreeSet<(usiz
         let (x1, y1) = (a.x + WIDTH, a.y + 16 + 16 * own.min(a.height() / 16));
         let (x2, y2) = (b.x, b.y + b.height() / 2);
         let middle = (x1 + x2) / 2;
-        put(format!(r##"<path d="M{x1} {y1}C{middle} {y1} {middle} {y2} {x2} {y2}" fill="none" stroke="#456" marker-end="url(#arrow)"/>"##));
+        put(format!(
+            r##"<path d="M{x1} {y1}C{middle} {y1} {middle} {y2} {x2} {y2}" fill="none" stroke="#456" marker-end="url(#arrow)"/>"##
+        ));
         put(format!(r##"<text x="{}" y="{}" font-size="11" fill="#456">{}</text>"##, x1 + 4, y1.saturating_sub(4), escape(name)));
     }
     for (node, _) in nodes.iter().zip(shown).filter(|(_, shown)| **shown) {
         let (fill, radius) = if node.port { ("#def", 14) } else { ("#f7f7f2", 4) };
         put(format!(
             r##"<rect x="{}" y="{}" width="{WIDTH}" height="{}" rx="{radius}" fill="{fill}" stroke="#456"/>"##,
-            node.x, node.y, node.height()
+            node.x,
+            node.y,
+            node.height()
         ));
         put(format!(r#"<text x="{}" y="{}" font-weight="bold">{}</text>"#, node.x + 10, node.y + 20, escape(&node.title)));
         for (index, text) in node.lines.iter().enumerate() {
-            put(format!(r##"<text x="{}" y="{}" fill="#333">{}</text>"##, node.x + 10, node.y + 20 + LINE * (index + 1), escape(text)));
+            put(format!(
+                r##"<text x="{}" y="{}" fill="#333">{}</text>"##,
+                node.x + 10,
+                node.y + 20 + LINE * (index + 1),
+                escape(text)
+            ));
         }
     }
     put("</svg>".to_string());

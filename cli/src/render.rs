@@ -69,9 +69,7 @@ fn full(sources: &SourceMap, found: &[Diagnostic]) -> Result<(), String> {
     };
     let out = termcolor::StandardStream::stdout(choice);
     for d in found {
-        let label = |span: Span, text: &str, style| {
-            Label::new(style, span.file.0 as usize, span.range()).with_message(text)
-        };
+        let label = |span: Span, text: &str, style| Label::new(style, span.file.0 as usize, span.range()).with_message(text);
         let mut labels = vec![label(d.primary.span, &d.primary.text, LabelStyle::Primary)];
         labels.extend(d.secondary.iter().map(|l| label(l.span, &l.text, LabelStyle::Secondary)));
         let mut notes = d.notes.clone();

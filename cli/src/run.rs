@@ -81,9 +81,8 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
             tracer.begin(index + 1, elapsed, arrival.port, &arrival.bytes);
         }
         let passed = machine.advance(elapsed.saturating_sub(machine.now()), &mut oracle, observer(&mut tracer));
-        let done = passed.and_then(|()| {
-            machine.packet_into(arrival.port, &arrival.bytes, &mut oracle, observer(&mut tracer), &mut outcome)
-        });
+        let done = passed
+            .and_then(|()| machine.packet_into(arrival.port, &arrival.bytes, &mut oracle, observer(&mut tracer), &mut outcome));
         if let Some(tracer) = tracer {
             tracer.end();
         }

@@ -10,7 +10,13 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 /// Runs a file; each packet that leaves must be expected, in order per port.
-pub(crate) fn run(path: &Path, mut machine: Machine, mut oracle: Seeded, of: &Compilation, trace: bool) -> Result<Status, String> {
+pub(crate) fn run(
+    path: &Path,
+    mut machine: Machine,
+    mut oracle: Seeded,
+    of: &Compilation,
+    trace: bool,
+) -> Result<Status, String> {
     let text = std::fs::read(path).map_err(|e| format!("{}: {}", path.display(), files::reason(&e)))?;
     let text = String::from_utf8(text).map_err(|_| format!("{}: this is no UTF-8 text", path.display()))?;
     let program = machine.program().clone();
@@ -38,7 +44,11 @@ pub(crate) fn run(path: &Path, mut machine: Machine, mut oracle: Seeded, of: &Co
             CommandKind::Expect(port, pattern) => match left[port.index()].pop_front() {
                 None => failures.push(format!("{at}: no packet left on `{}`", program.ports[port.index()].name)),
                 Some(bytes) if pattern.as_ref().is_some_and(|p| !p.fits(&bytes)) => {
-                    failures.push(format!("{at}: another packet left on `{}`: {}", program.ports[port.index()].name, hex(&bytes)));
+                    failures.push(format!(
+                        "{at}: another packet left on `{}`: {}",
+                        program.ports[port.index()].name,
+                        hex(&bytes)
+                    ));
                 }
                 Some(_) => good += 1,
             },

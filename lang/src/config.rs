@@ -128,7 +128,9 @@ fn exactly(members: &Map<String, Value>, names: &[&str], place: &str) -> Result<
         return Err(wrong(place, format!("`{missing}` is missing")));
     }
     match members.keys().find(|name| !names.contains(&name.as_str())) {
-        Some(extra) => Err(wrong(&format!("{place}.{extra}"), format!("there is no such field; there are: {}", names.join(", ")))),
+        Some(extra) => {
+            Err(wrong(&format!("{place}.{extra}"), format!("there is no such field; there are: {}", names.join(", "))))
+        }
         None => Ok(()),
     }
 }

@@ -105,10 +105,8 @@ fn type_brackets(words: &[Spanned<'_>]) -> Vec<bool> {
     let mut open = 0;
     for (at, word) in words.iter().enumerate() {
         let before = at.checked_sub(1).map(|i| words[i].token);
-        let takes = matches!(
-            before,
-            Some(Token::Ident("map" | "set" | "array" | "lpm" | "bucket" | "cell" | "Option" | "prefix"))
-        );
+        let takes =
+            matches!(before, Some(Token::Ident("map" | "set" | "array" | "lpm" | "bucket" | "cell" | "Option" | "prefix")));
         match word.token {
             Token::Lt if takes => open += 1,
             Token::Gt if open > 0 => open -= 1,
@@ -145,7 +143,8 @@ mod tests {
     /// All programs of the repository that parse.
     fn programs() -> Vec<String> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let mut open: Vec<PathBuf> = ["lang/std", "examples", "specs", "tests/pass", "tests/semantics"].map(|f| root.join(f)).into();
+        let mut open: Vec<PathBuf> =
+            ["lang/std", "examples", "specs", "tests/pass", "tests/semantics"].map(|f| root.join(f)).into();
         let mut found = Vec::new();
         while let Some(folder) = open.pop() {
             for entry in std::fs::read_dir(folder).unwrap() {

@@ -114,7 +114,9 @@ pub fn duration(nanoseconds: u128) -> String {
 /// Reads a scalar. The error says what is expected instead.
 pub fn scalar(ty: Scalar, how: &Show, text: &str) -> Result<u128, String> {
     let bits = match how {
-        Show::Ipv4 => text.parse::<Ipv4Addr>().map(|a| u32::from(a).into()).map_err(|_| format!("`{text}` is no IPv4 address"))?,
+        Show::Ipv4 => {
+            text.parse::<Ipv4Addr>().map(|a| u32::from(a).into()).map_err(|_| format!("`{text}` is no IPv4 address"))?
+        }
         Show::Ipv6 => text.parse::<Ipv6Addr>().map(u128::from).map_err(|_| format!("`{text}` is no IPv6 address"))?,
         Show::Mac => mac(text).ok_or_else(|| format!("`{text}` is no MAC address (02:00:00:00:00:01)"))?,
         Show::Bool => match text {
@@ -158,7 +160,8 @@ fn mac(text: &str) -> Option<u128> {
 pub fn prefix(ty: Scalar, how: &Show, text: &str) -> Result<[u128; 2], String> {
     let (address, length) = text.split_once('/').ok_or_else(|| format!("`{text}` is no prefix (10.0.0.0/8)"))?;
     let width = if let Scalar::Bits(width) = ty { width } else { 1 };
-    let length: u8 = length.parse().ok().filter(|l| *l <= width).ok_or_else(|| format!("a prefix length is 0 to {width}, not {length}"))?;
+    let length: u8 =
+        length.parse().ok().filter(|l| *l <= width).ok_or_else(|| format!("a prefix length is 0 to {width}, not {length}"))?;
     let address = scalar(ty, how, address)?;
     if address & crate::interp::value::mask(width - length) != 0 {
         return Err(format!("`{text}` has bits set beyond its length"));

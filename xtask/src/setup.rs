@@ -33,7 +33,16 @@ fn packages() -> Result {
         fs::remove_dir_all(&folder).map_err(at(&folder))?;
     }
     let into = folder.display().to_string();
-    let args = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--only-binary=:all:"];
+    let args = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--require-hashes",
+        "--only-binary=:all:",
+    ];
     let mut pip = command("python3", &args);
     pip.args(["--target", &into, "--requirement", REQUIREMENTS]);
     run_command("pip", &mut pip).map_err(|e| format!("{e}: are the package registries reachable?"))?;

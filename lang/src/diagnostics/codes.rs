@@ -131,10 +131,6 @@ impl std::str::FromStr for Code {
 
     fn from_str(text: &str) -> Result<Code, String> {
         let wanted = text.to_ascii_uppercase();
-        Code::ALL
-            .iter()
-            .copied()
-            .find(|c| c.name() == wanted)
-            .ok_or_else(|| format!("no diagnostic has the code `{text}`"))
+        Code::ALL.iter().copied().find(|c| c.name() == wanted).ok_or_else(|| format!("no diagnostic has the code `{text}`"))
     }
 }

@@ -57,18 +57,8 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A finding at a place.
     pub fn new(code: Code, span: Span, message: impl Into<String>) -> Diagnostic {
-        let primary = Label {
-            span,
-            text: String::new(),
-        };
-        Diagnostic {
-            code,
-            message: message.into(),
-            primary,
-            secondary: Vec::new(),
-            notes: Vec::new(),
-            fix: None,
-        }
+        let primary = Label { span, text: String::new() };
+        Diagnostic { code, message: message.into(), primary, secondary: Vec::new(), notes: Vec::new(), fix: None }
     }
 
     /// What to say at the primary place.
@@ -79,10 +69,7 @@ impl Diagnostic {
 
     /// Another place that matters.
     pub fn also(mut self, span: Span, text: impl Into<String>) -> Diagnostic {
-        self.secondary.push(Label {
-            span,
-            text: text.into(),
-        });
+        self.secondary.push(Label { span, text: text.into() });
         self
     }
 
@@ -93,17 +80,8 @@ impl Diagnostic {
     }
 
     /// How to mend it.
-    pub fn fix(
-        mut self,
-        span: Span,
-        replacement: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Diagnostic {
-        self.fix = Some(Fix {
-            span,
-            replacement: replacement.into(),
-            message: message.into(),
-        });
+    pub fn fix(mut self, span: Span, replacement: impl Into<String>, message: impl Into<String>) -> Diagnostic {
+        self.fix = Some(Fix { span, replacement: replacement.into(), message: message.into() });
         self
     }
 

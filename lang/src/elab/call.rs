@@ -110,7 +110,15 @@ impl Elab {
         }
     }
 
-    fn call_hash(&mut self, body: &mut Body, item: ItemRef, params: &[ast::Param], result: &ast::Type, args: &[Arg], span: Span) -> Val {
+    fn call_hash(
+        &mut self,
+        body: &mut Body,
+        item: ItemRef,
+        params: &[ast::Param],
+        result: &ast::Type,
+        args: &[Arg],
+        span: Span,
+    ) -> Val {
         let Some(args) = self.positional(args, params.len(), span) else { return Val::error() };
         let result = self.ty(result);
         let mut cols = Vec::new();

@@ -65,7 +65,13 @@ impl Elab {
     }
 
     /// The values of parameters, by name.
-    pub(super) fn arguments(&mut self, env: &Rc<Env>, params: &[ast::Param], args: &[ast::Arg], span: Span) -> FxHashMap<Box<str>, Val> {
+    pub(super) fn arguments(
+        &mut self,
+        env: &Rc<Env>,
+        params: &[ast::Param],
+        args: &[ast::Arg],
+        span: Span,
+    ) -> FxHashMap<Box<str>, Val> {
         let mut values = FxHashMap::default();
         let mut at = 0;
         for arg in args {
@@ -199,7 +205,12 @@ impl Elab {
             if let MemberKind::Require { message, cond } = &member.kind {
                 let mut body = Body::with_env(Place::Spec, &env);
                 let holds = self.cond(&mut body, cond);
-                self.prog.requires.push(ir::Require { message: message.text.clone(), span: message.span, body: body.finish(), holds });
+                self.prog.requires.push(ir::Require {
+                    message: message.text.clone(),
+                    span: message.span,
+                    body: body.finish(),
+                    holds,
+                });
             }
         }
         Some(Instance { id, name: path.to_string(), inputs, outputs, env })
@@ -315,19 +326,31 @@ impl Elab {
         }
         for input in inputs {
             if !handled.contains_key(&input.name) {
-                let d = Diagnostic::new(Code::NoHandler, input.span, format!("nothing handles what comes in at `{}`", input.name));
+                let d =
+                    Diagnostic::new(Code::NoHandler, input.span, format!("nothing handles what comes in at `{}`", input.name));
                 self.report(d.note(format!("add `on {}(p) {{ ... }}`", input.name)));
             }
         }
         let bodies: Vec<ir::Input> = bodies
             .into_iter()
-            .map(|b| b.unwrap_or_else(|| ir::Input { name: String::new(), args: Vec::new(), contract: Vec::new(), body: ir::Body::default() }))
+            .map(|b| {
+                b.unwrap_or_else(|| ir::Input {
+                    name: String::new(),
+                    args: Vec::new(),
+                    contract: Vec::new(),
+                    body: ir::Body::default(),
+                })
+            })
             .collect();
         for output in outputs {
             let range = output.first..output.first + output.entries();
             let sound = self.errors() == before && !decl.members.iter().any(|m| self.errors_in(m.span));
             if sound && !bodies.iter().any(|b| emits(&b.body.block, &range)) {
-                self.report(Diagnostic::new(Code::NeverEmits, output.span, format!("nothing is ever emitted on `{}`", output.name)));
+                self.report(Diagnostic::new(
+                    Code::NeverEmits,
+                    output.span,
+                    format!("nothing is ever emitted on `{}`", output.name),
+                ));
             }
         }
         self.prog.elements[id.index()].inputs = bodies;
@@ -347,7 +370,15 @@ impl Elab {
         body.finish()
     }
 
-    fn packet_handler(&mut self, env: &Rc<Env>, outputs: &Rc<Vec<OutputInfo>>, input: &PortInfo, index: u32, alternative: usize, handler: &ast::Handler) -> ir::Input {
+    fn packet_handler(
+        &mut self,
+        env: &Rc<Env>,
+        outputs: &Rc<Vec<OutputInfo>>,
+        input: &PortInfo,
+        index: u32,
+        alternative: usize,
+        handler: &ast::Handler,
+    ) -> ir::Input {
         let mut body = Body::with_env(Place::Code, env);
         body.outputs = Some(outputs.clone());
         let contract = &input.contracts[alternative];
@@ -355,7 +386,8 @@ impl Elab {
         if let HandlerEvent::Packet { port, index: var, packet, shape, args } = &handler.event {
             let id = body.packet(&packet.name);
             if args.len() != input.args.len() {
-                let message = format!("`{}` carries {} values beside the packet, not {}", input.name, input.args.len(), args.len());
+                let message =
+                    format!("`{}` carries {} values beside the packet, not {}", input.name, input.args.len(), args.len());
                 self.error(Code::ArgumentCount, port.span, message);
             }
             for (i, (declared, ty)) in input.args.iter().enumerate() {
@@ -424,13 +456,17 @@ impl Elab {
     fn handler_names(&mut self, body: &mut Body, shape: &ast::ShapeRef, contract: &[Layer], chain: &Chain, span: Span) {
         let Some(pattern) = self.shape_pattern(body, shape) else { return };
         let alternatives = self.expand_pattern(&pattern);
-        let fits = alternatives.iter().find(|a| {
-            a.len() <= contract.len() && a.iter().zip(contract).all(|(x, y)| x.item == y.item && !x.malformed)
-        });
+        let fits = alternatives
+            .iter()
+            .find(|a| a.len() <= contract.len() && a.iter().zip(contract).all(|(x, y)| x.item == y.item && !x.malformed));
         let Some(layers) = fits else {
             let items: Vec<ItemRef> = contract.iter().map(|l| l.item).collect();
             let promised = if items.is_empty() { "nothing".to_string() } else { self.header_names(&items) };
-            let d = Diagnostic::new(Code::ContractBroken, span, format!("this input promises {promised}, and the handler wants other headers"));
+            let d = Diagnostic::new(
+                Code::ContractBroken,
+                span,
+                format!("this input promises {promised}, and the handler wants other headers"),
+            );
             return self.report(d.note("take the packet as `p` and tell its headers apart by `match p { ... }`"));
         };
         for (layer, (item, handle)) in layers.iter().zip(&chain.layers) {
@@ -480,4 +516,3 @@ pub(crate) fn emits(block: &ir::Block, range: &std::ops::Range<u32>) -> bool {
         _ => false,
     })
 }
-

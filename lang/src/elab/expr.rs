@@ -87,7 +87,8 @@ impl Elab {
             ExprKind::Mac(a) => self.address(span, "Mac", u128::from(*a), 48),
             ExprKind::Prefix(a, len) => match self.address_type(span, "Ipv4Addr") {
                 Ty::Newtype(item) => {
-                    let cols = vec![Expr::Const(u128::from(*a), Scalar::Bits(32)), Expr::Const(u128::from(*len), Scalar::Bits(8))];
+                    let cols =
+                        vec![Expr::Const(u128::from(*a), Scalar::Bits(32)), Expr::Const(u128::from(*len), Scalar::Bits(8))];
                     Val { ty: Ty::Prefix(item), cols }
                 }
                 _ => Val::error(),
@@ -182,7 +183,11 @@ impl Elab {
         let width = bits(scalar).unwrap_or(128);
         if value > max_value(width) {
             let shown = self.show(&want);
-            self.error(Code::OutOfRange, span, format!("{value} does not fit {shown}: the greatest value is {}", max_value(width)));
+            self.error(
+                Code::OutOfRange,
+                span,
+                format!("{value} does not fit {shown}: the greatest value is {}", max_value(width)),
+            );
         }
         Val { ty: want, cols: vec![Expr::Const(value & max_value(width), scalar)] }
     }
@@ -351,7 +356,11 @@ impl Elab {
             Thing::View(view) => match view.fields.iter().find(|(n, _)| **n == *name.name) {
                 Some((_, val)) => Thing::Val(val.clone()),
                 None => {
-                    self.error(Code::AmbiguousHeader, name.span, format!("not all alternatives have a field `{}` of one type", name.name));
+                    self.error(
+                        Code::AmbiguousHeader,
+                        name.span,
+                        format!("not all alternatives have a field `{}` of one type", name.name),
+                    );
                     Thing::Val(Val::error())
                 }
             },
@@ -425,10 +434,16 @@ impl Elab {
         Val::error()
     }
 
-    fn struct_literal(&mut self, body: &mut Body, path: &ast::Path, fields: &[(ast::Ident, Option<ast::Expr>)], span: Span) -> Val {
-        let Some(item) = self.resolve_kind(path, "a struct", |k| {
-            matches!(k, ItemKind::Struct { .. } | ItemKind::Header { .. } | ItemKind::Error)
-        }) else {
+    fn struct_literal(
+        &mut self,
+        body: &mut Body,
+        path: &ast::Path,
+        fields: &[(ast::Ident, Option<ast::Expr>)],
+        span: Span,
+    ) -> Val {
+        let Some(item) = self
+            .resolve_kind(path, "a struct", |k| matches!(k, ItemKind::Struct { .. } | ItemKind::Header { .. } | ItemKind::Error))
+        else {
             return Val::error();
         };
         let (parsed, index) = self.item(item);
@@ -477,7 +492,8 @@ impl Elab {
             };
             values[i] = Some(self.expr_of(body, value, &declared[i].1.clone()).cols);
         }
-        let missing: Vec<String> = declared.iter().zip(&values).filter(|(_, v)| v.is_none()).map(|((n, _), _)| format!("`{n}`")).collect();
+        let missing: Vec<String> =
+            declared.iter().zip(&values).filter(|(_, v)| v.is_none()).map(|((n, _), _)| format!("`{n}`")).collect();
         if !missing.is_empty() {
             self.error(Code::FieldSet, span, format!("`{of}` needs {} too", missing.join(", ")));
         }
@@ -524,7 +540,9 @@ impl Elab {
         match op {
             BinaryOp::And | BinaryOp::Or | BinaryOp::Implies => self.logical(body, op, l, r, span),
             BinaryOp::In => self.within(body, l, r, span),
-            BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => self.comparison(body, op, l, r, span),
+            BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => {
+                self.comparison(body, op, l, r, span)
+            }
             BinaryOp::Div if body.place == Place::Test && want == Some(&Ty::Packet) => self.packet_join(body, l, r),
             BinaryOp::Div if body.place == Place::Test && self.names_packet(body, l) => self.packet_join(body, l, r),
             BinaryOp::Range | BinaryOp::RangeInclusive => {
@@ -603,7 +621,12 @@ impl Elab {
         let scalars = self.scalars(&ty);
         let value = match op {
             BinaryOp::Eq | BinaryOp::Ne => {
-                let equal = left.cols.into_iter().zip(right.cols).zip(scalars).fold(ops::TRUE, |all, ((a, b), s)| ops::and(all, ops::eq(a, b, s)));
+                let equal = left
+                    .cols
+                    .into_iter()
+                    .zip(right.cols)
+                    .zip(scalars)
+                    .fold(ops::TRUE, |all, ((a, b), s)| ops::and(all, ops::eq(a, b, s)));
                 if op == BinaryOp::Eq { equal } else { ops::not(equal) }
             }
             _ if !numeric(&ty) && !matches!(ty, Ty::Newtype(_)) => {
@@ -656,7 +679,9 @@ impl Elab {
             (BinaryOp::Add, Ty::Time, Ty::Duration) | (BinaryOp::Add, Ty::Duration, Ty::Time) => (Ty::Time, left, right),
             (BinaryOp::Sub, Ty::Time, Ty::Duration) => (Ty::Time, left, right),
             (BinaryOp::Sub, Ty::Time, Ty::Time) => (Ty::Duration, left, right),
-            (BinaryOp::Add | BinaryOp::Sub | BinaryOp::AddSat | BinaryOp::SubSat, Ty::Duration, Ty::Duration) => (Ty::Duration, left, right),
+            (BinaryOp::Add | BinaryOp::Sub | BinaryOp::AddSat | BinaryOp::SubSat, Ty::Duration, Ty::Duration) => {
+                (Ty::Duration, left, right)
+            }
             (BinaryOp::Mul | BinaryOp::Div, Ty::Duration, Ty::Bits(w)) if *w <= 64 => {
                 let factor = ops::convert(right.scalar(), Scalar::Bits(*w), Scalar::Bits(64));
                 (Ty::Duration, left, Val { ty: Ty::Duration, cols: vec![factor] })

@@ -59,7 +59,9 @@ impl Elab {
                             _ => None,
                         };
                         match known {
-                            Some(n) => ends.extend(self.paths(cases.iter().find(|c| c.0 == n).map_or(default, |c| &c.2), vec![state])),
+                            Some(n) => {
+                                ends.extend(self.paths(cases.iter().find(|c| c.0 == n).map_or(default, |c| &c.2), vec![state]))
+                            }
                             None => {
                                 for (_, _, case) in cases {
                                     ends.extend(self.paths(case, vec![state.clone()]));

@@ -20,11 +20,17 @@ impl Elab {
     pub(super) fn formula(&mut self, body: &mut Body, e: &ast::Expr) -> Val {
         let span = e.span;
         if body.place != Place::Spec {
-            self.error(Code::SpecOnly, span, "this is said in specifications only: properties, invariants, and `assert` in tests");
+            self.error(
+                Code::SpecOnly,
+                span,
+                "this is said in specifications only: properties, invariants, and `assert` in tests",
+            );
             return Val::error();
         }
         match &e.kind {
-            ExprKind::Quantified { quantifier, vars, over, body: inner } => self.quantified(body, *quantifier, vars, over, inner, span),
+            ExprKind::Quantified { quantifier, vars, over, body: inner } => {
+                self.quantified(body, *quantifier, vars, over, inner, span)
+            }
             ExprKind::Whenever(emits, then) => {
                 let result = self.whenever(body, emits, then);
                 Val::bool(Expr::Local(result))
@@ -69,7 +75,15 @@ impl Elab {
         }
     }
 
-    fn quantified(&mut self, body: &mut Body, quantifier: ast::Quantifier, vars: &[ast::Ident], over: &ast::Expr, inner: &ast::Expr, span: Span) -> Val {
+    fn quantified(
+        &mut self,
+        body: &mut Body,
+        quantifier: ast::Quantifier,
+        vars: &[ast::Ident],
+        over: &ast::Expr,
+        inner: &ast::Expr,
+        span: Span,
+    ) -> Val {
         let (quantifier, result_ty) = match quantifier {
             ast::Quantifier::All => (ir::spec::Quantifier::All, Ty::Bool),
             ast::Quantifier::Exists => (ir::spec::Quantifier::Exists, Ty::Bool),
@@ -85,7 +99,8 @@ impl Elab {
             };
             let low = self.expr_of(body, low, &Ty::Int).scalar();
             let high = self.expr_of(body, high, &Ty::Int).scalar();
-            let high = if *inclusive { high } else { ops::binary(ir::BinaryOp::Sub, high, Expr::Const(1, Scalar::Int), Scalar::Int) };
+            let high =
+                if *inclusive { high } else { ops::binary(ir::BinaryOp::Sub, high, Expr::Const(1, Scalar::Int), Scalar::Int) };
             let var = body.local(&name.name, Scalar::Int);
             let block = self.instance(body, inner, holds, vec![(name, Val { ty: Ty::Int, cols: vec![Expr::Local(var)] })]);
             body.push(StmtKind::Spec(Box::new(SpecStmt::Range { quantifier, var, low, high, block, holds, result })), span);
@@ -110,7 +125,11 @@ impl Elab {
             return Val::error();
         }
         if vars.is_empty() || vars.len() > most {
-            self.error(Code::ArgumentCount, span, format!("`{}` has {}", info.name, if most == 2 { "a key and a value" } else { "a key" }));
+            self.error(
+                Code::ArgumentCount,
+                span,
+                format!("`{}` has {}", info.name, if most == 2 { "a key and a value" } else { "a key" }),
+            );
             return Val::error();
         }
         let key = self.fresh(body, &vars[0].name, &info.key);
@@ -121,7 +140,10 @@ impl Elab {
             bound.push((name, Elab::loaded(&info.value, &columns)));
         }
         let block = self.instance(body, inner, holds, bound);
-        body.push(StmtKind::Spec(Box::new(SpecStmt::Entries { quantifier, table, key, value: columns, block, holds, result })), span);
+        body.push(
+            StmtKind::Spec(Box::new(SpecStmt::Entries { quantifier, table, key, value: columns, block, holds, result })),
+            span,
+        );
         value
     }
 
@@ -181,7 +203,15 @@ impl Elab {
     }
 
     /// Binds a name to a packet, of a shape if one is given: whether it is of that shape.
-    pub(super) fn bind_packet(&mut self, body: &mut Body, name: &str, id: PacketId, port: Option<PortId>, shape: Option<&ast::ShapeRef>, span: Span) -> Expr {
+    pub(super) fn bind_packet(
+        &mut self,
+        body: &mut Body,
+        name: &str,
+        id: PacketId,
+        port: Option<PortId>,
+        shape: Option<&ast::ShapeRef>,
+        span: Span,
+    ) -> Expr {
         match shape {
             Some(shape) => {
                 let (binding, fits) = self.match_shape(body, id, port, shape, span);
@@ -200,9 +230,12 @@ impl Elab {
     fn whenever(&mut self, body: &mut Body, emits: &[ast::Emits], then: &ast::Expr) -> LocalId {
         let Some((first, rest)) = emits.split_first() else { return body.local("", Scalar::Bool) };
         self.emitted(body, ir::spec::Quantifier::All, first, |elab, body, fits, holds| {
-            let (block, value) = body.nested(|body| {
-                if rest.is_empty() { elab.cond(body, then) } else { Expr::Local(elab.whenever(body, rest, then)) }
-            });
+            let (block, value) =
+                body.nested(
+                    |body| {
+                        if rest.is_empty() { elab.cond(body, then) } else { Expr::Local(elab.whenever(body, rest, then)) }
+                    },
+                );
             let mut inner = block;
             inner.push(ir::Stmt { kind: StmtKind::Assign { dst: holds, value }, span: then.span });
             body.push(StmtKind::If { cond: fits, then: inner, other: Vec::new(), written: false }, then.span);
@@ -318,7 +351,8 @@ impl Elab {
         for (flag, h) in self.alternatives(body, &header.value) {
             let wide = self.header_info(h.item).is_some_and(|i| i.checksums.iter().any(|c| c.body || !c.pseudo.is_empty()));
             if body.place == Place::Code && wide {
-                let d = Diagnostic::new(Code::SpecOnly, span, "a checksum over what follows the header is not computed in handlers");
+                let d =
+                    Diagnostic::new(Code::SpecOnly, span, "a checksum over what follows the header is not computed in handlers");
                 self.report(d.note("ask it in specifications and tests; handlers update checksums incrementally"));
             }
             self.established(body, &h, header.value.span);
@@ -361,17 +395,31 @@ impl Elab {
             for (b, r) in &right {
                 let one = body.local("", Scalar::Bool);
                 let asked = vec![
-                    ir::Stmt { kind: StmtKind::Spec(Box::new(SpecStmt::SameBody { left: l.handle, right: r.handle, result: one })), span },
+                    ir::Stmt {
+                        kind: StmtKind::Spec(Box::new(SpecStmt::SameBody { left: l.handle, right: r.handle, result: one })),
+                        span,
+                    },
                     ir::Stmt { kind: StmtKind::Assign { dst: result, value: Expr::Local(one) }, span },
                 ];
-                body.push(StmtKind::If { cond: ops::and(a.clone(), b.clone()), then: asked, other: Vec::new(), written: false }, span);
+                body.push(
+                    StmtKind::If { cond: ops::and(a.clone(), b.clone()), then: asked, other: Vec::new(), written: false },
+                    span,
+                );
             }
         }
         Some(Val::bool(Expr::Local(result)))
     }
 
     /// `same(a, b) except (fields)`, `a == b`
-    pub(super) fn same_packets(&mut self, body: &mut Body, l: &ast::Expr, r: &ast::Expr, except: &[ast::Expr], negate: bool, span: Span) -> Val {
+    pub(super) fn same_packets(
+        &mut self,
+        body: &mut Body,
+        l: &ast::Expr,
+        r: &ast::Expr,
+        except: &[ast::Expr],
+        negate: bool,
+        span: Span,
+    ) -> Val {
         if body.place != Place::Spec {
             self.error(Code::SpecOnly, span, "packets are compared in specifications only");
             return Val::error();
@@ -429,7 +477,8 @@ impl Elab {
     pub(super) fn port_of(&mut self, body: &mut Body, port: &ast::PortRef) -> Option<PortId> {
         let Some(&(first, count)) = body.env.ports.get(&port.name.name) else {
             let known: Vec<String> = body.env.ports.keys().map(|n| n.to_string()).collect();
-            let mut d = Diagnostic::new(Code::UnknownName, port.name.span, format!("`{}` is no port of this box", port.name.name));
+            let mut d =
+                Diagnostic::new(Code::UnknownName, port.name.span, format!("`{}` is no port of this box", port.name.name));
             if let Some(near) = super::modules::nearest(&port.name.name, known) {
                 d = d.fix(port.name.span, near.clone(), format!("did you mean `{near}`?"));
             }
@@ -473,7 +522,9 @@ fn chooses(block: &ir::Block, locals: &[ir::Local], name: &str) -> bool {
         StmtKind::Choose { var, .. } => locals[var.index()].name == name,
         StmtKind::If { then, other, .. } => chooses(then, locals, name) || chooses(other, locals, name),
         StmtKind::Parse { ok, malformed, .. } => chooses(ok, locals, name) || chooses(malformed, locals, name),
-        StmtKind::Switch { cases, default, .. } => cases.iter().any(|c| chooses(&c.2, locals, name)) || chooses(default, locals, name),
+        StmtKind::Switch { cases, default, .. } => {
+            cases.iter().any(|c| chooses(&c.2, locals, name)) || chooses(default, locals, name)
+        }
         _ => false,
     })
 }

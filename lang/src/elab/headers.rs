@@ -92,7 +92,8 @@ impl Elab {
                 if let Some(when) = when {
                     self.error(Code::BadHeader, when.span, "nothing stands before a packet's first header that could tell");
                 }
-            } else if let Some(parent) = self.resolve_kind(parent, "a header", |k| matches!(k, ItemKind::Header { .. } | ItemKind::Error))
+            } else if let Some(parent) =
+                self.resolve_kind(parent, "a header", |k| matches!(k, ItemKind::Header { .. } | ItemKind::Error))
             {
                 // Resolved by name only: a header may stand in itself (IP in IP).
                 info.parents.push((parent, when.clone()));
@@ -105,7 +106,11 @@ impl Elab {
     }
 
     /// The fixed fields. Returns the variable part's name and length.
-    fn header_fields<'m>(&mut self, info: &mut HeaderInfo, members: &'m [ast::HeaderMember]) -> Option<(&'m ast::Ident, &'m ast::Expr)> {
+    fn header_fields<'m>(
+        &mut self,
+        info: &mut HeaderInfo,
+        members: &'m [ast::HeaderMember],
+    ) -> Option<(&'m ast::Ident, &'m ast::Expr)> {
         let mut offset = 0u32;
         let mut variable = None;
         for member in members {
@@ -151,7 +156,12 @@ impl Elab {
         variable
     }
 
-    fn header_clauses(&mut self, info: &mut HeaderInfo, members: &[ast::HeaderMember], variable: Option<(&ast::Ident, &ast::Expr)>) {
+    fn header_clauses(
+        &mut self,
+        info: &mut HeaderInfo,
+        members: &[ast::HeaderMember],
+        variable: Option<(&ast::Ident, &ast::Expr)>,
+    ) {
         let mut structural = Vec::new();
         let mut int = |elab: &mut Elab, info: &HeaderInfo, e: &ast::Expr, want: Ty| {
             let mut body = Body::new(Place::Header(info.fields.iter().map(|f| (f.name.clone(), f.ty.clone())).collect()));
@@ -201,7 +211,11 @@ impl Elab {
             return self.error(Code::UnknownField, field.span, format!("`{}` has no field `{}`", info.name, field.name));
         };
         if f.width != 16 || f.offset % 16 != 0 || info.fixed % 2 != 0 {
-            return self.error(Code::BadHeader, field.span, "an Internet checksum is a 16-bit field at an even offset, in a header of an even number of bytes");
+            return self.error(
+                Code::BadHeader,
+                field.span,
+                "an Internet checksum is a 16-bit field at an even offset, in a header of an even number of bytes",
+            );
         }
         let mut checksum = ChecksumInfo { field: id, pseudo: Vec::new(), body: false, optional };
         let mut own = false;
@@ -223,12 +237,20 @@ impl Elab {
                                 None => self.error(Code::UnknownField, arg.span, format!("`{}` has no such field", outer.name)),
                             },
                             ast::ExprKind::Int(n) if *n < 256 => protocol = Some(*n as u8),
-                            _ => self.error(Code::BadHeader, arg.span, "a pseudo-header holds fields and the number of the protocol"),
+                            _ => self.error(
+                                Code::BadHeader,
+                                arg.span,
+                                "a pseudo-header holds fields and the number of the protocol",
+                            ),
                         }
                     }
                     match protocol {
                         Some(protocol) => checksum.pseudo.push((outer.item, fields, protocol)),
-                        None => self.error(Code::BadHeader, path.span(), "the number of the protocol is missing: `pseudo Ipv4(src, dst, 17)`"),
+                        None => self.error(
+                            Code::BadHeader,
+                            path.span(),
+                            "the number of the protocol is missing: `pseudo Ipv4(src, dst, 17)`",
+                        ),
                     }
                 }
             }
@@ -255,6 +277,12 @@ fn own_fields(e: &Expr, out: &mut Vec<FieldId>) {
             own_fields(c, out);
         }
         Expr::Hash(_, args) => args.iter().for_each(|a| own_fields(a, out)),
-        Expr::Const(..) | Expr::Local(_) | Expr::Param(..) | Expr::Field(..) | Expr::HeaderLength(_) | Expr::PacketLength(_) | Expr::Now => {}
+        Expr::Const(..)
+        | Expr::Local(_)
+        | Expr::Param(..)
+        | Expr::Field(..)
+        | Expr::HeaderLength(_)
+        | Expr::PacketLength(_)
+        | Expr::Now => {}
     }
 }

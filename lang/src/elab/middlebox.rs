@@ -132,7 +132,9 @@ impl Elab {
                 Some(e) => self.param_value(&Rc::new(Env::default()), param, e),
                 None => {
                     let d = Diagnostic::new(Code::NotConstant, param.name.span, format!("`{}` needs a default", param.name.name));
-                    self.report(d.note("a box that is built has values for its compile-time parameters: `const SIZE: u32 = 65_536`"));
+                    self.report(
+                        d.note("a box that is built has values for its compile-time parameters: `const SIZE: u32 = 65_536`"),
+                    );
                     Val::error()
                 }
             });
@@ -262,13 +264,17 @@ impl Elab {
             match &member.kind {
                 MemberKind::Instance { name, kind, args } => {
                     let full = if path.is_empty() { name.name.to_string() } else { format!("{path}.{}", name.name) };
-                    let Some((part, inner)) = self.instantiate(&params, &full, name, kind, args, wiring, pending) else { continue };
+                    let Some((part, inner)) = self.instantiate(&params, &full, name, kind, args, wiring, pending) else {
+                        continue;
+                    };
                     self.member(&mut env, name, Binding::Instance(inner));
                     parts.insert(name.name.clone(), part);
                 }
                 MemberKind::State(s) => self.error(Code::Misplaced, s.name.span, "state stands in elements"),
                 MemberKind::Handler(_) => self.error(Code::Misplaced, member.span, "handlers stand in elements"),
-                MemberKind::Require { message, .. } => self.error(Code::Misplaced, message.span, "`require` stands in elements, beside the tables"),
+                MemberKind::Require { message, .. } => {
+                    self.error(Code::Misplaced, message.span, "`require` stands in elements, beside the tables")
+                }
                 MemberKind::Ports(PortKind::Input | PortKind::Output, _) => {
                     self.error(Code::Misplaced, member.span, "a middlebox has ports: `port inside, outside;`");
                 }
@@ -303,7 +309,11 @@ impl Elab {
                     continue;
                 }
                 if !port.args.is_empty() || port.shape.is_some() {
-                    self.error(Code::Misplaced, port.name.span, "anything may arrive at a port: it has no contract and no values beside the packet");
+                    self.error(
+                        Code::Misplaced,
+                        port.name.span,
+                        "anything may arrive at a port: it has no contract and no values beside the packet",
+                    );
                 }
                 env.ports.insert(port.name.name.clone(), (first, count));
                 for i in 0..count.unwrap_or(1) {
@@ -313,7 +323,10 @@ impl Elab {
                 }
             }
         }
-        let used = decl.members.iter().any(|m| matches!(&m.kind, MemberKind::Wire(ends) if ends.iter().any(|e| &*e.first.name == "host")));
+        let used = decl
+            .members
+            .iter()
+            .any(|m| matches!(&m.kind, MemberKind::Wire(ends) if ends.iter().any(|e| &*e.first.name == "host")));
         if used {
             env.ports.insert("host".into(), (PortId(self.prog.ports.len() as u32), None));
             self.prog.ports.push(ir::Port { name: "host".to_string(), entry: None });
@@ -331,7 +344,11 @@ impl Elab {
                 let id = PortId(first.0 + i);
                 if !wiring.starts(Node::Arrival(id)) {
                     let span = self.port_spans.get(&id).copied().unwrap_or_default();
-                    let d = Diagnostic::new(Code::Unconnected, span, format!("what arrives at `{}` goes nowhere", self.prog.ports[id.index()].name));
+                    let d = Diagnostic::new(
+                        Code::Unconnected,
+                        span,
+                        format!("what arrives at `{}` goes nowhere", self.prog.ports[id.index()].name),
+                    );
                     self.report(d.note("connect it to an element: `inside -> classify.from_inside;`"));
                 }
             }
@@ -373,7 +390,9 @@ impl Elab {
         let mut ports = Vec::new();
         let mut inner_env = Env::default();
         for param in &decl.params {
-            inner_env.names.insert(param.name.name.clone(), Binding::Val(values.get(&param.name.name).cloned().unwrap_or_else(Val::error)));
+            inner_env
+                .names
+                .insert(param.name.name.clone(), Binding::Val(values.get(&param.name.name).cloned().unwrap_or_else(Val::error)));
         }
         let inner_env = Rc::new(inner_env);
         for member in &decl.members {
@@ -462,7 +481,11 @@ impl Elab {
                     None if list.len() == 1 => Some(0),
                     None => {
                         let what = if source { "output" } else { "input" };
-                        self.error(Code::BadWire, end.span, format!("`{}` has {} {what}s: say which", end.first.name, list.len()));
+                        self.error(
+                            Code::BadWire,
+                            end.span,
+                            format!("`{}` has {} {what}s: say which", end.first.name, list.len()),
+                        );
                         return None;
                     }
                 };
@@ -471,7 +494,11 @@ impl Elab {
                     if let Some(name) = &end.second {
                         let other = if source { &instance.inputs } else { &instance.outputs };
                         if other.iter().any(|p| p.name == name.name) {
-                            let message = if source { "this is an input: nothing comes out of it" } else { "this is an output: nothing goes into it" };
+                            let message = if source {
+                                "this is an input: nothing comes out of it"
+                            } else {
+                                "this is an output: nothing goes into it"
+                            };
                             self.error(Code::BadWire, name.span, message);
                         } else {
                             self.unknown_name(name, known);
@@ -491,7 +518,11 @@ impl Elab {
                 let Some((_, first, count)) = found else {
                     match &end.second {
                         Some(name) => self.unknown_name(name, inner.iter().map(|p| p.0.to_string())),
-                        None => self.error(Code::BadWire, end.span, format!("`{}` has {} ports: say which", end.first.name, inner.len())),
+                        None => self.error(
+                            Code::BadWire,
+                            end.span,
+                            format!("`{}` has {} ports: say which", end.first.name, inner.len()),
+                        ),
                     }
                     return None;
                 };
@@ -501,7 +532,15 @@ impl Elab {
         }
     }
 
-    fn box_port(&mut self, env: &Env, ports: &Ports, wiring: &Wiring, end: &ast::WireEnd, index: Option<(u32, Span)>, source: bool) -> Option<Vec<Node>> {
+    fn box_port(
+        &mut self,
+        env: &Env,
+        ports: &Ports,
+        wiring: &Wiring,
+        end: &ast::WireEnd,
+        index: Option<(u32, Span)>,
+        source: bool,
+    ) -> Option<Vec<Node>> {
         let name = &end.first.name;
         if &**name == "host" {
             if source {
@@ -571,7 +610,8 @@ impl Elab {
         for item_ in &parsed.file.items {
             let ItemKind::Property(p) = &item_.kind else { continue };
             let Some(target) = &p.target else { continue };
-            let found = self.resolve_kind(target, "a middlebox", |k| matches!(k, ItemKind::Block(b) if b.kind == BlockKind::Middlebox));
+            let found =
+                self.resolve_kind(target, "a middlebox", |k| matches!(k, ItemKind::Block(b) if b.kind == BlockKind::Middlebox));
             if found == Some(item) {
                 self.property(env, "", None, p);
             }
@@ -645,7 +685,12 @@ impl Elab {
     }
 
     /// Elaborates a spec's properties for a box.
-    fn spec(&mut self, spec: &ast::BlockDecl, values: FxHashMap<Box<str>, Val>, ports: FxHashMap<Box<str>, (PortId, Option<u32>)>) {
+    fn spec(
+        &mut self,
+        spec: &ast::BlockDecl,
+        values: FxHashMap<Box<str>, Val>,
+        ports: FxHashMap<Box<str>, (PortId, Option<u32>)>,
+    ) {
         let mut env = Env { ports, ..Env::default() };
         for param in spec.params.iter().filter(|p| p.role != ParamRole::Port) {
             let val = values.get(&param.name.name).cloned().unwrap_or_else(Val::error);

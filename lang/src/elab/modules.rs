@@ -26,10 +26,8 @@ pub(crate) struct Module {
 }
 
 /// The standard library's modules.
-const STANDARD: &[(&str, &str, &str)] = &[
-    ("net", "std/net.grv", include_str!("../../std/net.grv")),
-    ("l3", "std/l3.grv", include_str!("../../std/l3.grv")),
-];
+const STANDARD: &[(&str, &str, &str)] =
+    &[("net", "std/net.grv", include_str!("../../std/net.grv")), ("l3", "std/l3.grv", include_str!("../../std/l3.grv"))];
 
 /// The path and text of a module of the standard library.
 pub(crate) fn standard(segments: &[&str]) -> Option<(&'static str, &'static str)> {
@@ -123,7 +121,12 @@ impl Elab {
                     }
                     None => {
                         let path = self.sources.file(from).path.clone();
-                        let candidates = self.parsed[from.0 as usize].file.items.iter().filter_map(|i| declared(&i.kind)).map(|n| n.name.to_string());
+                        let candidates = self.parsed[from.0 as usize]
+                            .file
+                            .items
+                            .iter()
+                            .filter_map(|i| declared(&i.kind))
+                            .map(|n| n.name.to_string());
                         let near = nearest(&name.name, candidates);
                         let mut d = Diagnostic::new(Code::ImportCycle, name.span, format!("{path} declares no `{}`", name.name));
                         if let Some(near) = near {
@@ -136,7 +139,8 @@ impl Elab {
         }
         for (name, first) in duplicates {
             self.report(
-                Diagnostic::new(Code::DuplicateName, name.span, format!("`{}` is declared twice", name.name)).also(first, "declared here first"),
+                Diagnostic::new(Code::DuplicateName, name.span, format!("`{}` is declared twice", name.name))
+                    .also(first, "declared here first"),
             );
         }
         let module = &mut self.modules[file.0 as usize];
@@ -188,7 +192,8 @@ impl Elab {
         }
         let place = declared(kind).map(|n| n.span).unwrap_or(path.span());
         self.report(
-            Diagnostic::new(Code::WrongKind, path.span(), format!("expected {wanted}, but this is {}", kind_name(kind))).also(place, "declared here"),
+            Diagnostic::new(Code::WrongKind, path.span(), format!("expected {wanted}, but this is {}", kind_name(kind)))
+                .also(place, "declared here"),
         );
         None
     }
@@ -233,7 +238,8 @@ fn find(parsed: &Parsed, file: FileId, name: &str) -> Option<ItemRef> {
 /// The candidate that differs least from a name, if it differs little.
 pub(crate) fn nearest(name: &str, candidates: impl IntoIterator<Item = String>) -> Option<String> {
     let limit = (name.chars().count() / 3).max(1);
-    let mut best: Vec<(usize, String)> = candidates.into_iter().map(|c| (distance(name, &c), c)).filter(|(d, _)| *d <= limit).collect();
+    let mut best: Vec<(usize, String)> =
+        candidates.into_iter().map(|c| (distance(name, &c), c)).filter(|(d, _)| *d <= limit).collect();
     best.sort();
     best.into_iter().next().map(|(_, c)| c)
 }
@@ -258,4 +264,3 @@ fn distance(a: &str, b: &str) -> usize {
 pub(crate) fn path_text(path: &Path) -> String {
     path.segments.iter().map(|s| &*s.name).collect::<Vec<_>>().join("::")
 }
-

@@ -42,7 +42,11 @@ impl Elab {
         }
         let there = body.chains.get(&h.packet).is_some_and(|c| c.layers.iter().any(|(_, handle)| *handle == h.handle));
         if !there {
-            self.error(Code::HeaderGone, span, "this header is not known to be there any more: it was popped on some way to here");
+            self.error(
+                Code::HeaderGone,
+                span,
+                "this header is not known to be there any more: it was popped on some way to here",
+            );
         }
         there
     }
@@ -85,7 +89,10 @@ impl Elab {
         if !self.established(body, h, name.span) {
             return;
         }
-        let Some(at) = body.chains.get(&h.packet).and_then(|c| c.layers.iter().position(|(_, handle)| *handle == h.handle)) else { return };
+        let Some(at) = body.chains.get(&h.packet).and_then(|c| c.layers.iter().position(|(_, handle)| *handle == h.handle))
+        else {
+            return;
+        };
         self.checksum_lost(body, h, &info, field, at, span);
         let scalar = Scalar::Bits(f.width);
         let new = body.atom(val.scalar(), scalar, span);
@@ -108,13 +115,17 @@ impl Elab {
         let Some(&(last, _)) = chain.layers.last() else { return };
         for header in self.all_headers() {
             let Some(other) = self.header_info(header) else { continue };
-            let covers = other.checksums.iter().any(|c| c.pseudo.iter().any(|(outer, fields, _)| *outer == h.item && fields.contains(&field)));
+            let covers = other
+                .checksums
+                .iter()
+                .any(|c| c.pseudo.iter().any(|(outer, fields, _)| *outer == h.item && fields.contains(&field)));
             let follows = other.parents.iter().any(|(parent, _)| *parent == last);
             if covers && follows && chain.layers.len() > at {
                 let name = &info.fields[field.index()].name;
                 let message = format!("the checksum of {} covers `{name}`, and a {} may follow here", other.name, other.name);
                 self.report(
-                    Diagnostic::new(Code::ChecksumLost, span, message).note("match on the transport headers too, so that their checksums can follow the rewrite"),
+                    Diagnostic::new(Code::ChecksumLost, span, message)
+                        .note("match on the transport headers too, so that their checksums can follow the rewrite"),
                 );
                 return;
             }
@@ -140,7 +151,15 @@ impl Elab {
     }
 
     /// Whether a checksum of a layer covers a field of a layer.
-    fn covers(&mut self, layers: &[(ItemRef, HandleId)], layer: usize, info: &HeaderInfo, index: usize, of: usize, field: FieldId) -> bool {
+    fn covers(
+        &mut self,
+        layers: &[(ItemRef, HandleId)],
+        layer: usize,
+        info: &HeaderInfo,
+        index: usize,
+        of: usize,
+        field: FieldId,
+    ) -> bool {
         let checksum = &info.checksums[index];
         if of == layer {
             return checksum.field != field;
@@ -153,7 +172,14 @@ impl Elab {
         nearest == Some(of) && checksum.pseudo.iter().any(|(outer, fields, _)| *outer == layers[of].0 && fields.contains(&field))
     }
 
-    fn update_checksums(&mut self, body: &mut Body, packet: PacketId, targets: Vec<(usize, usize)>, first: (usize, FieldId, Change), span: Span) {
+    fn update_checksums(
+        &mut self,
+        body: &mut Body,
+        packet: PacketId,
+        targets: Vec<(usize, usize)>,
+        first: (usize, FieldId, Change),
+        span: Span,
+    ) {
         let layers = body.chains.get(&packet).map(|c| c.layers.clone()).unwrap_or_default();
         let mut changes = vec![first];
         for (n, &(layer, i)) in targets.iter().enumerate() {
@@ -161,8 +187,11 @@ impl Elab {
             let Some(info) = self.header_info(item) else { continue };
             let checksum = &info.checksums[i];
             let field = checksum.field;
-            let concerned: Vec<Change> =
-                changes.iter().filter(|(l, f, _)| self.covers(&layers, layer, &info, i, *l, *f)).map(|(_, _, c)| c.clone()).collect();
+            let concerned: Vec<Change> = changes
+                .iter()
+                .filter(|(l, f, _)| self.covers(&layers, layer, &info, i, *l, *f))
+                .map(|(_, _, c)| c.clone())
+                .collect();
             // The change of this checksum may concern another, further out.
             let outer = targets[n + 1..].iter().any(|&(l, j)| match self.header_info(layers[l].0) {
                 Some(other) => self.covers(&layers, l, &other, j, layer, field),
@@ -175,7 +204,11 @@ impl Elab {
             });
             body.push(StmtKind::UpdateChecksum { handle, field, optional: checksum.optional, changes: concerned }, span);
             if let Some(old) = old {
-                changes.push((layer, field, Change { old: Expr::Local(old), new: Expr::Field(handle, field), width: 16, shift: 0 }));
+                changes.push((
+                    layer,
+                    field,
+                    Change { old: Expr::Local(old), new: Expr::Field(handle, field), width: 16, shift: 0 },
+                ));
             }
         }
     }
@@ -189,7 +222,9 @@ impl Elab {
         }
         if let Some(&(next, _)) = layers.get(at + 1)
             && let Some(next) = self.header_info(next)
-            && next.parents.iter().any(|(parent, when)| *parent == info.item && when.as_ref().is_some_and(|w| mentions(w, &info.fields[field.index()].name)))
+            && next.parents.iter().any(|(parent, when)| {
+                *parent == info.item && when.as_ref().is_some_and(|w| mentions(w, &info.fields[field.index()].name))
+            })
         {
             solid = solid.min(at + 1);
         }
@@ -211,12 +246,24 @@ impl Elab {
         false
     }
 
-    pub(super) fn push_header(&mut self, body: &mut Body, header: &ast::Expr, before: &ast::Ident, name: Option<&ast::Ident>, other: &ast::Block, span: Span) {
+    pub(super) fn push_header(
+        &mut self,
+        body: &mut Body,
+        header: &ast::Expr,
+        before: &ast::Ident,
+        name: Option<&ast::Ident>,
+        other: &ast::Block,
+        span: Span,
+    ) {
         if !self.current_packet(body, "push", span) {
             return;
         }
         let ExprKind::Struct(path, fields) = &header.kind else {
-            return self.error(Code::BadPush, header.span, "`push` takes a header with its fields: `push Ipv4 { ... } before ip`");
+            return self.error(
+                Code::BadPush,
+                header.span,
+                "`push` takes a header with its fields: `push Ipv4 { ... } before ip`",
+            );
         };
         let Some(info) = self.header(path) else { return };
         let Some(Binding::Header(target)) = body.find(&before.name) else {
@@ -233,7 +280,12 @@ impl Elab {
             .fields
             .iter()
             .zip(&values)
-            .map(|(f, v)| Change { old: Expr::Const(0, Scalar::Bits(f.width)), new: v.clone(), width: f.width, shift: shift(f.offset, f.width) })
+            .map(|(f, v)| Change {
+                old: Expr::Const(0, Scalar::Bits(f.width)),
+                new: v.clone(),
+                width: f.width,
+                shift: shift(f.offset, f.width),
+            })
             .collect();
         body.push(StmtKind::Push { header: id, before: target.handle, into, fields: values, ok }, span);
         let chains = body.chains.clone();
@@ -247,9 +299,20 @@ impl Elab {
                 continue;
             }
             // From the checksum of nothing (all ones) by the changes from zero to the fields.
-            let changes = first_changes.iter().enumerate().filter(|(i, c)| *i != checksum.field.index() && c.new != c.old).map(|(_, c)| c.clone()).collect();
-            body.push(StmtKind::SetField { handle: into, field: checksum.field, value: Expr::Const(0xffff, Scalar::Bits(16)) }, span);
-            body.push(StmtKind::UpdateChecksum { handle: into, field: checksum.field, optional: checksum.optional, changes }, span);
+            let changes = first_changes
+                .iter()
+                .enumerate()
+                .filter(|(i, c)| *i != checksum.field.index() && c.new != c.old)
+                .map(|(_, c)| c.clone())
+                .collect();
+            body.push(
+                StmtKind::SetField { handle: into, field: checksum.field, value: Expr::Const(0xffff, Scalar::Bits(16)) },
+                span,
+            );
+            body.push(
+                StmtKind::UpdateChecksum { handle: into, field: checksum.field, optional: checksum.optional, changes },
+                span,
+            );
         }
         if let Some(chain) = body.chains.get_mut(&target.packet)
             && let Some(at) = chain.layers.iter().position(|(_, h)| *h == target.handle)
@@ -262,7 +325,13 @@ impl Elab {
         }
     }
 
-    fn pushed_fields(&mut self, body: &mut Body, info: &Rc<HeaderInfo>, fields: &[(ast::Ident, Option<ast::Expr>)], span: Span) -> Vec<Expr> {
+    fn pushed_fields(
+        &mut self,
+        body: &mut Body,
+        info: &Rc<HeaderInfo>,
+        fields: &[(ast::Ident, Option<ast::Expr>)],
+        span: Span,
+    ) -> Vec<Expr> {
         let mut missing = Vec::new();
         for (name, _) in fields {
             if info.field(&name.name).is_none() {
@@ -278,11 +347,14 @@ impl Elab {
                     if let Some((again, _)) = given.next() {
                         self.error(Code::FieldSet, again.span, format!("`{}` is given twice", again.name));
                     }
-                    let shorthand = ast::Expr { kind: ExprKind::Path(ast::Path { segments: vec![name.clone()] }), span: name.span };
+                    let shorthand =
+                        ast::Expr { kind: ExprKind::Path(ast::Path { segments: vec![name.clone()] }), span: name.span };
                     let val = self.expr_of(body, value.as_ref().unwrap_or(&shorthand), &field.ty);
                     body.atom(val.scalar(), scalar, span)
                 }
-                (None, _) if info.checksums.iter().any(|c| c.field.index() == i && !c.body && c.pseudo.is_empty()) => Expr::Const(0, scalar),
+                (None, _) if info.checksums.iter().any(|c| c.field.index() == i && !c.body && c.pseudo.is_empty()) => {
+                    Expr::Const(0, scalar)
+                }
                 (None, Some(default)) if !mentions(default, "packet_length") => {
                     let fixed = Val { ty: Ty::Int, cols: vec![Expr::Const(u128::from(info.fixed), Scalar::Int)] };
                     let mut inner = Body::new(Place::Spec);
@@ -367,7 +439,8 @@ impl Elab {
     fn emit_one(&mut self, body: &mut Body, output: &OutputInfo, target: &ast::EmitTarget, span: Span) {
         let at = target.port.span;
         if target.args.len() != output.args.len() {
-            let message = format!("`{}` carries {} values beside the packet, not {}", output.name, output.args.len(), target.args.len());
+            let message =
+                format!("`{}` carries {} values beside the packet, not {}", output.name, output.args.len(), target.args.len());
             return self.error(Code::ArgumentCount, at, message);
         }
         let mut args = Vec::new();
@@ -380,7 +453,11 @@ impl Elab {
             let wanted = output.contracts.iter().map(|c| self.header_names(c)).collect::<Vec<_>>().join(" or ");
             let known = self.header_names(&certain);
             let d = Diagnostic::new(Code::ContractBroken, at, format!("`{}` promises packets of {wanted}", output.name));
-            return self.report(d.here(if certain.is_empty() { "nothing is certain of this one".to_string() } else { format!("only {known} is certain of this one") }));
+            return self.report(d.here(if certain.is_empty() {
+                "nothing is certain of this one".to_string()
+            } else {
+                format!("only {known} is certain of this one")
+            }));
         };
         let variants = output.contracts.len() as u32;
         let entry = |index: u32| output.first + index * variants + variant as u32;
@@ -476,7 +553,9 @@ pub(crate) fn mentions(e: &ast::Expr, name: &str) -> bool {
     match &e.kind {
         ExprKind::Path(p) => p.single().is_some_and(|n| &*n.name == name),
         ExprKind::Paren(a) | ExprKind::Unary(_, a) | ExprKind::Cast { value: a, .. } | ExprKind::Field(a, _) => mentions(a, name),
-        ExprKind::Binary(_, a, b) | ExprKind::Range { low: a, high: b, .. } | ExprKind::Index(a, b) => mentions(a, name) || mentions(b, name),
+        ExprKind::Binary(_, a, b) | ExprKind::Range { low: a, high: b, .. } | ExprKind::Index(a, b) => {
+            mentions(a, name) || mentions(b, name)
+        }
         ExprKind::Method(a, _, args) => mentions(a, name) || args.iter().any(|x| mentions(x, name)),
         ExprKind::Call(_, args) => args.iter().any(|x| mentions(&x.value, name)),
         _ => false,

@@ -70,7 +70,11 @@ impl Elab {
         let mut all: Vec<Vec<Layer>> = vec![Vec::new()];
         for (i, layer) in pattern.layers.iter().enumerate() {
             if layer.malformed && i + 1 < pattern.layers.len() {
-                self.error(Code::BadPattern, layer.span, "nothing is known behind a malformed header: it is the last of a pattern");
+                self.error(
+                    Code::BadPattern,
+                    layer.span,
+                    "nothing is known behind a malformed header: it is the last of a pattern",
+                );
             }
             if let (true, Some(name)) = (layer.malformed, &layer.name) {
                 self.error(Code::BadPattern, name.span, "a malformed header has no fields to name");
@@ -116,7 +120,14 @@ impl Elab {
         }
     }
 
-    pub(super) fn packet_match(&mut self, body: &mut Body, packet: &Rc<PacketBinding>, arms: &[ast::Arm], want: Option<&Ty>, span: Span) -> Val {
+    pub(super) fn packet_match(
+        &mut self,
+        body: &mut Body,
+        packet: &Rc<PacketBinding>,
+        arms: &[ast::Arm],
+        want: Option<&Ty>,
+        span: Span,
+    ) -> Val {
         let mut expanded = Vec::new();
         for (source, arm) in arms.iter().enumerate() {
             let alternatives = match &arm.pattern.kind {
@@ -132,7 +143,11 @@ impl Elab {
                     PatternKind::Headers(p) => Some(Rc::new(p.clone())),
                     PatternKind::Path(path, args) if args.is_empty() => self.named_shape(body, path),
                     _ => {
-                        self.error(Code::BadPattern, pattern.span, "a packet is matched by headers: `{ Ethernet, Ipv4 as ip }`, or `_`");
+                        self.error(
+                            Code::BadPattern,
+                            pattern.span,
+                            "a packet is matched by headers: `{ Ethernet, Ipv4 as ip }`, or `_`",
+                        );
                         None
                     }
                 };
@@ -170,7 +185,8 @@ impl Elab {
         let mut emitter = Emitter { packet: packet.id, arms: &expanded, leaves, places, selected };
         let mut branches = Branches::new(body);
         let (block, ()) = body.nested(|body| self.emit_tree(body, &mut emitter, &tree, known.clone(), &mut branches, want, span));
-        let shared: Vec<usize> = (0..expanded.len()).filter(|i| emitter.leaves[*i] > 1 && !trivial(&expanded[*i].arm.body)).collect();
+        let shared: Vec<usize> =
+            (0..expanded.len()).filter(|i| emitter.leaves[*i] > 1 && !trivial(&expanded[*i].arm.body)).collect();
         let mut cases = Vec::new();
         for i in shared {
             branches.run(self, body, want, |elab, body, want| elab.arm_body(body, &emitter, i, want), expanded[i].arm.body.span);
@@ -196,7 +212,10 @@ impl Elab {
         for &a in &items {
             for &b in &items {
                 let (Some(x), Some(y)) = (self.header_info(a), self.header_info(b)) else { continue };
-                let both = x.parents.iter().any(|(p, when)| y.parents.iter().any(|(q, other)| p == q && !exclude(when.as_ref(), other.as_ref())));
+                let both = x
+                    .parents
+                    .iter()
+                    .any(|(p, when)| y.parents.iter().any(|(q, other)| p == q && !exclude(when.as_ref(), other.as_ref())));
                 if a != b && both {
                     overlaps.insert((a, b));
                 }
@@ -243,7 +262,16 @@ impl Elab {
     }
 
     #[allow(clippy::too_many_arguments, reason = "the walk's state")]
-    fn emit_tree(&mut self, body: &mut Body, em: &mut Emitter<'_>, tree: &Tree, chain: Vec<ItemRef>, branches: &mut Branches, want: Option<&Ty>, span: Span) {
+    fn emit_tree(
+        &mut self,
+        body: &mut Body,
+        em: &mut Emitter<'_>,
+        tree: &Tree,
+        chain: Vec<ItemRef>,
+        branches: &mut Branches,
+        want: Option<&Ty>,
+        span: Span,
+    ) {
         match tree {
             Tree::Fail | Tree::Never => {}
             Tree::Leaf(i) => self.emit_leaf(body, em, *i, branches, want),
@@ -269,7 +297,10 @@ impl Elab {
                 let into = match em.places.get(&longer) {
                     Some(h) => *h,
                     None => {
-                        let name = em.arms.iter().find_map(|a| a.layers.get(chain.len()).filter(|l| l.item == *item).and_then(|l| l.name.clone()));
+                        let name = em
+                            .arms
+                            .iter()
+                            .find_map(|a| a.layers.get(chain.len()).filter(|l| l.item == *item).and_then(|l| l.name.clone()));
                         let h = body.handle(name.as_ref().map_or(&info.name, |n| &n.name), header, em.packet);
                         em.places.insert(longer.clone(), h);
                         h
@@ -280,7 +311,8 @@ impl Elab {
                     _ => ops::TRUE,
                 };
                 let (ok, ()) = body.nested(|body| self.emit_tree(body, em, ok, longer, branches, want, span));
-                let (malformed, ()) = body.nested(|body| self.emit_tree(body, em, malformed, chain.clone(), branches, want, span));
+                let (malformed, ()) =
+                    body.nested(|body| self.emit_tree(body, em, malformed, chain.clone(), branches, want, span));
                 let parse = StmtKind::Parse { packet: em.packet, header, after: before, into, ok, malformed };
                 if cond == ops::TRUE {
                     return body.push(parse, *at);
@@ -357,7 +389,13 @@ fn trivial(body: &ast::Expr) -> bool {
 }
 
 /// Makes the tree for arms (with the number of their layers that are known to match), given the headers found.
-fn build(arms: &[Arm<'_>], overlaps: &Overlaps, found: &[ItemRef], candidates: Vec<(usize, usize)>, malformed: &Malformed) -> Tree {
+fn build(
+    arms: &[Arm<'_>],
+    overlaps: &Overlaps,
+    found: &[ItemRef],
+    candidates: Vec<(usize, usize)>,
+    malformed: &Malformed,
+) -> Tree {
     let mut rest = candidates;
     loop {
         let Some(&(i, pos)) = rest.first() else { return Tree::Fail };

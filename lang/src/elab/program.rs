@@ -100,7 +100,11 @@ impl Elab {
         for c in &info.checksums {
             let mut pseudo = Vec::new();
             for (outer, fields, protocol) in &c.pseudo {
-                pseudo.push(ir::Pseudo { header: self.header_id(*outer), fields: fields.clone(), constants: vec![u16::from(*protocol)] });
+                pseudo.push(ir::Pseudo {
+                    header: self.header_id(*outer),
+                    fields: fields.clone(),
+                    constants: vec![u16::from(*protocol)],
+                });
             }
             checksums.push(ir::Checksum { field: c.field, pseudo, body: c.body, optional: c.optional });
         }

@@ -5,8 +5,8 @@ use super::body::{Binding, Body, Env, Place, Val};
 use super::ops;
 use super::types::Ty;
 use crate::diagnostics::{Code, Diagnostic};
-use crate::ir::{self, Expr, Scalar, StmtKind};
 use crate::ir::spec::{Emission, EventPattern, Form, Outcome};
+use crate::ir::{self, Expr, Scalar, StmtKind};
 use crate::syntax::ast::{self, Effect, ExprKind, Label, PropertyBody};
 use std::rc::Rc;
 
@@ -151,7 +151,13 @@ impl Elab {
         }
     }
 
-    fn step(&mut self, body: &mut Body, packets: &[ast::PacketVar], cond: Option<&ast::Expr>, conclusion: &ast::Expr) -> Option<Form> {
+    fn step(
+        &mut self,
+        body: &mut Body,
+        packets: &[ast::PacketVar],
+        cond: Option<&ast::Expr>,
+        conclusion: &ast::Expr,
+    ) -> Option<Form> {
         let premise = body.local("premise", Scalar::Bool);
         let holds = body.local("holds", Scalar::Bool);
         let mut arrivals = Vec::new();
@@ -185,7 +191,12 @@ impl Elab {
         self.event_pattern_with(body, event, |_, _| {})
     }
 
-    fn event_pattern_with(&mut self, body: &mut Body, event: &ast::EventPattern, extra: impl FnOnce(&mut Elab, &mut Body)) -> Option<EventPattern> {
+    fn event_pattern_with(
+        &mut self,
+        body: &mut Body,
+        event: &ast::EventPattern,
+        extra: impl FnOnce(&mut Elab, &mut Body),
+    ) -> Option<EventPattern> {
         let port = self.port_of(body, &event.packet.port)?;
         let packet = body.packet(&event.packet.name.name);
         let (emits, drops, bind) = match &event.effect {
@@ -195,11 +206,14 @@ impl Elab {
                 let name = bind.as_ref().map_or("emitted", |(n, _)| &*n.name);
                 (Some((on, body.packet(name))), None, Some((name, bind.as_ref().and_then(|(_, s)| s.as_ref()))))
             }
-            Effect::Drops(reasons) => (None, Some(reasons.iter().filter_map(|r| self.named_reason(&r.text, r.span)).collect()), None),
+            Effect::Drops(reasons) => {
+                (None, Some(reasons.iter().filter_map(|r| self.named_reason(&r.text, r.span)).collect()), None)
+            }
         };
         let matches = body.local("matches", Scalar::Bool);
         let (block, ()) = self.kept(body, |elab, body| {
-            let mut fits = elab.bind_packet(body, &event.packet.name.name, packet, Some(port), Some(&event.packet.shape), event.span);
+            let mut fits =
+                elab.bind_packet(body, &event.packet.name.name, packet, Some(port), Some(&event.packet.shape), event.span);
             if let (Some((_, id)), Some((name, shape))) = (emits, bind) {
                 let emitted = elab.bind_packet(body, name, id, None, shape, event.span);
                 fits = ops::and(fits, emitted);
@@ -216,7 +230,8 @@ impl Elab {
 
     fn persists(&mut self, body: &mut Body, p: &ast::Persists) -> Option<Form> {
         let once = self.event_pattern(body, &p.once)?;
-        let then = ast::EventPattern { packet: p.then.clone(), effect: Effect::Any, cond: p.cond.clone(), span: p.then.name.span };
+        let then =
+            ast::EventPattern { packet: p.then.clone(), effect: Effect::Any, cond: p.cond.clone(), span: p.then.name.span };
         let then = self.event_pattern(body, &then)?;
         let emits = match &p.emits {
             None => None,

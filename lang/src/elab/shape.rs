@@ -15,7 +15,14 @@ use std::rc::Rc;
 
 impl Elab {
     /// Looks whether a packet is of a shape: the packet with the names of its headers, and the variable that tells.
-    pub(super) fn match_shape(&mut self, body: &mut Body, id: PacketId, port: Option<PortId>, shape: &ast::ShapeRef, span: Span) -> (Rc<PacketBinding>, LocalId) {
+    pub(super) fn match_shape(
+        &mut self,
+        body: &mut Body,
+        id: PacketId,
+        port: Option<PortId>,
+        shape: &ast::ShapeRef,
+        span: Span,
+    ) -> (Rc<PacketBinding>, LocalId) {
         let matched = body.local("fits", Scalar::Bool);
         body.push(StmtKind::Assign { dst: matched, value: ops::FALSE }, span);
         let alternatives = match self.shape_pattern(body, shape) {
@@ -105,7 +112,10 @@ impl Elab {
             block = if selected == ops::TRUE {
                 vec![parse]
             } else {
-                vec![ir::Stmt { kind: StmtKind::If { cond: selected, then: vec![parse], other: Vec::new(), written: false }, span }]
+                vec![ir::Stmt {
+                    kind: StmtKind::If { cond: selected, then: vec![parse], other: Vec::new(), written: false },
+                    span,
+                }]
             };
         }
         block
@@ -137,7 +147,8 @@ impl Elab {
         for name in order {
             let Some(alternatives) = names.remove(&name) else { continue };
             let one = alternatives.iter().all(|(_, h)| h.handle == alternatives[0].1.handle);
-            let binding = if one { Binding::Header(alternatives[0].1.clone()) } else { self.view(body, &name, alternatives, span) };
+            let binding =
+                if one { Binding::Header(alternatives[0].1.clone()) } else { self.view(body, &name, alternatives, span) };
             bound.insert(name, binding);
         }
         bound

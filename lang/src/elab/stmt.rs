@@ -49,7 +49,14 @@ impl Elab {
     }
 
     /// A statement with an `else` that runs in place of what follows it in the block.
-    fn or_else(&mut self, body: &mut Body, stmt: &ast::Stmt, other: &Block, rest: (&[ast::Stmt], Option<&ast::Expr>), want: Option<&Ty>) -> Val {
+    fn or_else(
+        &mut self,
+        body: &mut Body,
+        stmt: &ast::Stmt,
+        other: &Block,
+        rest: (&[ast::Stmt], Option<&ast::Expr>),
+        want: Option<&Ty>,
+    ) -> Val {
         let (cond, bindings) = match &stmt.kind {
             ast::StmtKind::Let { pattern, ty, value, .. } => self.let_else(body, pattern, ty.as_ref(), value, other, stmt.span),
             ast::StmtKind::Choose(choose) => match self.choose(body, choose, stmt.span) {
@@ -123,7 +130,9 @@ impl Elab {
             ast::StmtKind::Choose(choose) => {
                 self.choose(body, choose, span);
             }
-            ast::StmtKind::Push { header, before, name, other } => self.push_header(body, header, before, name.as_ref(), other, span),
+            ast::StmtKind::Push { header, before, name, other } => {
+                self.push_header(body, header, before, name.as_ref(), other, span)
+            }
             ast::StmtKind::Pop(names) => self.pop_headers(body, names, span),
             _ if body.place == Place::Test => self.test_stmt(body, stmt),
             ast::StmtKind::Assert(e) => {
@@ -177,7 +186,14 @@ impl Elab {
     }
 
     /// The value of a `let`, kept in variables unless it is known; none after an error.
-    fn let_value(&mut self, body: &mut Body, pattern: &ast::Pattern, ty: Option<&ast::Type>, value: &ast::Expr, span: Span) -> Option<Val> {
+    fn let_value(
+        &mut self,
+        body: &mut Body,
+        pattern: &ast::Pattern,
+        ty: Option<&ast::Type>,
+        value: &ast::Expr,
+        span: Span,
+    ) -> Option<Val> {
         let ty = ty.map(|t| self.ty(t));
         let val = self.expr(body, value, ty.as_ref());
         let val = match &ty {
@@ -216,7 +232,11 @@ impl Elab {
         let Some(val) = self.let_value(body, pattern, ty, value, span) else { return (ops::TRUE, Vec::new()) };
         let (cond, bindings) = self.pattern(body, pattern, &val);
         if cond == ops::TRUE {
-            self.report(Diagnostic::new(Code::UnreachableArm, other.span, "this pattern always matches: the `else` is never taken"));
+            self.report(Diagnostic::new(
+                Code::UnreachableArm,
+                other.span,
+                "this pattern always matches: the `else` is never taken",
+            ));
         }
         (cond, bindings.into_iter().map(|(name, val)| (name.name, val)).collect())
     }
@@ -238,7 +258,10 @@ impl Elab {
         let val = self.block(body, block, None);
         if !body.diverged && val.ty != Ty::Never && val.ty != Ty::Error {
             let end = Span { start: block.span.end.saturating_sub(1), ..block.span };
-            self.report(Diagnostic::new(Code::Diverges, end, "this block goes on, but there is nothing to go on with").note("end it with `drop \"reason\"`"));
+            self.report(
+                Diagnostic::new(Code::Diverges, end, "this block goes on, but there is nothing to go on with")
+                    .note("end it with `drop \"reason\"`"),
+            );
         }
     }
 
@@ -301,8 +324,12 @@ impl Elab {
                         // Through temporaries: the new value may read the old one.
                         let scalars = self.scalars(&ty);
                         let several = locals.len() > 1;
-                        let cols: Vec<Expr> =
-                            val.cols.into_iter().zip(scalars).map(|(e, s)| if several { body.atom(e, s, span) } else { e }).collect();
+                        let cols: Vec<Expr> = val
+                            .cols
+                            .into_iter()
+                            .zip(scalars)
+                            .map(|(e, s)| if several { body.atom(e, s, span) } else { e })
+                            .collect();
                         for (dst, value) in locals.iter().zip(cols) {
                             body.push(StmtKind::Assign { dst: *dst, value }, span);
                         }
@@ -321,7 +348,11 @@ impl Elab {
             ExprKind::Field(base, name) => match self.thing(body, base, None) {
                 Thing::Header(h) => self.write_field(body, &h, name, value, span),
                 Thing::Val(Val { ty: Ty::Error, .. }) => {}
-                _ => self.error(Code::Immutable, place.span, "only header fields, variables and state are assigned; a struct is replaced as a whole"),
+                _ => self.error(
+                    Code::Immutable,
+                    place.span,
+                    "only header fields, variables and state are assigned; a struct is replaced as a whole",
+                ),
             },
             ExprKind::Index(base, index) => match self.thing(body, base, None) {
                 Thing::Table(t) => self.write_array(body, t, index, value, span),
@@ -332,7 +363,15 @@ impl Elab {
         }
     }
 
-    pub(super) fn if_expr(&mut self, body: &mut Body, cond: &ast::Expr, then: &Block, other: Option<&ast::Expr>, want: Option<&Ty>, span: Span) -> Val {
+    pub(super) fn if_expr(
+        &mut self,
+        body: &mut Body,
+        cond: &ast::Expr,
+        then: &Block,
+        other: Option<&ast::Expr>,
+        want: Option<&Ty>,
+        span: Span,
+    ) -> Val {
         let cond_val = self.cond(body, cond);
         let mut branches = Branches::new(body);
         branches.run(self, body, want, |elab, body, want| elab.block(body, then, want), then.span);
@@ -418,7 +457,8 @@ impl Branches {
         let Some(mut known) = ends.next() else { return Val::never() };
         for end in ends {
             for (packet, chain) in &mut known {
-                let same = end.get(packet).map_or(0, |other| chain.layers.iter().zip(&other.layers).take_while(|(a, b)| a == b).count());
+                let same =
+                    end.get(packet).map_or(0, |other| chain.layers.iter().zip(&other.layers).take_while(|(a, b)| a == b).count());
                 chain.layers.truncate(same);
                 chain.solid = chain.solid.min(same).min(end.get(packet).map_or(0, |o| o.solid));
             }

@@ -8,7 +8,9 @@ use super::program::{Kind, TableInfo};
 use super::stmt::Branches;
 use super::types::{Ty, max_value};
 use crate::diagnostics::{Code, Diagnostic};
-use crate::ir::{self, BinaryOp as Op, Expr, Lifetime, LifetimeFn, Obligation, Role, Scalar, SpecStmt, StmtKind, TableId, TableKind};
+use crate::ir::{
+    self, BinaryOp as Op, Expr, Lifetime, LifetimeFn, Obligation, Role, Scalar, SpecStmt, StmtKind, TableId, TableKind,
+};
 use crate::span::Span;
 use crate::syntax::ast::{self, BinaryOp, ExprKind, StateClause, TypeKind};
 use std::rc::Rc;
@@ -20,7 +22,13 @@ const INDEX: Scalar = Scalar::Bits(32);
 
 impl Elab {
     /// Declares a state: its types and its size. What it computes with follows in [`Elab::finish_state`], when all names are known.
-    pub(super) fn declare_state(&mut self, env: &Rc<Env>, element: ir::ElementId, path: &str, decl: &ast::StateDecl) -> Option<TableId> {
+    pub(super) fn declare_state(
+        &mut self,
+        env: &Rc<Env>,
+        element: ir::ElementId,
+        path: &str,
+        decl: &ast::StateDecl,
+    ) -> Option<TableId> {
         let TypeKind::Named(kind, args) = &decl.ty.kind else { return None };
         let name = kind.single().map(|n| n.name.to_string()).unwrap_or_default();
         let (kind, arity) = match &*name {
@@ -101,7 +109,9 @@ impl Elab {
                 Kind::Lpm => TableKind::Lpm,
                 Kind::Cell => TableKind::Cell,
                 Kind::Counter => TableKind::Counter,
-                Kind::Bucket => TableKind::Bucket { rate: Expr::Const(0, Scalar::Bits(64)), burst: Expr::Const(0, Scalar::Bits(64)) },
+                Kind::Bucket => {
+                    TableKind::Bucket { rate: Expr::Const(0, Scalar::Bits(64)), burst: Expr::Const(0, Scalar::Bits(64)) }
+                }
             },
             role,
             key_shape: self.shape(&key),
@@ -169,8 +179,13 @@ impl Elab {
                         self.used_members.insert(env.declared.get(&name.name).copied().unwrap_or_default());
                     }
                     let target = self.table(other);
-                    if other == id || !matches!(self.prog.tables[other.index()].lifetime, Lifetime::Idle(_) | Lifetime::Fixed(_)) {
-                        let d = Diagnostic::new(Code::BadLifetime, path.span(), format!("`{}` has no lifetime of its own to share", target.name));
+                    if other == id || !matches!(self.prog.tables[other.index()].lifetime, Lifetime::Idle(_) | Lifetime::Fixed(_))
+                    {
+                        let d = Diagnostic::new(
+                            Code::BadLifetime,
+                            path.span(),
+                            format!("`{}` has no lifetime of its own to share", target.name),
+                        );
                         self.report(d.note("declare it before, with `idle` or `lifetime`"));
                         continue;
                     }
@@ -200,7 +215,15 @@ impl Elab {
     }
 
     /// `from maglev(backends, SLOTS)`
-    fn computed(&mut self, env: &Rc<Env>, id: TableId, info: &TableInfo, function: &ast::Ident, source: &ast::Ident, slots: &ast::Expr) {
+    fn computed(
+        &mut self,
+        env: &Rc<Env>,
+        id: TableId,
+        info: &TableInfo,
+        function: &ast::Ident,
+        source: &ast::Ident,
+        slots: &ast::Expr,
+    ) {
         if &*function.name != "maglev" {
             return self.unknown_name(function, ["maglev".to_string()]);
         }
@@ -254,7 +277,11 @@ impl Elab {
                 let val = self.expr_of(&mut body, e, &info.value);
                 let known = val.cols.iter().all(|c| matches!(c, Expr::Const(..) | Expr::Param(..)));
                 if val.ty != Ty::Error && (!known || !body.block_is_empty()) {
-                    self.error(Code::NotConstant, e.span, "what state begins with is known when the box is started: constants and parameters");
+                    self.error(
+                        Code::NotConstant,
+                        e.span,
+                        "what state begins with is known when the box is started: constants and parameters",
+                    );
                     return;
                 }
                 self.prog.tables[id.index()].initial = val.cols;
@@ -314,7 +341,11 @@ impl Elab {
                 false
             }
             Place::Code if info.role == Role::Ghost => {
-                self.error(Code::GhostUsed, span, format!("`{}` is ghost state: handlers write it, specifications read it", info.name));
+                self.error(
+                    Code::GhostUsed,
+                    span,
+                    format!("`{}` is ghost state: handlers write it, specifications read it", info.name),
+                );
                 false
             }
             _ => true,
@@ -328,7 +359,11 @@ impl Elab {
         } else if body.place != Place::Code {
             self.error(Code::NotPure, span, "state is changed by handlers only");
         } else if info.role == Role::Control {
-            let d = Diagnostic::new(Code::ControlWritten, span, format!("`{}` is a control table: only the control plane writes it", info.name));
+            let d = Diagnostic::new(
+                Code::ControlWritten,
+                span,
+                format!("`{}` is a control table: only the control plane writes it", info.name),
+            );
             self.report(d.note("declare it as `state` if handlers are to write it"));
         } else if info.role == Role::Feed {
             self.error(Code::ControlWritten, span, format!("`{}` is fed by the runtime, and read only here", info.name));
@@ -362,7 +397,11 @@ impl Elab {
             },
             Thing::Val(Val { ty: Ty::Error, .. }) => Val::error(),
             _ => {
-                self.error(Code::UnknownMethod, name.span, format!("there is no operation `{}` here: operations are those of tables", name.name));
+                self.error(
+                    Code::UnknownMethod,
+                    name.span,
+                    format!("there is no operation `{}` here: operations are those of tables", name.name),
+                );
                 Val::error()
             }
         }
@@ -462,13 +501,21 @@ impl Elab {
         let found = body.local("", Scalar::Bool);
         let value = self.fresh(body, "", &info.value);
         body.push(StmtKind::Lookup { table: t, key, touch, found, value: value.clone() }, span);
-        if how == "contains" || info.kind == Kind::Set { Val::bool(Expr::Local(found)) } else { optional(&info.value, found, &value) }
+        if how == "contains" || info.kind == Kind::Set {
+            Val::bool(Expr::Local(found))
+        } else {
+            optional(&info.value, found, &value)
+        }
     }
 
     fn count(&mut self, body: &mut Body, t: TableId, index: Option<&ast::Expr>, args: &[ast::Expr], span: Span) -> Val {
         let info = self.table(t);
         if info.kind != Kind::Counter || index.is_some() != info.indexed {
-            let what = if info.kind == Kind::Counter { "a counter array is counted by index, a single counter without" } else { "only counters are added to" };
+            let what = if info.kind == Kind::Counter {
+                "a counter array is counted by index, a single counter without"
+            } else {
+                "only counters are added to"
+            };
             self.error(Code::UnknownMethod, span, what);
             return Val::error();
         }
@@ -629,7 +676,11 @@ impl Elab {
                 continue;
             }
             if args.len() != arity {
-                self.error(Code::ArgumentCount, part.span, format!("`{}` takes {arity} arguments here, not {}", name.name, args.len()));
+                self.error(
+                    Code::ArgumentCount,
+                    part.span,
+                    format!("`{}` takes {arity} arguments here, not {}", name.name, args.len()),
+                );
                 continue;
             }
             if !self.writable(body, &info, part.span) {
@@ -688,7 +739,12 @@ impl Elab {
     }
 
     /// A block that computes a condition and changes nothing.
-    fn search_test(&mut self, body: &mut Body, what: &'static str, f: impl FnOnce(&mut Elab, &mut Body) -> Expr) -> (ir::Block, ir::LocalId) {
+    fn search_test(
+        &mut self,
+        body: &mut Body,
+        what: &'static str,
+        f: impl FnOnce(&mut Elab, &mut Body) -> Expr,
+    ) -> (ir::Block, ir::LocalId) {
         let reading = body.reading.replace(what);
         let holds = body.local("", Scalar::Bool);
         let (block, ()) = body.nested(|body| {

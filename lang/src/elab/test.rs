@@ -98,7 +98,9 @@ impl Elab {
                     self.test(body, TestStmt::ExpectPacket { port, packet: packet.id }, span);
                 }
             }
-            ast::StmtKind::ExpectMatch(port, name, shape, cond) => self.expect_match(body, port, name, shape, cond.as_ref(), span),
+            ast::StmtKind::ExpectMatch(port, name, shape, cond) => {
+                self.expect_match(body, port, name, shape, cond.as_ref(), span)
+            }
             ast::StmtKind::ExpectDrop(reason) => {
                 let reason = match reason {
                     None => None,
@@ -146,7 +148,11 @@ impl Elab {
             }
             ast::StmtKind::Feed(place, value) => {
                 let ExprKind::Index(table, key) = &place.kind else {
-                    return self.error(Code::BadTest, place.span, "one entry is fed: `feed neighbours[203.0.113.2] = 02:00:00:00:02:02;`");
+                    return self.error(
+                        Code::BadTest,
+                        place.span,
+                        "one entry is fed: `feed neighbours[203.0.113.2] = 02:00:00:00:02:02;`",
+                    );
                 };
                 let Some((t, info)) = self.fed(body, table) else { return };
                 let key = self.entry_key(body, &info, key);
@@ -158,7 +164,11 @@ impl Elab {
                     return self.error(Code::BadTest, place.span, "an entry is removed by `feed T.remove(k);`");
                 };
                 let ("remove" | "insert", [key]) = (&*name.name, args.as_slice()) else {
-                    return self.error(Code::BadTest, place.span, "an entry is removed by `feed T.remove(k);`, and put into a set by `feed T.insert(k);`");
+                    return self.error(
+                        Code::BadTest,
+                        place.span,
+                        "an entry is removed by `feed T.remove(k);`, and put into a set by `feed T.insert(k);`",
+                    );
                 };
                 let Some((t, info)) = self.fed(body, table) else { return };
                 let insert = &*name.name == "insert";
@@ -176,7 +186,15 @@ impl Elab {
         self.port_of(body, port)
     }
 
-    fn expect_match(&mut self, body: &mut Body, port: &ast::PortRef, name: &ast::Ident, shape: &ast::ShapeRef, cond: Option<&ast::Expr>, span: Span) {
+    fn expect_match(
+        &mut self,
+        body: &mut Body,
+        port: &ast::PortRef,
+        name: &ast::Ident,
+        shape: &ast::ShapeRef,
+        cond: Option<&ast::Expr>,
+        span: Span,
+    ) {
         let Some(port) = self.test_port(body, port) else { return };
         let packet = body.packet(&name.name);
         let holds = body.local("holds", Scalar::Bool);
@@ -246,7 +264,9 @@ impl Elab {
                     entries.push((key, self.expr_of(body, v, &info.value).cols));
                 }
                 (Kind::Map | Kind::Lpm, None) => self.error(Code::BadTest, first.span, "an entry has a value: `key => value`"),
-                (_, Some(v)) => self.error(Code::BadTest, v.span, "an entry here has no key of its own: arrays list values, sets list keys"),
+                (_, Some(v)) => {
+                    self.error(Code::BadTest, v.span, "an entry here has no key of its own: arrays list values, sets list keys")
+                }
                 _ => {}
             }
         }
@@ -254,7 +274,14 @@ impl Elab {
     }
 
     /// `for i in a..b { ... }` in a test: a real loop.
-    pub(super) fn repeat(&mut self, body: &mut Body, var: &ast::Ident, range: (&ast::Expr, &ast::Expr, bool), inner: &ast::Block, span: Span) {
+    pub(super) fn repeat(
+        &mut self,
+        body: &mut Body,
+        var: &ast::Ident,
+        range: (&ast::Expr, &ast::Expr, bool),
+        inner: &ast::Block,
+        span: Span,
+    ) {
         let (low, high, inclusive) = range;
         let mut bound = |elab: &mut Elab, e: &ast::Expr| {
             let val = elab.expr(body, e, Some(&Ty::Bits(64)));
@@ -284,7 +311,9 @@ impl Elab {
             ExprKind::Binary(BinaryOp::Div, l, _) => self.names_packet(body, l),
             ExprKind::Str(_) | ExprKind::Bytes(_) => true,
             ExprKind::Path(p) => p.single().is_some_and(|n| matches!(body.find(&n.name), Some(Binding::Packet(_)))),
-            ExprKind::Struct(path, _) => self.item_at(path).is_some_and(|(p, i)| matches!(p.file.items[i].kind, ItemKind::Header { .. })),
+            ExprKind::Struct(path, _) => {
+                self.item_at(path).is_some_and(|(p, i)| matches!(p.file.items[i].kind, ItemKind::Header { .. }))
+            }
             ExprKind::Call(path, _) => {
                 let Some(name) = path.single() else { return false };
                 if &*name.name == "truncate" {
@@ -297,7 +326,9 @@ impl Elab {
                 match body.find(&name.name) {
                     Some(Binding::Fn(f)) => is_packet(&f),
                     Some(_) => false,
-                    None => self.item_at(path).is_some_and(|(p, i)| matches!(&p.file.items[i].kind, ItemKind::Fn(f) if is_packet(f))),
+                    None => {
+                        self.item_at(path).is_some_and(|(p, i)| matches!(&p.file.items[i].kind, ItemKind::Fn(f) if is_packet(f)))
+                    }
                 }
             }
             ExprKind::If(_, then, _) | ExprKind::Block(then) => then.value.as_ref().is_some_and(|v| self.names_packet(body, v)),
@@ -410,7 +441,11 @@ impl Elab {
 
     fn quote(&mut self, body: &mut Body, args: &[ast::Arg], span: Span) -> Option<Payload> {
         let [what, rest @ ..] = args else {
-            self.error(Code::ArgumentCount, span, "`quote(q.ip, 28)`: a packet or one of its headers, and how many bytes at most");
+            self.error(
+                Code::ArgumentCount,
+                span,
+                "`quote(q.ip, 28)`: a packet or one of its headers, and how many bytes at most",
+            );
             return None;
         };
         if rest.len() > 1 {
@@ -427,7 +462,11 @@ impl Elab {
             },
             Thing::Val(Val { ty: Ty::Error, .. }) => None,
             _ => {
-                self.error(Code::BadTest, what.value.span, "what is quoted is a packet, or a header of one that is the same in all alternatives");
+                self.error(
+                    Code::BadTest,
+                    what.value.span,
+                    "what is quoted is a packet, or a header of one that is the same in all alternatives",
+                );
                 None
             }
         }
@@ -436,10 +475,7 @@ impl Elab {
     /// `truncate(p, n)`; payload makers alone are packets too.
     pub(super) fn packet_call(&mut self, body: &mut Body, name: &ast::Ident, args: &[ast::Arg], span: Span) -> Val {
         if &*name.name != "truncate" {
-            let e = ast::Expr {
-                kind: ExprKind::Call(ast::Path { segments: vec![name.clone()] }, args.to_vec()),
-                span,
-            };
+            let e = ast::Expr { kind: ExprKind::Call(ast::Path { segments: vec![name.clone()] }, args.to_vec()), span };
             return self.packet_literal(body, &e);
         }
         let Some([packet, length]) = self.positional(args, 2, span) else { return Val::error() };
@@ -490,7 +526,14 @@ impl Elab {
         Vec::new()
     }
 
-    fn fills(&mut self, body: &mut Body, info: &Rc<HeaderInfo>, given: &Given, selectors: &[(String, ast::Expr)], span: Span) -> (Vec<Fill>, Vec<u8>) {
+    fn fills(
+        &mut self,
+        body: &mut Body,
+        info: &Rc<HeaderInfo>,
+        given: &Given,
+        selectors: &[(String, ast::Expr)],
+        span: Span,
+    ) -> (Vec<Fill>, Vec<u8>) {
         let mut variable = Vec::new();
         for (name, value) in given {
             if info.variable.as_ref().is_some_and(|(n, _)| **n == *name.name) {

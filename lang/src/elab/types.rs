@@ -68,7 +68,11 @@ impl Elab {
         };
         let arity = |elab: &mut Elab, n: usize| {
             if args.len() != n {
-                elab.error(Code::ArgumentCount, ty.span, format!("`{}` takes {n} type argument{}, not {}", name.name, if n == 1 { "" } else { "s" }, args.len()));
+                elab.error(
+                    Code::ArgumentCount,
+                    ty.span,
+                    format!("`{}` takes {n} type argument{}, not {}", name.name, if n == 1 { "" } else { "s" }, args.len()),
+                );
             }
             args.len() == n
         };
@@ -145,7 +149,9 @@ impl Elab {
         let (parsed, index) = self.item(item);
         let ItemKind::Newtype { repr, shown, .. } = &parsed.file.items[index].kind else { return (1, Show::Number) };
         let width = match &repr.kind {
-            TypeKind::Named(path, args) if args.is_empty() => path.single().and_then(|n| n.name.strip_prefix('u')).and_then(|d| d.parse::<u8>().ok()),
+            TypeKind::Named(path, args) if args.is_empty() => {
+                path.single().and_then(|n| n.name.strip_prefix('u')).and_then(|d| d.parse::<u8>().ok())
+            }
             _ => None,
         };
         let Some(width) = width.filter(|w| (1..=128).contains(w)) else {
@@ -160,7 +166,10 @@ impl Elab {
             Some("mac") => (Show::Mac, 48),
             Some(_) => {
                 if let Some(s) = shown {
-                    self.report(Diagnostic::new(Code::UnknownName, s.span, "unknown way to show a number").note("there are number, hex, ipv4, ipv6 and mac"));
+                    self.report(
+                        Diagnostic::new(Code::UnknownName, s.span, "unknown way to show a number")
+                            .note("there are number, hex, ipv4, ipv6 and mac"),
+                    );
                 }
                 (Show::Number, width)
             }
@@ -208,7 +217,11 @@ impl Elab {
                 }
                 let ty = self.ty(&field.ty);
                 if matches!(ty, Ty::Packet | Ty::Int) {
-                    self.error(Code::BadWidth, field.ty.span, "this has no layout: fields are numbers, addresses, structs, enums and options");
+                    self.error(
+                        Code::BadWidth,
+                        field.ty.span,
+                        "this has no layout: fields are numbers, addresses, structs, enums and options",
+                    );
                     continue;
                 }
                 // Lays it out, so that a type that contains itself is found here.
@@ -280,7 +293,11 @@ impl Elab {
             }
             Ty::Enum(item) => {
                 let info = self.type_info(*item);
-                let variants = info.variants.iter().map(|v| (v.name.clone(), v.fields.iter().map(|(n, t)| (n.clone(), self.shape(t))).collect())).collect();
+                let variants = info
+                    .variants
+                    .iter()
+                    .map(|v| (v.name.clone(), v.fields.iter().map(|(n, t)| (n.clone(), self.shape(t))).collect()))
+                    .collect();
                 Shape::Enum(info.name.clone(), variants)
             }
         }

@@ -30,7 +30,8 @@ pub(crate) fn lower(elab: &mut Elab, body: &Body, pattern: &ast::Pattern, ty: &T
                 let binds = path.single().is_some() && args.is_empty() && !elab.is_constant(body, path);
                 return if binds { Pat::Any } else { Pat::Some };
             };
-            let args = fields.iter().enumerate().map(|(i, t)| args.get(i).map_or(Pat::Any, |a| lower(elab, body, a, t))).collect();
+            let args =
+                fields.iter().enumerate().map(|(i, t)| args.get(i).map_or(Pat::Any, |a| lower(elab, body, a, t))).collect();
             Pat::Con(constructor, args)
         }
     }
@@ -45,7 +46,12 @@ fn constructors(elab: &mut Elab, ty: &Ty) -> Option<Vec<(String, Vec<Ty>)>> {
         Ty::Enum(item) => {
             let info = elab.type_info(*item);
             let name = info.name.clone();
-            Some(info.variants.iter().map(|v| (format!("{name}::{}", v.name), v.fields.iter().map(|(_, t)| t.clone()).collect())).collect())
+            Some(
+                info.variants
+                    .iter()
+                    .map(|v| (format!("{name}::{}", v.name), v.fields.iter().map(|(_, t)| t.clone()).collect()))
+                    .collect(),
+            )
         }
         _ => None,
     }

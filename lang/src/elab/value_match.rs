@@ -16,7 +16,14 @@ use crate::syntax::ast::{self, ExprKind, ItemKind, PatternKind};
 pub(crate) type Bindings = Vec<(ast::Ident, Val)>;
 
 impl Elab {
-    pub(super) fn match_expr(&mut self, body: &mut Body, scrutinee: &ast::Expr, arms: &[ast::Arm], want: Option<&Ty>, span: Span) -> Val {
+    pub(super) fn match_expr(
+        &mut self,
+        body: &mut Body,
+        scrutinee: &ast::Expr,
+        arms: &[ast::Arm],
+        want: Option<&Ty>,
+        span: Span,
+    ) -> Val {
         if let ExprKind::Path(_) = &scrutinee.kind
             && let Thing::Packet(packet) = self.thing(body, scrutinee, None)
         {
@@ -81,7 +88,10 @@ impl Elab {
             }
         }
         if let Some(missing) = usefulness::missing(self, ty, &before) {
-            self.report(Diagnostic::new(Code::NotExhaustive, span, format!("`{missing}` is not matched")).note("add an arm for it, or `_`"));
+            self.report(
+                Diagnostic::new(Code::NotExhaustive, span, format!("`{missing}` is not matched"))
+                    .note("add an arm for it, or `_`"),
+            );
         }
     }
 
@@ -145,7 +155,8 @@ impl Elab {
                     let high = self.literal_of(body, high, &val.ty);
                     let scalar = self.scalars(&val.ty).first().copied().unwrap_or(Scalar::Int);
                     let op = if *inclusive { Op::Le } else { Op::Lt };
-                    let cond = ops::and(ops::binary(Op::Le, low, val.scalar(), scalar), ops::binary(op, val.scalar(), high, scalar));
+                    let cond =
+                        ops::and(ops::binary(Op::Le, low, val.scalar(), scalar), ops::binary(op, val.scalar(), high, scalar));
                     return (cond, Vec::new());
                 }
                 let wanted = self.expr_of(body, e, &val.ty);
@@ -162,7 +173,14 @@ impl Elab {
         self.expr_of(body, e, ty).scalar()
     }
 
-    fn path_pattern(&mut self, body: &mut Body, path: &ast::Path, args: &[ast::Pattern], val: &Val, span: Span) -> (Expr, Bindings) {
+    fn path_pattern(
+        &mut self,
+        body: &mut Body,
+        path: &ast::Path,
+        args: &[ast::Pattern],
+        val: &Val,
+        span: Span,
+    ) -> (Expr, Bindings) {
         if let Some((number, fields)) = self.constructor(body, path, &val.ty) {
             if args.len() != fields.len() {
                 self.error(Code::BadPattern, span, format!("this has {} fields, not {}", fields.len(), args.len()));
@@ -210,7 +228,11 @@ impl Elab {
     /// Whether two values of one type are equal.
     pub(super) fn equal(&mut self, a: &Val, b: &Val) -> Expr {
         let scalars = self.scalars(&a.ty);
-        a.cols.iter().zip(&b.cols).zip(scalars).fold(ops::TRUE, |all, ((x, y), s)| ops::and(all, ops::eq(x.clone(), y.clone(), s)))
+        a.cols
+            .iter()
+            .zip(&b.cols)
+            .zip(scalars)
+            .fold(ops::TRUE, |all, ((x, y), s)| ops::and(all, ops::eq(x.clone(), y.clone(), s)))
     }
 }
 

@@ -85,10 +85,18 @@ impl Elab {
                     reached.insert((e, n, i), ());
                     let Some(input) = wiring.port(end).cloned() else { continue };
                     if !input.args.is_empty() {
-                        self.error(Code::BadWire, span, format!("`{}` takes values beside the packet, and what arrives has none", input.name));
+                        self.error(
+                            Code::BadWire,
+                            span,
+                            format!("`{}` takes values beside the packet, and what arrives has none", input.name),
+                        );
                     }
                     if !input.contracts[0].is_empty() {
-                        let d = Diagnostic::new(Code::ContractBroken, span, format!("`{}` wants packets of a shape, and anything may arrive at a port", input.name));
+                        let d = Diagnostic::new(
+                            Code::ContractBroken,
+                            span,
+                            format!("`{}` wants packets of a shape, and anything may arrive at a port", input.name),
+                        );
                         self.report(d.note("tell them apart first: an element without a contract that matches on the packet"));
                     }
                     self.prog.ports[port].entry = Some(InputRef { element: e, input: input.entry(i, 0) });
@@ -107,7 +115,11 @@ impl Elab {
                 for i in 0..input.count.unwrap_or(1) {
                     if !reached.contains_key(&(instance.id, n as u32, i)) {
                         let name = format!("{}.{}", instance.name, input.name);
-                        let d = Diagnostic::new(Code::Unconnected, self.instance_span(instance.id), format!("nothing leads to `{name}`"));
+                        let d = Diagnostic::new(
+                            Code::Unconnected,
+                            self.instance_span(instance.id),
+                            format!("nothing leads to `{name}`"),
+                        );
                         self.report(d.also(input.span, "declared here"));
                     }
                 }
@@ -129,7 +141,11 @@ impl Elab {
                     None => output.name.to_string(),
                 };
                 let Some((end, span)) = wiring.end(Node::Output(instance.id, n as u32, i)) else {
-                    let d = Diagnostic::new(Code::Unconnected, self.instance_span(instance.id), format!("`{}.{name}` leads nowhere", instance.name));
+                    let d = Diagnostic::new(
+                        Code::Unconnected,
+                        self.instance_span(instance.id),
+                        format!("`{}.{name}` leads nowhere", instance.name),
+                    );
                     self.report(d.also(output.span, "declared here").note("every output is connected once"));
                     continue;
                 };
@@ -137,7 +153,11 @@ impl Elab {
                     let target = match end {
                         Node::Departure(p) => {
                             if !output.args.is_empty() {
-                                self.error(Code::BadWire, span, format!("`{}` carries values beside the packet, which cannot leave the box", output.name));
+                                self.error(
+                                    Code::BadWire,
+                                    span,
+                                    format!("`{}` carries values beside the packet, which cannot leave the box", output.name),
+                                );
                             }
                             Target::Port(p)
                         }
@@ -145,12 +165,19 @@ impl Elab {
                             reached.insert((e, m, j), ());
                             let Some(input) = wiring.port(end) else { continue };
                             if output.args.iter().map(|(_, t)| t).ne(input.args.iter().map(|(_, t)| t)) {
-                                self.error(Code::BadWire, span, format!("`{}` and `{}` carry different values beside the packet", output.name, input.name));
+                                self.error(
+                                    Code::BadWire,
+                                    span,
+                                    format!("`{}` and `{}` carry different values beside the packet", output.name, input.name),
+                                );
                             }
                             let items = output.items(alternative);
                             let Some(fit) = (0..input.contracts.len()).find(|b| items.starts_with(&input.items(*b))) else {
                                 let (promised, wanted) = (self.header_names(&items), self.header_names(&input.items(0)));
-                                let message = format!("`{}` wants packets of {wanted}, and `{}` promises {promised}", input.name, output.name);
+                                let message = format!(
+                                    "`{}` wants packets of {wanted}, and `{}` promises {promised}",
+                                    input.name, output.name
+                                );
                                 self.error(Code::ContractBroken, span, message);
                                 continue;
                             };
@@ -188,7 +215,8 @@ impl Elab {
         for start in order {
             let mut path = Vec::new();
             if let Some(span) = circle(start, &next, &mut done, &mut path) {
-                let names: Vec<&str> = path.iter().filter_map(|r: &InputRef| wiring.instance(r.element)).map(|i| &*i.name).collect();
+                let names: Vec<&str> =
+                    path.iter().filter_map(|r: &InputRef| wiring.instance(r.element)).map(|i| &*i.name).collect();
                 let d = Diagnostic::new(Code::WiringCycle, span, format!("a packet may go in a circle: {}", names.join(" -> ")));
                 return self.report(d.note("what handles a packet must come to an end"));
             }
@@ -197,7 +225,12 @@ impl Elab {
 }
 
 /// Where a way from here comes back to itself. `done`: false while on the way, true when known to end.
-fn circle(at: InputRef, next: &FxHashMap<InputRef, Vec<(InputRef, Span)>>, done: &mut FxHashMap<InputRef, bool>, path: &mut Vec<InputRef>) -> Option<Span> {
+fn circle(
+    at: InputRef,
+    next: &FxHashMap<InputRef, Vec<(InputRef, Span)>>,
+    done: &mut FxHashMap<InputRef, bool>,
+    path: &mut Vec<InputRef>,
+) -> Option<Span> {
     if done.get(&at) == Some(&true) {
         return None;
     }

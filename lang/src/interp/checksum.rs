@@ -105,9 +105,10 @@ fn covered(
     let own = packet::get_bits(bytes, place.start as usize * 8 + field.offset as usize, field.width)?;
     sum.complement(own, field.width, 0);
     if !checksum.pseudo.is_empty() {
-        let (pseudo, around) = enclosing.iter().rev().find_map(|(id, place)| {
-            checksum.pseudo.iter().find(|pseudo| pseudo.header == *id).map(|pseudo| (pseudo, *place))
-        })?;
+        let (pseudo, around) = enclosing
+            .iter()
+            .rev()
+            .find_map(|(id, place)| checksum.pseudo.iter().find(|pseudo| pseudo.header == *id).map(|pseudo| (pseudo, *place)))?;
         let layout = program.headers.get(pseudo.header.index())?;
         let at = around.start as usize * 8;
         for id in &pseudo.fields {

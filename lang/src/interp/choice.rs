@@ -72,18 +72,8 @@ impl Run<'_> {
             StmtKind::Choose { var, low, high, within, test, holds, tiers, ok } => {
                 let low = self.eval(frame, span, low)?.bits;
                 let high = self.eval(frame, span, high)?.bits;
-                let mut search = Search {
-                    frame,
-                    span,
-                    var: *var,
-                    low,
-                    high,
-                    within: *within,
-                    test,
-                    holds: *holds,
-                    tiers,
-                    tries: 0,
-                };
+                let mut search =
+                    Search { frame, span, var: *var, low, high, within: *within, test, holds: *holds, tiers, tries: 0 };
                 let (value, left) = self.choose(&mut search)?;
                 self.set(frame, *var, value.unwrap_or(0));
                 self.set(frame, *ok, value.is_some().into());

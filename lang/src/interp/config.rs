@@ -137,10 +137,10 @@ impl Config {
                     if !keys.insert(key.as_slice()) {
                         return Err(ContentError::Duplicate { table: table.name.clone(), index });
                     }
-                    store.put(key.as_slice().into(), super::table::Entry {
-                        value: value.as_slice().into(),
-                        slot: super::table::SlotId::FOREVER,
-                    });
+                    store.put(
+                        key.as_slice().into(),
+                        super::table::Entry { value: value.as_slice().into(), slot: super::table::SlotId::FOREVER },
+                    );
                 }
             }
         }
@@ -149,12 +149,7 @@ impl Config {
 }
 
 /// Checks that a key (if the table is looked up by keys) and a value are of a table's types.
-pub(crate) fn check_entry(
-    table: &Table,
-    index: usize,
-    key: Option<&[u128]>,
-    value: &[u128],
-) -> Result<(), ContentError> {
+pub(crate) fn check_entry(table: &Table, index: usize, key: Option<&[u128]>, value: &[u128]) -> Result<(), ContentError> {
     let fit = |columns: &[Column], scalars: &[u128]| {
         columns.len() == scalars.len() && columns.iter().zip(scalars).all(|(column, bits)| fits(*bits, column.ty))
     };

@@ -66,10 +66,7 @@ pub enum DefectKind {
 impl DefectKind {
     /// Whether the program is at fault, and the machine therefore stops; else the event was none, and nothing happened.
     pub fn stops(&self) -> bool {
-        !matches!(
-            self,
-            DefectKind::TimeRange | DefectKind::FrameTooLong(_) | DefectKind::NoEntry(_)
-        )
+        !matches!(self, DefectKind::TimeRange | DefectKind::FrameTooLong(_) | DefectKind::NoEntry(_))
     }
 }
 

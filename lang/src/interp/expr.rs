@@ -1,9 +1,9 @@
 //! Pure expressions. Evaluating one reads variables, headers, parameters and the time; it changes nothing.
 
-use super::packet::{self, Place};
-use super::value::{Fault, Value, binary, convert, unary};
 use super::config::Config;
 use super::hash;
+use super::packet::{self, Place};
+use super::value::{Fault, Value, binary, convert, unary};
 use crate::ir::{Body, Expr, FieldId, HandleId, Header, PacketId, Program, Scalar};
 
 /// What the expressions of a body can see.
@@ -23,8 +23,7 @@ impl Scope<'_> {
         Ok(match expr {
             Expr::Const(bits, ty) => Value { bits: *bits, ty: *ty },
             Expr::Local(id) => {
-                let (Some(bits), Some(local)) = (self.locals.get(id.index()), self.body.locals.get(id.index()))
-                else {
+                let (Some(bits), Some(local)) = (self.locals.get(id.index()), self.body.locals.get(id.index())) else {
                     return Err(Fault::Malformed("a variable that is not declared"));
                 };
                 Value { bits: *bits, ty: local.ty }
@@ -133,11 +132,8 @@ pub(crate) fn own(scope: Own<'_>, expr: &Expr) -> Result<Value, Fault> {
             }
             Value::bits(hash::hash(function, &values), function.width)
         }
-        Expr::Local(_)
-        | Expr::Param(..)
-        | Expr::Field(..)
-        | Expr::HeaderLength(_)
-        | Expr::PacketLength(_)
-        | Expr::Now => return Err(Fault::Malformed("a header's declaration that looks outside the header")),
+        Expr::Local(_) | Expr::Param(..) | Expr::Field(..) | Expr::HeaderLength(_) | Expr::PacketLength(_) | Expr::Now => {
+            return Err(Fault::Malformed("a header's declaration that looks outside the header"));
+        }
     })
 }

@@ -2,10 +2,10 @@
 
 use super::config::{Config, TableUpdate, check_entry};
 use super::error::{ConfigError, ContentError, Defect, DefectKind, FeedError, UpdateError};
+use super::maglev;
 use super::oracle::Oracle;
 use super::packet::MAX_FRAME;
 use super::spec::{Bindings, Session};
-use super::maglev;
 use super::state::{self, Accounting, Due, END_OF_TIME, State};
 use super::step::{Run, Scratch};
 use super::table::{SlotId, Store, table_name};
@@ -237,7 +237,10 @@ impl Machine {
             for (group, backends) in &mut groups {
                 backends.sort_unstable();
                 let first = group.saturating_mul(of.slots.into());
-                let Some(slots) = maglev::table(backends, &columns, of.slots).filter(|_| first < u128::from(table.capacity)) else { continue };
+                let Some(slots) = maglev::table(backends, &columns, of.slots).filter(|_| first < u128::from(table.capacity))
+                else {
+                    continue;
+                };
                 if let Store::Indexed(store) = &mut store {
                     for (slot, backend) in (first as u64..).zip(slots) {
                         store.get_mut(slot).copy_from_slice(backends[backend as usize]);
@@ -321,11 +324,8 @@ impl Machine {
         let bucket = self.config.buckets[table.index()];
         match &**store {
             Store::Indexed(store) => {
-                let view = |(index, value): (u64, &[u128])| EntryView {
-                    key: vec![index.into()],
-                    value: value.to_vec(),
-                    deadline: None,
-                };
+                let view =
+                    |(index, value): (u64, &[u128])| EntryView { key: vec![index.into()], value: value.to_vec(), deadline: None };
                 store.changed().into_iter().map(view).collect()
             }
             Store::Keyed(_) => {

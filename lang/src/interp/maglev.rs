@@ -12,10 +12,8 @@ pub fn table(backends: &[&[u128]], columns: &[Scalar], slots: u32) -> Option<Vec
     let function = |name: &str| Hash { name: name.to_string(), args: columns.to_vec(), width: 64 };
     let (offset, skip) = (function("maglev_offset"), function("maglev_skip"));
     // Each backend's next preference, and the step to the one after.
-    let mut next: Vec<(u64, u64)> = backends
-        .iter()
-        .map(|b| (hash::hash(&offset, b) as u64 % size, hash::hash(&skip, b) as u64 % (size - 1) + 1))
-        .collect();
+    let mut next: Vec<(u64, u64)> =
+        backends.iter().map(|b| (hash::hash(&offset, b) as u64 % size, hash::hash(&skip, b) as u64 % (size - 1) + 1)).collect();
     let mut table = vec![u32::MAX; slots as usize];
     let mut left = slots;
     loop {

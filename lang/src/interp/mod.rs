@@ -35,12 +35,12 @@ pub mod test;
 pub mod trace;
 pub mod value;
 
+pub use build::BuildError;
 pub use config::{TableUpdate, with_defaults};
 pub use error::{ConfigError, ContentError, Defect, DefectKind, FeedError, UpdateError};
 pub use machine::{Chosen, Dropped, EntryView, Machine, Outcome};
 pub use oracle::{Decision, Oracle, Recording, Replay, Seeded};
 pub use packet::Place;
-pub use build::BuildError;
 pub use spec::{Bindings, Session};
 pub use state::{Accounting, END_OF_TIME};
 pub use trace::{Event, Observer, TableOp};

@@ -166,14 +166,8 @@ impl Context {
         }
         let mut machine = Machine::at(self.config.clone(), state.clone());
         let outcome = Rc::new(machine.packet(port, packet, oracle, None)?);
-        let known = Known {
-            state: self.state,
-            port,
-            packet: packet.to_vec(),
-            outcome,
-            after: Rc::new(machine.state),
-            next: self.states,
-        };
+        let known =
+            Known { state: self.state, port, packet: packet.to_vec(), outcome, after: Rc::new(machine.state), next: self.states };
         self.states += 1;
         self.steps.push(known);
         Ok(self.steps.len() - 1)
@@ -237,7 +231,9 @@ impl Run<'_> {
             SpecStmt::Deadline { table, key, result } => {
                 let key = self.key(frame, span, key)?;
                 let live = self.state.live(self.config, *table, &key);
-                let deadline = live.map_or(0, |e| if e.slot == SlotId::FOREVER { u64::MAX } else { self.state.deadlines.at(e.slot).unwrap_or(0) });
+                let deadline = live.map_or(0, |e| {
+                    if e.slot == SlotId::FOREVER { u64::MAX } else { self.state.deadlines.at(e.slot).unwrap_or(0) }
+                });
                 self.set(frame, *result, deadline.into());
             }
             SpecStmt::Size { table, result } => {

@@ -117,8 +117,7 @@ impl State {
 
     /// Whether an entry is live: iff `tick < deadline`.
     pub(crate) fn is_live(&self, config: &Config, table: TableId, entry: &Entry) -> bool {
-        entry.slot == SlotId::FOREVER
-            || self.deadlines.at(entry.slot).is_some_and(|deadline| self.tick(config, table) < deadline)
+        entry.slot == SlotId::FOREVER || self.deadlines.at(entry.slot).is_some_and(|deadline| self.tick(config, table) < deadline)
     }
 
     /// The live entry with that key. A dead one is absent, swept or not.

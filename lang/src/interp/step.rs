@@ -1,6 +1,7 @@
 //! A step: the whole way of one packet through the box, and the same machinery for timers and updates. Effects happen in
 //! program order along the wiring; what is behind an `emit` runs before the next statement.
 
+use super::checksum;
 use super::config::Config;
 use super::error::{Defect, DefectKind};
 use super::expr::Scope;
@@ -11,10 +12,7 @@ use super::spec::Context;
 use super::state::State;
 use super::trace::{Event, Observer};
 use super::value::{Fault, Value};
-use super::checksum;
-use crate::ir::{
-    Body, Change, ElementId, Expr, HandleId, HeaderId, InputRef, LocalId, PacketId, PortId, Stmt, StmtKind, Target,
-};
+use crate::ir::{Body, Change, ElementId, Expr, HandleId, HeaderId, InputRef, LocalId, PacketId, PortId, Stmt, StmtKind, Target};
 use crate::span::Span;
 
 /// A result, or the defect that stops the machine.
@@ -474,8 +472,7 @@ impl<'a> Run<'a> {
     fn emit(&mut self, frame: Frame<'_>, span: Span, output: u32, args: &[Expr]) -> Step<()> {
         let config = self.config;
         let element = frame.element.and_then(|id| Some((id, config.program.elements.get(id.index())?)));
-        let Some((id, output_of)) = element.and_then(|(id, element)| Some((id, element.outputs.get(output as usize)?)))
-        else {
+        let Some((id, output_of)) = element.and_then(|(id, element)| Some((id, element.outputs.get(output as usize)?))) else {
             return Err(self.defect(frame, span, Fault::Malformed("an output that is not declared").into()));
         };
         let Some(bytes) = self.scratch.packets.get_mut(frame.packets).map(std::mem::take) else {

@@ -245,7 +245,9 @@ impl Script<'_> {
             }
             TestStmt::ExpectDrop { reason } => match self.dropped.pop_front() {
                 None => fail(FailureKind::NotDropped(self.happened())),
-                Some(drop) if reason.is_some_and(|r| r != drop.reason) => fail(FailureKind::OtherReason(self.reason(drop.reason))),
+                Some(drop) if reason.is_some_and(|r| r != drop.reason) => {
+                    fail(FailureKind::OtherReason(self.reason(drop.reason)))
+                }
                 Some(_) => Ok(()),
             },
             TestStmt::Ignore => {
@@ -283,7 +285,11 @@ impl Script<'_> {
                 done.map_err(|e| Failure { span, kind: e.into() })
             }
             TestStmt::Assert { block, holds } => {
-                if self.formula(block, *holds, span)? { Ok(()) } else { fail(FailureKind::Assertion) }
+                if self.formula(block, *holds, span)? {
+                    Ok(())
+                } else {
+                    fail(FailureKind::Assertion)
+                }
             }
             TestStmt::Choices(values) => {
                 let values = self.evals(values, span)?;
@@ -293,7 +299,11 @@ impl Script<'_> {
             TestStmt::Repeat { var, low, high, block } => {
                 let (low, high) = (self.eval(low, span)?, self.eval(high, span)?);
                 let int = self.test.body.locals.get(var.index()).is_some_and(|local| local.ty == Scalar::Int);
-                let (low, high) = if int { (low as i128, high as i128) } else { (low.min(i128::MAX as u128) as i128, high.min(i128::MAX as u128) as i128) };
+                let (low, high) = if int {
+                    (low as i128, high as i128)
+                } else {
+                    (low.min(i128::MAX as u128) as i128, high.min(i128::MAX as u128) as i128)
+                };
                 for value in low..high {
                     self.bindings.set(*var, value as u128);
                     self.block(block)?;

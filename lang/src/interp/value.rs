@@ -143,9 +143,7 @@ fn integer(op: BinaryOp, a: i128, b: i128) -> Result<Value, Fault> {
         BinaryOp::And => Some(a & b),
         BinaryOp::Or => Some(a | b),
         BinaryOp::Xor => Some(a ^ b),
-        BinaryOp::Shl => {
-            u32::try_from(b).ok().and_then(|by| 1i128.checked_shl(by)).and_then(|power| a.checked_mul(power))
-        }
+        BinaryOp::Shl => u32::try_from(b).ok().and_then(|by| 1i128.checked_shl(by)).and_then(|power| a.checked_mul(power)),
         BinaryOp::Shr => Some(a >> b.clamp(0, 127)),
         BinaryOp::Eq => return Ok(Value::bool(a == b)),
         BinaryOp::Ne => return Ok(Value::bool(a != b)),

@@ -9,8 +9,8 @@ mod stmt;
 pub use expr::{Names, constant, scalar};
 
 use super::{
-    Body, Column, Element, Expr, Header, HeaderId, Lifetime, LifetimeFn, Program, Role, Shape, Show,
-    Table, TableKind, Target, Test,
+    Body, Column, Element, Expr, Header, HeaderId, Lifetime, LifetimeFn, Program, Role, Shape, Show, Table, TableKind, Target,
+    Test,
 };
 use std::fmt;
 
@@ -45,12 +45,7 @@ struct Printer<'a> {
 
 impl<'a> Printer<'a> {
     fn new(program: &'a Program) -> Printer<'a> {
-        Printer {
-            program,
-            element: None,
-            text: String::new(),
-            depth: 0,
-        }
+        Printer { program, element: None, text: String::new(), depth: 0 }
     }
 
     fn line(&mut self, line: impl AsRef<str>) {
@@ -147,13 +142,7 @@ impl<'a> Printer<'a> {
         let names = Names::outside(self.program, Some(id));
         self.nest(|p| {
             for field in &header.fields {
-                p.line(format!(
-                    "{}: u{}{} at bit {}",
-                    field.name,
-                    field.width,
-                    shown(&field.show),
-                    field.offset
-                ));
+                p.line(format!("{}: u{}{} at bit {}", field.name, field.width, shown(&field.show), field.offset));
             }
             if let Some((name, length)) = &header.variable {
                 p.line(format!("{name}: bytes[{}]", names.expr(length)));
@@ -272,9 +261,7 @@ impl<'a> Printer<'a> {
             for input in &element.inputs {
                 let names = Names::of_body(p.program, &input.body);
                 let mut line = format!("on {}", input.name);
-                let args: Vec<String> = (0..input.args.len())
-                    .map(|i| names.set(super::LocalId(i as u32)))
-                    .collect();
+                let args: Vec<String> = (0..input.args.len()).map(|i| names.set(super::LocalId(i as u32))).collect();
                 if !args.is_empty() {
                     line.push_str(&format!("({})", args.join(", ")));
                 }
@@ -338,10 +325,7 @@ fn columns(columns: &[Column]) -> String {
 
 fn shape(of: &Shape) -> String {
     let fields = |fields: &[(String, Shape)]| {
-        let list: Vec<String> = fields
-            .iter()
-            .map(|(name, s)| format!("{name}: {}", shape(s)))
-            .collect();
+        let list: Vec<String> = fields.iter().map(|(name, s)| format!("{name}: {}", shape(s))).collect();
         list.join(", ")
     };
     match of {
@@ -367,4 +351,3 @@ fn shape(of: &Shape) -> String {
 pub fn print_expr(program: &Program, body: &Body, expr: &Expr) -> String {
     Names::of_body(program, body).expr(expr)
 }
-

@@ -1,8 +1,6 @@
 //! The parts of the core IR that are evaluated and never compiled: properties over states, steps and traces, and tests.
 
-use super::{
-    Block, Body, Expr, FieldId, HandleId, HeaderId, LocalId, PacketId, PortId, ReasonId, TableId,
-};
+use super::{Block, Body, Expr, FieldId, HandleId, HeaderId, LocalId, PacketId, PortId, ReasonId, TableId};
 use crate::span::Span;
 use serde::Serialize;
 

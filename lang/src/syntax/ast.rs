@@ -1,7 +1,7 @@
 //! The syntax tree: what was written, with exact spans, nothing resolved. Parts that could not be parsed are `Error` nodes.
 
-use serde::Serialize;
 use crate::span::Span;
+use serde::Serialize;
 
 /// A name where it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

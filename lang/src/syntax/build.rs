@@ -18,10 +18,7 @@ pub const MAX_DEPTH: usize = 128;
 impl Cx {
     /// For one file.
     pub fn new(file: FileId) -> Cx {
-        Cx {
-            file,
-            errors: RefCell::new(Vec::new()),
-        }
+        Cx { file, errors: RefCell::new(Vec::new()) }
     }
 
     /// The errors so far.
@@ -36,25 +33,15 @@ impl Cx {
 
     /// A span of this file.
     pub fn span(&self, start: u32, end: u32) -> Span {
-        Span {
-            file: self.file,
-            start,
-            end,
-        }
+        Span { file: self.file, start, end }
     }
 
     pub(super) fn ident(&self, name: &str, start: u32, end: u32) -> Ident {
-        Ident {
-            name: name.into(),
-            span: self.span(start, end),
-        }
+        Ident { name: name.into(), span: self.span(start, end) }
     }
 
     pub(super) fn expr(&self, kind: ExprKind, start: u32, end: u32) -> Expr {
-        Expr {
-            kind,
-            span: self.span(start, end),
-        }
+        Expr { kind, span: self.span(start, end) }
     }
 
     fn literal(&self, what: Result<ExprKind, String>, start: u32, end: u32) -> Expr {
@@ -62,9 +49,7 @@ impl Cx {
             Ok(kind) => self.expr(kind, start, end),
             Err(message) => {
                 let span = self.span(start, end);
-                self.errors
-                    .borrow_mut()
-                    .push(Diagnostic::new(Code::BadLiteral, span, message));
+                self.errors.borrow_mut().push(Diagnostic::new(Code::BadLiteral, span, message));
                 self.expr(ExprKind::Error, start, end)
             }
         }
@@ -95,21 +80,14 @@ impl Cx {
                 }
             }
         }
-        Str {
-            text,
-            span: self.span(start, end),
-        }
+        Str { text, span: self.span(start, end) }
     }
 
     pub(super) fn int(&self, raw: &str, start: u32, end: u32) -> u128 {
         match number(raw) {
             Ok(value) => value,
             Err(message) => {
-                self.errors.borrow_mut().push(Diagnostic::new(
-                    Code::BadLiteral,
-                    self.span(start, end),
-                    message,
-                ));
+                self.errors.borrow_mut().push(Diagnostic::new(Code::BadLiteral, self.span(start, end), message));
                 0
             }
         }
@@ -126,11 +104,7 @@ impl Cx {
     pub(super) fn ipv4(&self, raw: &str, start: u32, end: u32) -> Expr {
         let value = raw.parse::<Ipv4Addr>().map(|a| ExprKind::Ipv4(a.into()));
         self.literal(
-            value.map_err(|_| {
-                format!(
-                    "`{raw}` is no IPv4 address: four numbers of 0 to 255 without leading zeros"
-                )
-            }),
+            value.map_err(|_| format!("`{raw}` is no IPv4 address: four numbers of 0 to 255 without leading zeros")),
             start,
             end,
         )
@@ -143,21 +117,13 @@ impl Cx {
     pub(super) fn mac(&self, raw: &str, start: u32, end: u32) -> Expr {
         let digits: String = raw.chars().filter(|c| *c != ':').collect();
         let value = u64::from_str_radix(&digits, 16).map(ExprKind::Mac);
-        self.literal(
-            value.map_err(|_| format!("`{raw}` is no MAC address")),
-            start,
-            end,
-        )
+        self.literal(value.map_err(|_| format!("`{raw}` is no MAC address")), start, end)
     }
 
     pub(super) fn ipv6(&self, raw: &str, start: u32, end: u32) -> Expr {
         let text = raw.trim_start_matches("ip").trim_matches('"');
         let value = text.parse::<Ipv6Addr>().map(|a| ExprKind::Ipv6(a.into()));
-        self.literal(
-            value.map_err(|_| format!("`{text}` is no IPv6 address")),
-            start,
-            end,
-        )
+        self.literal(value.map_err(|_| format!("`{text}` is no IPv6 address")), start, end)
     }
 
     pub(super) fn hex(&self, raw: &str, start: u32, end: u32) -> Expr {
@@ -176,9 +142,7 @@ pub fn hex_bytes(text: &str) -> Result<Vec<u8>, String> {
         }
         for pair in digits.chunks(2) {
             let digit = |b: u8| {
-                (b as char).to_digit(16).ok_or_else(|| {
-                    format!("`{word}` holds a character that is no hexadecimal digit")
-                })
+                (b as char).to_digit(16).ok_or_else(|| format!("`{word}` holds a character that is no hexadecimal digit"))
             };
             bytes.push((digit(pair[0])? << 4 | digit(pair[1])?) as u8);
         }
@@ -205,9 +169,7 @@ pub fn literal(raw: &str) -> Result<ExprKind, String> {
 }
 
 fn unit(raw: &str) -> Result<ExprKind, String> {
-    let split = raw
-        .find(|c: char| c.is_ascii_alphabetic())
-        .unwrap_or(raw.len());
+    let split = raw.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(raw.len());
     let (digits, name) = raw.split_at(split);
     let value = number(digits)?;
     let nanoseconds = |factor: u128| {
@@ -218,12 +180,8 @@ fn unit(raw: &str) -> Result<ExprKind, String> {
             .ok_or_else(|| format!("`{raw}` is longer than 2^62 ns (146 years)"))?;
         Ok(ExprKind::Duration(ns as u64))
     };
-    let number = |factor: u128| {
-        value
-            .checked_mul(factor)
-            .map(ExprKind::Int)
-            .ok_or_else(|| format!("`{raw}` does not fit 128 bits"))
-    };
+    let number =
+        |factor: u128| value.checked_mul(factor).map(ExprKind::Int).ok_or_else(|| format!("`{raw}` does not fit 128 bits"));
     match name {
         "ns" => nanoseconds(1),
         "us" => nanoseconds(1_000),
@@ -246,28 +204,13 @@ fn unit(raw: &str) -> Result<ExprKind, String> {
 }
 
 fn prefix(raw: &str) -> Result<ExprKind, String> {
-    let (address, length) = raw
-        .split_once('/')
-        .ok_or("a prefix is written as address/length")?;
-    let address: u32 = address
-        .parse::<Ipv4Addr>()
-        .map_err(|_| format!("`{address}` is no IPv4 address"))?
-        .into();
-    let length: u8 = length
-        .parse()
-        .ok()
-        .filter(|l| *l <= 32)
-        .ok_or_else(|| format!("a prefix length is 0 to 32, not {length}"))?;
-    let mask = if length == 0 {
-        0
-    } else {
-        u32::MAX << (32 - length)
-    };
+    let (address, length) = raw.split_once('/').ok_or("a prefix is written as address/length")?;
+    let address: u32 = address.parse::<Ipv4Addr>().map_err(|_| format!("`{address}` is no IPv4 address"))?.into();
+    let length: u8 =
+        length.parse().ok().filter(|l| *l <= 32).ok_or_else(|| format!("a prefix length is 0 to 32, not {length}"))?;
+    let mask = if length == 0 { 0 } else { u32::MAX << (32 - length) };
     if address & !mask != 0 {
-        return Err(format!(
-            "`{raw}` has bits set beyond its length: write {}/{length}",
-            Ipv4Addr::from(address & mask)
-        ));
+        return Err(format!("`{raw}` has bits set beyond its length: write {}/{length}", Ipv4Addr::from(address & mask)));
     }
     Ok(ExprKind::Prefix(address, length))
 }
@@ -275,49 +218,25 @@ fn prefix(raw: &str) -> Result<ExprKind, String> {
 pub(super) fn use_one(mut path: Path) -> ItemKind {
     // The grammar gives a path at least one segment; a path of one names an item of no module, which resolution reports.
     let names = path.segments.pop().into_iter().collect();
-    ItemKind::Use {
-        module: path,
-        names,
-        braced: false,
-    }
+    ItemKind::Use { module: path, names, braced: false }
 }
 
 pub(super) fn bytes_type(cx: &Cx, path: Path, length: Expr, start: u32, end: u32) -> Type {
     let span = cx.span(start, end);
     if path.single().is_none_or(|i| &*i.name != "bytes") {
-        let d = Diagnostic::new(
-            Code::Syntax,
-            path.span(),
-            "only `bytes` takes a length in brackets here",
-        );
+        let d = Diagnostic::new(Code::Syntax, path.span(), "only `bytes` takes a length in brackets here");
         cx.errors.borrow_mut().push(d);
     }
-    Type {
-        kind: TypeKind::Bytes(Box::new(length)),
-        span,
-    }
+    Type { kind: TypeKind::Bytes(Box::new(length)), span }
 }
 
 pub(super) fn block((stmts, value): (Vec<Stmt>, Option<Expr>), span: Span) -> Block {
-    let mut block = Block {
-        stmts,
-        value: value.map(Box::new),
-        span,
-    };
+    let mut block = Block { stmts, value: value.map(Box::new), span };
     // A block-like expression at the end is the block's value.
     if block.value.is_none()
-        && let Some(Stmt {
-            kind: StmtKind::Expr(e),
-            ..
-        }) = block.stmts.last()
-        && matches!(
-            e.kind,
-            ExprKind::If(..) | ExprKind::Match(..) | ExprKind::Block(_)
-        )
-        && let Some(Stmt {
-            kind: StmtKind::Expr(e),
-            ..
-        }) = block.stmts.pop()
+        && let Some(Stmt { kind: StmtKind::Expr(e), .. }) = block.stmts.last()
+        && matches!(e.kind, ExprKind::If(..) | ExprKind::Match(..) | ExprKind::Block(_))
+        && let Some(Stmt { kind: StmtKind::Expr(e), .. }) = block.stmts.pop()
     {
         block.value = Some(Box::new(e));
     }
@@ -325,67 +244,28 @@ pub(super) fn block((stmts, value): (Vec<Stmt>, Option<Expr>), span: Span) -> Bl
 }
 
 pub(super) fn arm(pattern: Pattern, guard: Option<Expr>, body: Expr, span: Span) -> Arm {
-    Arm {
-        pattern,
-        guard,
-        body,
-        span,
-    }
+    Arm { pattern, guard, body, span }
 }
 
 pub(super) fn error_arm(span: Span) -> Arm {
-    let pattern = Pattern {
-        kind: PatternKind::Wildcard,
-        span,
-    };
-    Arm {
-        pattern,
-        guard: None,
-        body: Expr {
-            kind: ExprKind::Error,
-            span,
-        },
-        span,
-    }
+    let pattern = Pattern { kind: PatternKind::Wildcard, span };
+    Arm { pattern, guard: None, body: Expr { kind: ExprKind::Error, span }, span }
 }
 
-pub(super) fn except(
-    cx: &Cx,
-    path: Path,
-    args: Vec<Arg>,
-    fields: Vec<Expr>,
-    start: u32,
-    end: u32,
-) -> Expr {
+pub(super) fn except(cx: &Cx, path: Path, args: Vec<Arg>, fields: Vec<Expr>, start: u32, end: u32) -> Expr {
     if path.single().is_none_or(|i| &*i.name != "same") {
-        let d = Diagnostic::new(
-            Code::Syntax,
-            path.span(),
-            "`except` follows `same(a, b)` only",
-        );
+        let d = Diagnostic::new(Code::Syntax, path.span(), "`except` follows `same(a, b)` only");
         cx.errors.borrow_mut().push(d);
     }
-    cx.expr(
-        ExprKind::Same(args.into_iter().map(|a| a.value).collect(), fields),
-        start,
-        end,
-    )
+    cx.expr(ExprKind::Same(args.into_iter().map(|a| a.value).collect(), fields), start, end)
 }
 
 pub(super) fn binary(op: BinaryOp, left: Expr, right: Expr) -> Expr {
     let span = left.span.to(right.span);
     let (left, right) = (Box::new(left), Box::new(right));
     let kind = match op {
-        BinaryOp::Range => ExprKind::Range {
-            low: left,
-            high: right,
-            inclusive: false,
-        },
-        BinaryOp::RangeInclusive => ExprKind::Range {
-            low: left,
-            high: right,
-            inclusive: true,
-        },
+        BinaryOp::Range => ExprKind::Range { low: left, high: right, inclusive: false },
+        BinaryOp::RangeInclusive => ExprKind::Range { low: left, high: right, inclusive: true },
         _ => ExprKind::Binary(op, left, right),
     };
     Expr { kind, span }
@@ -462,10 +342,7 @@ pub(super) fn climb(cx: &Cx, pieces: Vec<Piece>) -> Expr {
                 while let Some(top) = pending.last() {
                     let binds = match top {
                         Pending::Prefix(p, _) => prefix_power(*p) > power(op),
-                        Pending::Infix(p) => {
-                            power(*p) > power(op)
-                                || (power(*p) == power(op) && op != BinaryOp::Implies)
-                        }
+                        Pending::Infix(p) => power(*p) > power(op) || (power(*p) == power(op) && op != BinaryOp::Implies),
                     };
                     if !binds {
                         break;
@@ -479,9 +356,7 @@ pub(super) fn climb(cx: &Cx, pieces: Vec<Piece>) -> Expr {
     while !pending.is_empty() {
         reduce(cx, &mut operands, &mut pending);
     }
-    operands
-        .pop()
-        .unwrap_or_else(|| cx.expr(ExprKind::Error, 0, 0))
+    operands.pop().unwrap_or_else(|| cx.expr(ExprKind::Error, 0, 0))
 }
 
 fn reduce(cx: &Cx, operands: &mut Vec<Expr>, pending: &mut Vec<Pending>) {

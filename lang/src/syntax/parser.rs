@@ -35,56 +35,30 @@ const MAX_ERRORS: usize = 100;
 
 /// Parses a file.
 pub fn parse(file: FileId, text: &str) -> Parsed {
-    let mut parsed = Parsed {
-        file: File::default(),
-        comments: Vec::new(),
-        diagnostics: Vec::new(),
-    };
+    let mut parsed = Parsed { file: File::default(), comments: Vec::new(), diagnostics: Vec::new() };
     if text.len() > MAX_SOURCE {
-        let message = format!(
-            "the file has {} bytes; {MAX_SOURCE} is the most",
-            text.len()
-        );
-        parsed.diagnostics.push(Diagnostic::new(
-            Code::TooLarge,
-            Span::new(file, 0, 0),
-            message,
-        ));
+        let message = format!("the file has {} bytes; {MAX_SOURCE} is the most", text.len());
+        parsed.diagnostics.push(Diagnostic::new(Code::TooLarge, Span::new(file, 0, 0), message));
         return parsed;
     }
     let Lexed { tokens, comments } = lex(text);
-    parsed.comments = comments
-        .iter()
-        .map(|c| Span {
-            file,
-            start: c.start,
-            end: c.end,
-        })
-        .collect();
+    parsed.comments = comments.iter().map(|c| Span { file, start: c.start, end: c.end }).collect();
     let tokens = drop_unknown(file, tokens, &mut parsed.diagnostics);
     let rest = file_docs(file, &tokens, &mut parsed.file.docs);
     let parser = ItemParser::new();
-    let line_start =
-        |t: &Spanned<'_>| t.start == 0 || text.as_bytes()[t.start as usize - 1] == b'\n';
+    let line_start = |t: &Spanned<'_>| t.start == 0 || text.as_bytes()[t.start as usize - 1] == b'\n';
     for range in split_items(rest, line_start) {
         let item = &rest[range];
         if parsed.diagnostics.len() >= MAX_ERRORS {
             break;
         }
-        parsed
-            .file
-            .items
-            .extend(parse_item(file, &parser, item, &mut parsed.diagnostics));
+        parsed.file.items.extend(parse_item(file, &parser, item, &mut parsed.diagnostics));
     }
     parsed
 }
 
 /// Reports bytes that begin no token, adjacent ones together, and leaves them out.
-fn drop_unknown<'a>(
-    file: FileId,
-    tokens: Vec<Spanned<'a>>,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Vec<Spanned<'a>> {
+fn drop_unknown<'a>(file: FileId, tokens: Vec<Spanned<'a>>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Spanned<'a>> {
     let mut unknown: Vec<Span> = Vec::new();
     let kept = tokens
         .into_iter()
@@ -94,51 +68,24 @@ fn drop_unknown<'a>(
             };
             match unknown.last_mut() {
                 Some(last) if last.end == t.start => last.end = t.end,
-                _ => unknown.push(Span {
-                    file,
-                    start: t.start,
-                    end: t.end,
-                }),
+                _ => unknown.push(Span { file, start: t.start, end: t.end }),
             }
             false
         })
         .collect();
     for span in unknown.into_iter().take(MAX_ERRORS) {
         diagnostics.push(
-            Diagnostic::new(
-                Code::UnknownText,
-                span,
-                "this begins no word of the language",
-            )
-            .note("a comment begins with `//`, a string with `\"` and ends on its line"),
+            Diagnostic::new(Code::UnknownText, span, "this begins no word of the language")
+                .note("a comment begins with `//`, a string with `\"` and ends on its line"),
         );
     }
     kept
 }
 
-fn file_docs<'t, 'a>(
-    file: FileId,
-    tokens: &'t [Spanned<'a>],
-    docs: &mut Docs,
-) -> &'t [Spanned<'a>] {
+fn file_docs<'t, 'a>(file: FileId, tokens: &'t [Spanned<'a>], docs: &mut Docs) -> &'t [Spanned<'a>] {
     let mut rest = tokens;
-    while let Some((
-        Spanned {
-            start,
-            token: Token::FileDoc(text),
-            end,
-        },
-        tail,
-    )) = rest.split_first()
-    {
-        docs.push(Str {
-            text: text[3..].to_string(),
-            span: Span {
-                file,
-                start: *start,
-                end: *end,
-            },
-        });
+    while let Some((Spanned { start, token: Token::FileDoc(text), end }, tail)) = rest.split_first() {
+        docs.push(Str { text: text[3..].to_string(), span: Span { file, start: *start, end: *end } });
         rest = tail;
     }
     rest
@@ -166,10 +113,7 @@ fn begins_item(token: Token<'_>) -> bool {
 }
 
 /// The ranges of tokens of the items. Docs above an item belong to it.
-fn split_items(
-    tokens: &[Spanned<'_>],
-    line_start: impl Fn(&Spanned<'_>) -> bool,
-) -> Vec<std::ops::Range<usize>> {
+fn split_items(tokens: &[Spanned<'_>], line_start: impl Fn(&Spanned<'_>) -> bool) -> Vec<std::ops::Range<usize>> {
     let mut starts = Vec::new();
     let mut depth = 0usize;
     let mut fresh = true;
@@ -211,47 +155,18 @@ fn split_items(
         starts.insert(0, 0);
     }
     let ends = starts.iter().copied().skip(1).chain([tokens.len()]);
-    starts
-        .iter()
-        .copied()
-        .zip(ends)
-        .map(|(s, e)| s..e)
-        .filter(|r| !r.is_empty())
-        .collect()
+    starts.iter().copied().zip(ends).map(|(s, e)| s..e).filter(|r| !r.is_empty()).collect()
 }
 
-fn parse_item(
-    file: FileId,
-    parser: &ItemParser,
-    tokens: &[Spanned<'_>],
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Option<Item> {
-    let whole = Span {
-        file,
-        start: tokens[0].start,
-        end: tokens[tokens.len() - 1].end,
-    };
-    let failed = || {
-        Some(Item {
-            docs: Vec::new(),
-            kind: ItemKind::Error,
-            span: whole,
-        })
-    };
+fn parse_item(file: FileId, parser: &ItemParser, tokens: &[Spanned<'_>], diagnostics: &mut Vec<Diagnostic>) -> Option<Item> {
+    let whole = Span { file, start: tokens[0].start, end: tokens[tokens.len() - 1].end };
+    let failed = || Some(Item { docs: Vec::new(), kind: ItemKind::Error, span: whole });
     if tokens.iter().all(|t| matches!(t.token, Token::Doc(_))) {
-        diagnostics.push(Diagnostic::new(
-            Code::DocsIgnored,
-            whole,
-            "these docs stand above nothing",
-        ));
+        diagnostics.push(Diagnostic::new(Code::DocsIgnored, whole, "these docs stand above nothing"));
         return None;
     }
     if let Some(at) = too_deep(tokens) {
-        let span = Span {
-            file,
-            start: at.start,
-            end: at.end,
-        };
+        let span = Span { file, start: at.start, end: at.end };
         diagnostics.push(Diagnostic::new(
             Code::TooDeep,
             span,
@@ -286,42 +201,20 @@ fn parse_item(
 /// The index of the token at which parsing stopped (the number of tokens, at the end), and what could have stood there.
 fn place(tokens: &[Spanned<'_>], error: ParseError<u32, Token<'_>, ()>) -> (usize, Vec<String>) {
     match error {
-        ParseError::UnrecognizedToken {
-            token: (start, ..),
-            expected,
-        } => (
-            tokens
-                .iter()
-                .position(|t| t.start == start)
-                .unwrap_or(tokens.len()),
-            expected,
-        ),
+        ParseError::UnrecognizedToken { token: (start, ..), expected } => {
+            (tokens.iter().position(|t| t.start == start).unwrap_or(tokens.len()), expected)
+        }
         ParseError::UnrecognizedEof { expected, .. } => (tokens.len(), expected),
-        ParseError::ExtraToken { token: (start, ..) } => (
-            tokens
-                .iter()
-                .position(|t| t.start == start)
-                .unwrap_or(tokens.len()),
-            Vec::new(),
-        ),
+        ParseError::ExtraToken { token: (start, ..) } => {
+            (tokens.iter().position(|t| t.start == start).unwrap_or(tokens.len()), Vec::new())
+        }
         ParseError::InvalidToken { .. } | ParseError::User { .. } => (tokens.len(), Vec::new()),
     }
 }
 
-fn syntax_error(
-    file: FileId,
-    tokens: &[Spanned<'_>],
-    at: usize,
-    expected: &[String],
-) -> Diagnostic {
-    let mut names: Vec<&str> = expected
-        .iter()
-        .map(|e| e.trim_matches('"'))
-        .filter(|e| *e != "error")
-        .collect();
-    names
-        .iter_mut()
-        .for_each(|n| *n = if *n == "{ body" { "{" } else { n });
+fn syntax_error(file: FileId, tokens: &[Spanned<'_>], at: usize, expected: &[String]) -> Diagnostic {
+    let mut names: Vec<&str> = expected.iter().map(|e| e.trim_matches('"')).filter(|e| *e != "error").collect();
+    names.iter_mut().for_each(|n| *n = if *n == "{ body" { "{" } else { n });
     names.sort_unstable();
     names.dedup();
     let wanted = match names.len() {
@@ -329,48 +222,22 @@ fn syntax_error(
         1 => format!("expected {}", quoted(names[0])),
         2..=6 => {
             let (last, rest) = (names[names.len() - 1], &names[..names.len() - 1]);
-            format!(
-                "expected {} or {}",
-                rest.iter()
-                    .map(|n| quoted(n))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-                quoted(last)
-            )
+            format!("expected {} or {}", rest.iter().map(|n| quoted(n)).collect::<Vec<_>>().join(", "), quoted(last))
         }
-        _ if names.contains(&"number") && names.contains(&"name") => {
-            "expected an expression".to_string()
-        }
+        _ if names.contains(&"number") && names.contains(&"name") => "expected an expression".to_string(),
         _ => String::new(),
     };
     let Some(t) = tokens.get(at) else {
         let last = tokens[tokens.len() - 1];
         if let Some(open) = unclosed(tokens) {
-            let span = Span {
-                file,
-                start: open.start,
-                end: open.end,
-            };
-            let end = Span {
-                file,
-                start: last.end.saturating_sub(1),
-                end: last.end,
-            };
-            return Diagnostic::new(Code::Unclosed, span, "this bracket is never closed")
-                .also(end, "the item ends here");
+            let span = Span { file, start: open.start, end: open.end };
+            let end = Span { file, start: last.end.saturating_sub(1), end: last.end };
+            return Diagnostic::new(Code::Unclosed, span, "this bracket is never closed").also(end, "the item ends here");
         }
-        let span = Span {
-            file,
-            start: last.start,
-            end: last.end,
-        };
+        let span = Span { file, start: last.start, end: last.end };
         return Diagnostic::new(Code::Syntax, span, "the item ends too early").here(wanted);
     };
-    let span = Span {
-        file,
-        start: t.start,
-        end: t.end,
-    };
+    let span = Span { file, start: t.start, end: t.end };
     let message = match t.token {
         Token::Doc(_) => "docs stand above an item, a member or a field".to_string(),
         Token::FileDoc(_) => "docs of the file (`//!`) stand at its beginning".to_string(),
@@ -381,8 +248,9 @@ fn syntax_error(
 
 fn quoted(name: &str) -> String {
     match name {
-        "name" | "number" | "string" | "docs" | "prefix" | "IPv4 address" | "MAC address"
-        | "IPv6 address" | "hex bytes" => format!("a {name}").replace("a IP", "an IP"),
+        "name" | "number" | "string" | "docs" | "prefix" | "IPv4 address" | "MAC address" | "IPv6 address" | "hex bytes" => {
+            format!("a {name}").replace("a IP", "an IP")
+        }
         "unit" => "a number with a unit".to_string(),
         _ => format!("`{name}`"),
     }
@@ -424,11 +292,7 @@ fn replace(tokens: &mut Vec<Spanned<'_>>, at: usize) -> bool {
         for (from, to) in [statement(tokens, brace, close, at), (brace + 1, close)] {
             let only_error = to - from == 1 && tokens[from].token == Token::Error;
             if from < to && !only_error {
-                let error = Spanned {
-                    start: tokens[from].start,
-                    token: Token::Error,
-                    end: tokens[to - 1].end,
-                };
+                let error = Spanned { start: tokens[from].start, token: Token::Error, end: tokens[to - 1].end };
                 tokens.splice(from..to, [error]);
                 return true;
             }
@@ -467,9 +331,7 @@ fn statement(tokens: &[Spanned<'_>], brace: usize, close: usize, at: usize) -> (
             depth = depth.saturating_sub(1);
         }
         let ends = depth == 0
-            && (token == Token::Semi
-                || (token == Token::RBrace
-                    && tokens.get(i + 1).is_some_and(|t| starts_afresh(t.token))));
+            && (token == Token::Semi || (token == Token::RBrace && tokens.get(i + 1).is_some_and(|t| starts_afresh(t.token))));
         if ends {
             if i >= at {
                 return (from, i + 1);
@@ -513,18 +375,14 @@ fn too_deep<'a>(tokens: &[Spanned<'a>]) -> Option<Spanned<'a>> {
     for (i, t) in tokens.iter().enumerate() {
         let level = stack.len() - 1;
         match t.token {
-            Token::LBrace | Token::BodyBrace | Token::LParen | Token::LBracket => {
-                stack.push((0, 0, 0))
-            }
+            Token::LBrace | Token::BodyBrace | Token::LParen | Token::LBracket => stack.push((0, 0, 0)),
             Token::RBrace | Token::RParen | Token::RBracket if level > 0 => {
                 if let Some((count, child, best)) = stack.pop() {
                     let depth = best.max(count + child) + 1;
                     if let Some(top) = stack.last_mut() {
                         top.1 = top.1.max(depth);
                         top.0 += 1;
-                        if t.token == Token::RBrace
-                            && tokens.get(i + 1).is_none_or(|n| starts_afresh(n.token))
-                        {
+                        if t.token == Token::RBrace && tokens.get(i + 1).is_none_or(|n| starts_afresh(n.token)) {
                             top.2 = top.2.max(top.0 + top.1);
                             (top.0, top.1) = (0, 0);
                         }
@@ -544,8 +402,6 @@ fn too_deep<'a>(tokens: &[Spanned<'a>]) -> Option<Spanned<'a>> {
         }
     }
     // What is never closed counts as closed at the end.
-    let total = stack.iter().rev().fold(0, |inner, (count, child, best)| {
-        (*best).max(count + inner.max(*child)) + 1
-    });
+    let total = stack.iter().rev().fold(0, |inner, (count, child, best)| (*best).max(count + inner.max(*child)) + 1);
     (total > MAX_NESTING).then(|| tokens[tokens.len() - 1])
 }

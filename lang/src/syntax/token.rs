@@ -213,9 +213,7 @@ pub fn lex(text: &str) -> Lexed<'_> {
         match token {
             Token::Comment(_) => comments.push(Spanned { start, token, end }),
             // `////` rules are comments, not docs.
-            Token::Doc(text) if text.starts_with("////") => {
-                comments.push(Spanned { start, token, end })
-            }
+            Token::Doc(text) if text.starts_with("////") => comments.push(Spanned { start, token, end }),
             _ => tokens.push(Spanned { start, token, end }),
         }
     }
@@ -234,11 +232,7 @@ fn soften<'a>(text: &'a str, tokens: &mut [Spanned<'a>]) {
         let Spanned { start, token, end } = tokens[i];
         let next = tokens.get(i + 1).map(|t| t.token);
         let after_dot = i > 0 && tokens[i - 1].token == Token::Dot;
-        if is_word(token)
-            && (after_dot
-                || next == Some(Token::Colon)
-                || (is_soft(token) && !next.is_some_and(follows_keyword)))
-        {
+        if is_word(token) && (after_dot || next == Some(Token::Colon) || (is_soft(token) && !next.is_some_and(follows_keyword))) {
             tokens[i].token = Token::Ident(&text[start as usize..end as usize]);
             continue;
         }
@@ -374,11 +368,9 @@ fn is_word(token: Token<'_>) -> bool {
 fn follows_keyword(token: Token<'_>) -> bool {
     use Token::*;
     match token {
-        Ident(_) | Int(_) | Unit(_) | Ipv4(_) | Prefix(_) | Mac(_) | Ipv6(_) | Hex(_) | Str(_) => {
-            true
-        }
-        In | As | And | Or | Implies | Else | Where | Prefer | Within | Then | Emits | Drops
-        | Except | From | At | Per | Over | Of | If | Must | When | Before => false,
+        Ident(_) | Int(_) | Unit(_) | Ipv4(_) | Prefix(_) | Mac(_) | Ipv6(_) | Hex(_) | Str(_) => true,
+        In | As | And | Or | Implies | Else | Where | Prefer | Within | Then | Emits | Drops | Except | From | At | Per
+        | Over | Of | If | Must | When | Before => false,
         other => is_word(other),
     }
 }
@@ -393,22 +385,19 @@ mod tests {
 
     #[test]
     fn numbers_in_other_bases_are_no_units() {
-        assert_eq!(tokens("0x0806 0b10 64KiB 1_000"), [
-            Token::Int("0x0806"),
-            Token::Int("0b10"),
-            Token::Unit("64KiB"),
-            Token::Int("1_000")
-        ]);
+        assert_eq!(
+            tokens("0x0806 0b10 64KiB 1_000"),
+            [Token::Int("0x0806"), Token::Int("0b10"), Token::Unit("64KiB"), Token::Int("1_000")]
+        );
         assert_eq!(tokens("0x1fz"), [Token::Unit("0x1fz")]);
     }
 
     #[test]
     fn addresses_are_one_token() {
-        assert_eq!(tokens("10.0.0.0/8 203.0.113.1 02:00:00:00:00:01"), [
-            Token::Prefix("10.0.0.0/8"),
-            Token::Ipv4("203.0.113.1"),
-            Token::Mac("02:00:00:00:00:01")
-        ]);
+        assert_eq!(
+            tokens("10.0.0.0/8 203.0.113.1 02:00:00:00:00:01"),
+            [Token::Prefix("10.0.0.0/8"), Token::Ipv4("203.0.113.1"), Token::Mac("02:00:00:00:00:01")]
+        );
     }
 
     #[test]

@@ -1,9 +1,6 @@
 //! Names and expressions in the text form of the IR. Never fails: an id that is out of range is printed as such.
 
-use crate::ir::{
-    BinaryOp, Body, Expr, FieldId, HandleId, HeaderId, LocalId, PacketId, Program, Scalar, TableId,
-    UnaryOp,
-};
+use crate::ir::{BinaryOp, Body, Expr, FieldId, HandleId, HeaderId, LocalId, PacketId, Program, Scalar, TableId, UnaryOp};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -56,10 +53,7 @@ pub struct Names<'a> {
 }
 
 fn named(names: &[String], what: &str, index: usize) -> String {
-    names
-        .get(index)
-        .cloned()
-        .unwrap_or_else(|| format!("{what}?{index}"))
+    names.get(index).cloned().unwrap_or_else(|| format!("{what}?{index}"))
 }
 
 impl<'a> Names<'a> {
@@ -77,14 +71,7 @@ impl<'a> Names<'a> {
 
     /// The names outside any body: those of constants and parameters, and of a header's own fields if one is given.
     pub fn outside(program: &'a Program, header: Option<HeaderId>) -> Names<'a> {
-        Names {
-            program,
-            body: None,
-            header,
-            locals: Vec::new(),
-            handles: Vec::new(),
-            packets: Vec::new(),
-        }
+        Names { program, body: None, header, locals: Vec::new(), handles: Vec::new(), packets: Vec::new() }
     }
 
     /// A local's name.
@@ -135,10 +122,7 @@ impl<'a> Names<'a> {
 
     /// A field of a header in a packet: `ip.src`.
     pub fn field(&self, handle: HandleId, field: FieldId) -> String {
-        let header = self
-            .body
-            .and_then(|b| b.handles.get(handle.index()))
-            .map(|h| h.header);
+        let header = self.body.and_then(|b| b.handles.get(handle.index())).map(|h| h.header);
         format!("{}.{}", self.handle(handle), self.header_field(header, field))
     }
 
@@ -183,12 +167,7 @@ impl<'a> Names<'a> {
                 (name, false) => format!("{name}({}, {})", self.expr(a), self.expr(b)),
             },
             Expr::Convert(e, to) => format!("{}({})", self.conversion(e, *to), self.expr(e)),
-            Expr::Select(c, a, b) => format!(
-                "if {} then {} else {}",
-                self.operand(c),
-                self.operand(a),
-                self.operand(b)
-            ),
+            Expr::Select(c, a, b) => format!("if {} then {} else {}", self.operand(c), self.operand(a), self.operand(b)),
             Expr::Hash(id, args) => {
                 let name = match self.program.hashes.get(id.index()) {
                     Some(hash) => hash.name.clone(),
@@ -211,11 +190,7 @@ impl<'a> Names<'a> {
     }
 
     fn conversion(&self, from: &Expr, to: Scalar) -> String {
-        let scope = crate::ir::validate::Scope {
-            program: self.program,
-            body: self.body,
-            header: self.header,
-        };
+        let scope = crate::ir::validate::Scope { program: self.program, body: self.body, header: self.header };
         match (scope.type_of(from), to) {
             (_, Scalar::Int) => "int".to_string(),
             (Some(Scalar::Bits(a)), Scalar::Bits(b)) if b < a => format!("trunc_u{b}"),

@@ -2,8 +2,7 @@
 
 use super::{Names, Printer};
 use crate::ir::spec::{
-    AfterEvent, EventPattern, Fill, Form, Outcome, Part, Payload, Property, Quantifier, SpecStmt,
-    TableContent, Test, TestStmt,
+    AfterEvent, EventPattern, Fill, Form, Outcome, Part, Payload, Property, Quantifier, SpecStmt, TableContent, Test, TestStmt,
 };
 use crate::ir::{FieldId, PacketId, PortId};
 
@@ -55,32 +54,12 @@ impl Printer<'_> {
             Form::Always { block, holds } => {
                 self.braced(&format!("always {} computed by", n.local(*holds)), n, block);
             }
-            Form::Step {
-                packets,
-                block,
-                premise,
-                holds,
-            } => {
-                let list: Vec<String> = packets
-                    .iter()
-                    .map(|(packet, port)| self.arrival(n, *packet, *port))
-                    .collect();
-                let head = format!(
-                    "for all {}: {} implies {} computed by",
-                    list.join(", "),
-                    n.set(*premise),
-                    n.set(*holds)
-                );
+            Form::Step { packets, block, premise, holds } => {
+                let list: Vec<String> = packets.iter().map(|(packet, port)| self.arrival(n, *packet, *port)).collect();
+                let head = format!("for all {}: {} implies {} computed by", list.join(", "), n.set(*premise), n.set(*holds));
                 self.braced(&head, n, block);
             }
-            Form::Persists {
-                once,
-                then,
-                outcome,
-                since,
-                condition,
-                holds,
-            } => {
+            Form::Persists { once, then, outcome, since, condition, holds } => {
                 self.pattern(n, "once", once);
                 self.pattern(n, "then", then);
                 self.outcome(n, outcome);
@@ -91,12 +70,7 @@ impl Printer<'_> {
                 let head = format!("for as long as {} computed by", n.local(*holds));
                 self.braced(&head, n, condition);
             }
-            Form::OnlyAfter {
-                then,
-                after,
-                within,
-                unless,
-            } => {
+            Form::OnlyAfter { then, after, within, unless } => {
                 self.pattern(n, "event", then);
                 self.pattern(n, "only after", after);
                 if let Some(within) = within {
@@ -106,11 +80,7 @@ impl Printer<'_> {
                     self.pattern(n, "unless since", unless);
                 }
             }
-            Form::Independent {
-                observed,
-                from,
-                except,
-            } => {
+            Form::Independent { observed, from, except } => {
                 self.pattern(n, "independent", observed);
                 self.pattern(n, "from", from);
                 if !except.is_empty() {
@@ -118,14 +88,7 @@ impl Printer<'_> {
                     self.line(format!("but for {reasons}"));
                 }
             }
-            Form::Bound {
-                event,
-                amount,
-                key,
-                interval,
-                block,
-                limit,
-            } => {
+            Form::Bound { event, amount, key, interval, block, limit } => {
                 self.pattern(n, "bound", event);
                 self.line(format!("amount {}", n.expr(amount)));
                 self.line(format!("per ({})", n.exprs(key)));
@@ -166,15 +129,7 @@ impl Printer<'_> {
 
     pub(super) fn spec(&mut self, n: &Names<'_>, stmt: &SpecStmt) {
         match stmt {
-            SpecStmt::Entries {
-                quantifier: q,
-                table,
-                key,
-                value,
-                block,
-                holds,
-                result,
-            } => {
+            SpecStmt::Entries { quantifier: q, table, key, value, block, holds, result } => {
                 let head = format!(
                     "{} = {} ({}) -> ({}) in {}: {} computed by",
                     n.set(*result),
@@ -186,15 +141,7 @@ impl Printer<'_> {
                 );
                 self.braced(&head, n, block);
             }
-            SpecStmt::Range {
-                quantifier: q,
-                var,
-                low,
-                high,
-                block,
-                holds,
-                result,
-            } => {
+            SpecStmt::Range { quantifier: q, var, low, high, block, holds, result } => {
                 let head = format!(
                     "{} = {} {} in {}..={}: {} computed by",
                     n.set(*result),
@@ -206,34 +153,19 @@ impl Printer<'_> {
                 );
                 self.braced(&head, n, block);
             }
-            SpecStmt::Deadline { table, key, result } => self.line(format!(
-                "{} = deadline {}[{}]",
-                n.set(*result),
-                n.table(*table),
-                n.exprs(key)
-            )),
+            SpecStmt::Deadline { table, key, result } => {
+                self.line(format!("{} = deadline {}[{}]", n.set(*result), n.table(*table), n.exprs(key)))
+            }
             SpecStmt::Size { table, result } => {
                 self.line(format!("{} = size {}", n.set(*result), n.table(*table)));
             }
             SpecStmt::Full { table, result } => {
                 self.line(format!("{} = full {}", n.set(*result), n.table(*table)));
             }
-            SpecStmt::Tokens { table, key, result } => self.line(format!(
-                "{} = tokens {}[{}]",
-                n.set(*result),
-                n.table(*table),
-                n.exprs(key)
-            )),
-            SpecStmt::Emits {
-                quantifier: q,
-                packet,
-                port,
-                on,
-                into,
-                block,
-                holds,
-                result,
-            } => {
+            SpecStmt::Tokens { table, key, result } => {
+                self.line(format!("{} = tokens {}[{}]", n.set(*result), n.table(*table), n.exprs(key)))
+            }
+            SpecStmt::Emits { quantifier: q, packet, port, on, into, block, holds, result } => {
                 let head = format!(
                     "{} = {} {} that {} emits {}: {} computed by",
                     n.set(*result),
@@ -245,32 +177,12 @@ impl Printer<'_> {
                 );
                 self.braced(&head, n, block);
             }
-            SpecStmt::Drops {
-                packet,
-                port,
-                reasons,
-                result,
-            } => {
-                let line = format!(
-                    "{} = {} drops ({})",
-                    n.set(*result),
-                    self.arrival(n, *packet, *port),
-                    self.reasons(reasons)
-                );
+            SpecStmt::Drops { packet, port, reasons, result } => {
+                let line = format!("{} = {} drops ({})", n.set(*result), self.arrival(n, *packet, *port), self.reasons(reasons));
                 self.line(line);
             }
-            SpecStmt::Refused {
-                packet,
-                port,
-                choice,
-                tier,
-                result,
-            } => {
-                let line = format!(
-                    "{} = {} refused {choice} tier {tier}",
-                    n.set(*result),
-                    self.arrival(n, *packet, *port)
-                );
+            SpecStmt::Refused { packet, port, choice, tier, result } => {
+                let line = format!("{} = {} refused {choice} tier {tier}", n.set(*result), self.arrival(n, *packet, *port));
                 self.line(line);
             }
             SpecStmt::After { event, block } => {
@@ -280,12 +192,7 @@ impl Printer<'_> {
                 };
                 self.braced(&format!("after {head}"), n, block);
             }
-            SpecStmt::Same {
-                left,
-                right,
-                except,
-                result,
-            } => {
+            SpecStmt::Same { left, right, except, result } => {
                 let fields: Vec<String> = except.iter().map(|(h, f)| n.field(*h, *f)).collect();
                 self.line(format!(
                     "{} = same({}, {}) except ({})",
@@ -295,16 +202,9 @@ impl Printer<'_> {
                     fields.join(", ")
                 ));
             }
-            SpecStmt::SameBody {
-                left,
-                right,
-                result,
-            } => self.line(format!(
-                "{} = same body({}, {})",
-                n.set(*result),
-                n.handle(*left),
-                n.handle(*right)
-            )),
+            SpecStmt::SameBody { left, right, result } => {
+                self.line(format!("{} = same body({}, {})", n.set(*result), n.handle(*left), n.handle(*right)))
+            }
         }
     }
 
@@ -324,11 +224,7 @@ impl Printer<'_> {
 
     pub(super) fn test_stmt(&mut self, n: &Names<'_>, stmt: &TestStmt) {
         match stmt {
-            TestStmt::Build {
-                packet,
-                parts,
-                payload,
-            } => {
+            TestStmt::Build { packet, parts, payload } => {
                 self.line(format!("build {}", n.packet(*packet)));
                 self.nest(|p| {
                     for part in parts {
@@ -339,16 +235,9 @@ impl Printer<'_> {
                     }
                 });
             }
-            TestStmt::Truncate {
-                packet,
-                from,
-                length,
-            } => self.line(format!(
-                "{} = truncate({}, {})",
-                n.packet(*packet),
-                n.packet(*from),
-                n.expr(length)
-            )),
+            TestStmt::Truncate { packet, from, length } => {
+                self.line(format!("{} = truncate({}, {})", n.packet(*packet), n.packet(*from), n.expr(length)))
+            }
             TestStmt::Send { port, packet } => {
                 let line = format!("send {}", self.arrival(n, *packet, *port));
                 self.line(line);
@@ -357,17 +246,8 @@ impl Printer<'_> {
                 let line = format!("expect exactly {}", self.arrival(n, *packet, *port));
                 self.line(line);
             }
-            TestStmt::ExpectMatch {
-                port,
-                packet,
-                block,
-                holds,
-            } => {
-                let head = format!(
-                    "expect {} with {} computed by",
-                    self.arrival(n, *packet, *port),
-                    n.set(*holds)
-                );
+            TestStmt::ExpectMatch { port, packet, block, holds } => {
+                let head = format!("expect {} with {} computed by", self.arrival(n, *packet, *port), n.set(*holds));
                 self.braced(&head, n, block);
             }
             TestStmt::ExpectDrop { reason } => {
@@ -395,18 +275,8 @@ impl Printer<'_> {
                 self.braced(&format!("assert {} computed by", n.local(*holds)), n, block);
             }
             TestStmt::Choices(values) => self.line(format!("choices {}", n.exprs(values))),
-            TestStmt::Repeat {
-                var,
-                low,
-                high,
-                block,
-            } => {
-                let head = format!(
-                    "repeat {} in {}..{}",
-                    n.set(*var),
-                    n.expr(low),
-                    n.expr(high)
-                );
+            TestStmt::Repeat { var, low, high, block } => {
+                let head = format!("repeat {} in {}..{}", n.set(*var), n.expr(low), n.expr(high));
                 self.braced(&head, n, block);
             }
         }
@@ -420,11 +290,7 @@ impl Printer<'_> {
                 let field = n.header_field(Some(part.header), FieldId(i as u32));
                 p.line(match fill {
                     Fill::Value(value) => format!("{field}: {}", n.expr(value)),
-                    Fill::Lengths {
-                        header,
-                        total,
-                        value,
-                    } => format!(
+                    Fill::Lengths { header, total, value } => format!(
                         "{field}: {} with {} = header length, {} = total length",
                         n.expr(value),
                         n.set(*header),
@@ -453,11 +319,7 @@ fn piece_text(n: &Names<'_>, piece: &Payload) -> String {
     match piece {
         Payload::Bytes(bytes) => super::expr::bytes(bytes),
         Payload::Zeros(count) => format!("{} zero bytes", n.expr(count)),
-        Payload::Quote {
-            packet,
-            from,
-            limit,
-        } => {
+        Payload::Quote { packet, from, limit } => {
             let mut text = format!("quote {}", n.packet(*packet));
             if let Some(from) = from {
                 text.push_str(&format!(" from {}", n.handle(*from)));

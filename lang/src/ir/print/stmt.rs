@@ -43,12 +43,7 @@ impl Printer<'_> {
             StmtKind::Assign { dst, value } => {
                 self.line(format!("{} = {}", n.set(*dst), n.expr(value)));
             }
-            StmtKind::If {
-                cond,
-                then,
-                other,
-                written,
-            } => {
+            StmtKind::If { cond, then, other, written } => {
                 let made = if *written { "" } else { "lowered " };
                 self.braced(&format!("{made}if {}", n.expr(cond)), n, then);
                 if !other.is_empty() {
@@ -68,38 +63,17 @@ impl Printer<'_> {
             StmtKind::Check { cond, what } => {
                 self.line(format!("check {} else {}", n.expr(cond), obligation(*what)));
             }
-            StmtKind::Parse {
-                packet,
-                header,
-                after,
-                into,
-                ok,
-                malformed,
-            } => {
+            StmtKind::Parse { packet, header, after, into, ok, malformed } => {
                 let place = match after {
                     Some(handle) => format!("after {}", n.handle(*handle)),
                     None => "at the start".to_string(),
                 };
-                let head = format!(
-                    "parse {} of {} {place} as {}",
-                    n.header(*header),
-                    n.packet(*packet),
-                    n.handle(*into)
-                );
+                let head = format!("parse {} of {} {place} as {}", n.header(*header), n.packet(*packet), n.handle(*into));
                 self.braced(&head, n, ok);
                 self.braced("malformed", n, malformed);
             }
-            StmtKind::SetField {
-                handle,
-                field,
-                value,
-            } => self.line(format!("{} = {}", n.field(*handle, *field), n.expr(value))),
-            StmtKind::UpdateChecksum {
-                handle,
-                field,
-                optional,
-                changes,
-            } => {
+            StmtKind::SetField { handle, field, value } => self.line(format!("{} = {}", n.field(*handle, *field), n.expr(value))),
+            StmtKind::UpdateChecksum { handle, field, optional, changes } => {
                 let list: Vec<String> = changes.iter().map(|c| change(n, c)).collect();
                 self.line(format!(
                     "update checksum {}{} for {}",
@@ -108,13 +82,7 @@ impl Printer<'_> {
                     list.join(", ")
                 ));
             }
-            StmtKind::Push {
-                header,
-                before,
-                into,
-                fields,
-                ok,
-            } => {
+            StmtKind::Push { header, before, into, fields, ok } => {
                 let list: Vec<String> = fields
                     .iter()
                     .enumerate()
@@ -143,14 +111,7 @@ impl Printer<'_> {
                 });
             }
             StmtKind::Drop { reason } => self.line(format!("drop {}", self.reason(*reason))),
-            StmtKind::First {
-                table,
-                index,
-                value,
-                test,
-                holds,
-                found,
-            } => {
+            StmtKind::First { table, index, value, test, holds, found } => {
                 let head = format!(
                     "{} = first {} in {} with {} computed by",
                     n.set(*found),
@@ -160,16 +121,7 @@ impl Printer<'_> {
                 );
                 self.braced(&head, n, test);
             }
-            StmtKind::Choose {
-                var,
-                low,
-                high,
-                within,
-                test,
-                holds,
-                tiers,
-                ok,
-            } => {
+            StmtKind::Choose { var, low, high, within, test, holds, tiers, ok } => {
                 let within = within.map_or_else(String::new, |probes| format!(" within {probes}"));
                 let head = format!(
                     "{} = choose {} in {}..={}{within} with {} computed by",
@@ -195,83 +147,55 @@ impl Printer<'_> {
             StmtKind::Spec(stmt) => self.spec(n, stmt),
             StmtKind::Test(stmt) => self.test_stmt(n, stmt),
             // State: one line each.
-        StmtKind::Lookup {
-            table,
-            key,
-            touch,
-            found,
-            value,
-        } => self.line(format!(
-            "{} = {} {}",
-            n.sets([found].into_iter().chain(value)),
-            if *touch { "touch" } else { "lookup" },
-            at(n, table, key)
-        )),
-        StmtKind::Longest {
-            table,
-            key,
-            found,
-            length,
-            value,
-        } => self.line(format!(
-            "{} = longest {}",
-            n.sets([found, length].into_iter().chain(value)),
-            at(n, table, std::slice::from_ref(key))
-        )),
-        StmtKind::Insert { entries, ok } => {
-            let list: Vec<String> = entries
-                .iter()
-                .map(|e| {
-                    let update = if e.or_update { " or update" } else { "" };
-                    format!("{} = ({}){update}", at(n, &e.table, &e.key), n.exprs(&e.value))
-                })
-                .collect();
-            self.line(format!("{} = insert {}", n.set(*ok), list.join(" and ")));
-        }
-        StmtKind::SetValue { table, key, value } => {
-            self.line(format!("set {} = ({})", at(n, table, key), n.exprs(value)));
-        }
-        StmtKind::Remove { table, key } => self.line(format!("remove {}", at(n, table, key))),
-        StmtKind::ExpireAt { table, key, at: time } => {
-            self.line(format!("expire {} at {}", at(n, table, key), n.expr(time)));
-        }
-        StmtKind::Take {
-            table,
-            key,
-            amount,
-            result,
-        } => self.line(format!(
-            "{} = take {} from {}",
-            n.set(*result),
-            n.expr(amount),
-            at(n, table, key)
-        )),
-        StmtKind::ReadArray {
-            table,
-            index,
-            value,
-        } => self.line(format!("{} = read {}", n.sets(value), at(n, table, std::slice::from_ref(index)))),
-        StmtKind::WriteArray {
-            table,
-            index,
-            value,
-        } => self.line(format!("write {} = ({})", at(n, table, std::slice::from_ref(index)), n.exprs(value))),
-        StmtKind::ReadCell { table, value } => {
-            self.line(format!("{} = read {}", n.sets(value), n.table(*table)));
-        }
-        StmtKind::WriteCell { table, value } => {
-            self.line(format!("write {} = ({})", n.table(*table), n.exprs(value)));
-        }
-        StmtKind::Count {
-            table,
-            index,
-            amount,
-        } => self.line(format!("count {} by {}", at(n, table, std::slice::from_ref(index)), n.expr(amount))),
-        StmtKind::ReadCounter {
-            table,
-            index,
-            value,
-        } => self.line(format!("{} = read {}", n.set(*value), at(n, table, std::slice::from_ref(index)))),
+            StmtKind::Lookup { table, key, touch, found, value } => self.line(format!(
+                "{} = {} {}",
+                n.sets([found].into_iter().chain(value)),
+                if *touch { "touch" } else { "lookup" },
+                at(n, table, key)
+            )),
+            StmtKind::Longest { table, key, found, length, value } => self.line(format!(
+                "{} = longest {}",
+                n.sets([found, length].into_iter().chain(value)),
+                at(n, table, std::slice::from_ref(key))
+            )),
+            StmtKind::Insert { entries, ok } => {
+                let list: Vec<String> = entries
+                    .iter()
+                    .map(|e| {
+                        let update = if e.or_update { " or update" } else { "" };
+                        format!("{} = ({}){update}", at(n, &e.table, &e.key), n.exprs(&e.value))
+                    })
+                    .collect();
+                self.line(format!("{} = insert {}", n.set(*ok), list.join(" and ")));
+            }
+            StmtKind::SetValue { table, key, value } => {
+                self.line(format!("set {} = ({})", at(n, table, key), n.exprs(value)));
+            }
+            StmtKind::Remove { table, key } => self.line(format!("remove {}", at(n, table, key))),
+            StmtKind::ExpireAt { table, key, at: time } => {
+                self.line(format!("expire {} at {}", at(n, table, key), n.expr(time)));
+            }
+            StmtKind::Take { table, key, amount, result } => {
+                self.line(format!("{} = take {} from {}", n.set(*result), n.expr(amount), at(n, table, key)))
+            }
+            StmtKind::ReadArray { table, index, value } => {
+                self.line(format!("{} = read {}", n.sets(value), at(n, table, std::slice::from_ref(index))))
+            }
+            StmtKind::WriteArray { table, index, value } => {
+                self.line(format!("write {} = ({})", at(n, table, std::slice::from_ref(index)), n.exprs(value)))
+            }
+            StmtKind::ReadCell { table, value } => {
+                self.line(format!("{} = read {}", n.sets(value), n.table(*table)));
+            }
+            StmtKind::WriteCell { table, value } => {
+                self.line(format!("write {} = ({})", n.table(*table), n.exprs(value)));
+            }
+            StmtKind::Count { table, index, amount } => {
+                self.line(format!("count {} by {}", at(n, table, std::slice::from_ref(index)), n.expr(amount)))
+            }
+            StmtKind::ReadCounter { table, index, value } => {
+                self.line(format!("{} = read {}", n.set(*value), at(n, table, std::slice::from_ref(index))))
+            }
         }
     }
 }

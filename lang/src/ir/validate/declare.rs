@@ -5,8 +5,7 @@ use super::flow::{Layer, State, Walk};
 use super::{Check, Fault};
 use crate::ir::print::scalar;
 use crate::ir::{
-    Body, Column, Expr, Header, InputRef, Lifetime, LifetimeFn, LocalId, Role, Scalar, Shape,
-    Table, TableId, TableKind, Target,
+    Body, Column, Expr, Header, InputRef, Lifetime, LifetimeFn, LocalId, Role, Scalar, Shape, Table, TableId, TableKind, Target,
 };
 use std::collections::BTreeSet;
 
@@ -181,7 +180,8 @@ impl<'a> Check<'a> {
         self.kind(table);
         if let Some(maglev) = &table.computed {
             let entries = program.tables.get(maglev.entries.index());
-            let fits = entries.is_some_and(|e| matches!(e.kind, TableKind::Set) && types(&e.key).get(1..) == Some(&types(&table.value)[..]));
+            let fits = entries
+                .is_some_and(|e| matches!(e.kind, TableKind::Set) && types(&e.key).get(1..) == Some(&types(&table.value)[..]));
             let whole = maglev.slots > 1 && table.capacity.is_multiple_of(maglev.slots.into());
             let array = matches!(table.kind, TableKind::Array) && table.role == Role::Control;
             self.demand(fits && whole && array, || Fault::Table("a look-up table that does not fit its entries"));

@@ -2,9 +2,7 @@
 
 use super::Fault;
 use super::flow::{Place, State, Walk};
-use crate::ir::{
-    Change, Expr, FieldId, HandleId, HeaderId, PacketId, Scalar, StmtKind, TableKind, Target,
-};
+use crate::ir::{Change, Expr, FieldId, HandleId, HeaderId, PacketId, Scalar, StmtKind, TableKind, Target};
 
 impl Walk<'_, '_> {
     /// A field that must exist, and a value of its width.

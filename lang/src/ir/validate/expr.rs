@@ -22,9 +22,7 @@ impl Scope<'_> {
         match expr {
             Expr::Const(_, ty) | Expr::Convert(_, ty) => Some(*ty),
             Expr::Local(id) => Some(self.body?.locals.get(id.index())?.ty),
-            Expr::Param(id, column) => {
-                Some(self.program.params.get(id.index())?.columns.get(*column as usize)?.ty)
-            }
+            Expr::Param(id, column) => Some(self.program.params.get(id.index())?.columns.get(*column as usize)?.ty),
             Expr::Field(handle, field) => {
                 let header = self.body?.handles.get(handle.index())?.header;
                 let field = self.program.headers.get(header.index())?.fields.get(field.index())?;
@@ -201,8 +199,8 @@ impl Walk<'_, '_> {
 
     fn binary(&mut self, state: &State, op: BinaryOp, a: &Expr, b: &Expr) -> Option<Scalar> {
         use BinaryOp::{
-            Add, AddOverflows, And, Div, Eq, Le, Lt, Mul, MulOverflows, Ne, Or, Rem, SatAdd, SatSub, Shl, Shr, Sub,
-            SubOverflows, Xor,
+            Add, AddOverflows, And, Div, Eq, Le, Lt, Mul, MulOverflows, Ne, Or, Rem, SatAdd, SatSub, Shl, Shr, Sub, SubOverflows,
+            Xor,
         };
         let ty = self.expr(state, a)?;
         let allowed = match op {

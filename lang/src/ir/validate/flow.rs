@@ -4,8 +4,8 @@ use super::expr::fits;
 use super::{Check, Fault, Scope};
 use crate::ir::print::scalar;
 use crate::ir::{
-    Block, Body, Column, ElementId, Expr, HandleId, Header, HeaderId, Input, Local, LocalId, PacketId, Role,
-    Scalar, Stmt, StmtKind, Table, TableId, TableKind, Tier,
+    Block, Body, Column, ElementId, Expr, HandleId, Header, HeaderId, Input, Local, LocalId, PacketId, Role, Scalar, Stmt,
+    StmtKind, Table, TableId, TableKind, Tier,
 };
 use rustc_hash::FxHashMap;
 
@@ -39,22 +39,24 @@ impl Layer {
     /// Whether a statement may stand here.
     fn allows(self, stmt: &StmtKind) -> bool {
         use StmtKind::{
-            Assign, Check, Drop, Emit, First, If, Longest, Lookup, Parse, Pop, Push, ReadArray, ReadCell, ReadCounter,
-            SetField, Spec, Switch, Test, UpdateChecksum, VerifyChecksums,
+            Assign, Check, Drop, Emit, First, If, Longest, Lookup, Parse, Pop, Push, ReadArray, ReadCell, ReadCounter, SetField,
+            Spec, Switch, Test, UpdateChecksum, VerifyChecksums,
         };
         let packet = matches!(
             stmt,
-            Parse { .. } | VerifyChecksums { .. } | SetField { .. } | UpdateChecksum { .. } | Push { .. } | Pop { .. } | Emit { .. } | Drop { .. }
+            Parse { .. }
+                | VerifyChecksums { .. }
+                | SetField { .. }
+                | UpdateChecksum { .. }
+                | Push { .. }
+                | Pop { .. }
+                | Emit { .. }
+                | Drop { .. }
         );
         let pure = matches!(stmt, Assign { .. } | If { .. } | Switch { .. } | Check { .. });
         let reads = matches!(
             stmt,
-            Lookup { touch: false, .. }
-                | Longest { .. }
-                | ReadArray { .. }
-                | ReadCell { .. }
-                | ReadCounter { .. }
-                | First { .. }
+            Lookup { touch: false, .. } | Longest { .. } | ReadArray { .. } | ReadCell { .. } | ReadCounter { .. } | First { .. }
         );
         match self {
             Layer::Header => false,

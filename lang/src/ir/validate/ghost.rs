@@ -207,8 +207,7 @@ impl Taint<'_> {
     fn block(&mut self, block: &Block, under: bool) {
         for stmt in block {
             let p = parts(&stmt.kind);
-            let ghost =
-                under || p.reads.iter().any(|id| self.is(*id)) || p.tables.iter().any(|id| is_ghost(self.program, *id));
+            let ghost = under || p.reads.iter().any(|id| self.is(*id)) || p.tables.iter().any(|id| is_ghost(self.program, *id));
             if ghost {
                 for id in &p.sets {
                     if let Some(mark) = self.ghost.get_mut(id.index())

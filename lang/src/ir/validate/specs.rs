@@ -128,7 +128,9 @@ impl Walk<'_, '_> {
     }
 
     pub(super) fn spec(&mut self, state: &mut State, stmt: &SpecStmt) {
-        if self.layer == Layer::Require && !matches!(stmt, SpecStmt::Entries { .. } | SpecStmt::Range { .. } | SpecStmt::Size { .. }) {
+        if self.layer == Layer::Require
+            && !matches!(stmt, SpecStmt::Entries { .. } | SpecStmt::Range { .. } | SpecStmt::Size { .. })
+        {
             return self.report(Fault::Misplaced("a formula about packets or time in a condition on control tables"));
         }
         match stmt {
@@ -149,7 +151,9 @@ impl Walk<'_, '_> {
                 self.quantified(state, *quantifier, block, *holds, *result);
             }
             SpecStmt::Deadline { table, key, result } => {
-                if let Some(table) = self.get_table(*table, |k| matches!(k, TableKind::Map | TableKind::Set | TableKind::Bucket { .. })) {
+                if let Some(table) =
+                    self.get_table(*table, |k| matches!(k, TableKind::Map | TableKind::Set | TableKind::Bucket { .. }))
+                {
                     self.key(state, table, key);
                 }
                 self.define(state, "deadline", *result, Scalar::Bits(64));

@@ -53,8 +53,7 @@ impl Check<'_> {
         let mut left: BTreeSet<usize> = (0..leads.len()).collect();
         loop {
             let before = left.len();
-            let done: Vec<usize> =
-                left.iter().copied().filter(|i| !leads[*i].iter().any(|to| left.contains(to))).collect();
+            let done: Vec<usize> = left.iter().copied().filter(|i| !leads[*i].iter().any(|to| left.contains(to))).collect();
             done.iter().for_each(|i| {
                 left.remove(i);
             });

@@ -1,0 +1,95 @@
+//! The `grv` command: checks, tests and runs middleboxes. Findings go to standard output, progress to standard error.
+//!
+//! This crate does the IO; what programs mean is grv-lang's.
+
+pub mod capture;
+mod check;
+mod explain;
+mod files;
+mod fmt;
+mod graph;
+mod new;
+mod render;
+mod run;
+mod stf;
+mod test;
+mod trace;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::process::ExitCode;
+
+/// Exit statuses. 101 is left to internal errors, 130 to interruption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    /// All is well.
+    Good = 0,
+    /// Something was found wrong with a program or what it did.
+    Bad = 1,
+    /// The command cannot be carried out: usage, files, configuration.
+    Usage = 2,
+}
+
+/// Verification-first network middleboxes.
+#[derive(Parser)]
+#[command(name = "grv", version, about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check programs: names, types, headers, totality, wiring
+    Check(check::Args),
+    /// Run the `test` blocks of programs
+    Test(test::Args),
+    /// Run a middlebox over captured packets
+    Run(run::Args),
+    /// Format programs
+    Fmt(fmt::Args),
+    /// Draw a middlebox as SVG: elements, ports, state
+    Graph(graph::Args),
+    /// Explain a diagnostic code
+    Explain(explain::Args),
+    /// Begin a new middlebox in a folder of its own
+    New(new::Args),
+}
+
+/// How findings are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// With the source around them
+    Full,
+    /// One line each
+    Concise,
+    /// One JSON object, see schemas/
+    Json,
+}
+
+/// Carries out the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Deeply nested sources are walked recursively; the parser bounds the depth, this stack holds it.
+    let work = std::thread::Builder::new().stack_size(256 << 20).spawn(move || match cli.command {
+        Command::Check(args) => check::main(&args),
+        Command::Test(args) => test::main(&args),
+        Command::Run(args) => run::main(&args),
+        Command::Fmt(args) => fmt::main(&args),
+        Command::Graph(args) => graph::main(&args),
+        Command::Explain(args) => explain::main(&args),
+        Command::New(args) => new::main(&args),
+    });
+    let status = match work.map(std::thread::JoinHandle::join) {
+        Ok(Ok(Ok(status))) => status,
+        Ok(Ok(Err(error))) => {
+            render::complain(&error);
+            Status::Usage
+        }
+        Ok(Err(_)) => return ExitCode::from(101),
+        Err(error) => {
+            render::complain(&format!("no thread can be started: {error}"));
+            Status::Usage
+        }
+    };
+    ExitCode::from(status as u8)
+}
