@@ -148,7 +148,7 @@ impl Elab {
             });
             offset += u32::from(width);
         }
-        if offset % 8 != 0 || offset == 0 {
+        if !offset.is_multiple_of(8) || offset == 0 {
             let d = Diagnostic::new(Code::BadHeader, info.span, format!("the fixed part of `{}` has {offset} bits", info.name));
             self.report(d.note("it must be a whole number of bytes, and at least one"));
         }
@@ -210,7 +210,7 @@ impl Elab {
         let Some((id, f)) = info.field(&field.name) else {
             return self.error(Code::UnknownField, field.span, format!("`{}` has no field `{}`", info.name, field.name));
         };
-        if f.width != 16 || f.offset % 16 != 0 || info.fixed % 2 != 0 {
+        if f.width != 16 || f.offset % 16 != 0 || !info.fixed.is_multiple_of(2) {
             return self.error(
                 Code::BadHeader,
                 field.span,

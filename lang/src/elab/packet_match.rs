@@ -184,7 +184,7 @@ impl Elab {
         });
         let mut emitter = Emitter { packet: packet.id, arms: &expanded, leaves, places, selected };
         let mut branches = Branches::new(body);
-        let (block, ()) = body.nested(|body| self.emit_tree(body, &mut emitter, &tree, known.clone(), &mut branches, want, span));
+        let (block, ()) = body.nested(|body| self.emit_tree(body, &mut emitter, &tree, known.clone(), &mut branches, want));
         let shared: Vec<usize> =
             (0..expanded.len()).filter(|i| emitter.leaves[*i] > 1 && !trivial(&expanded[*i].arm.body)).collect();
         let mut cases = Vec::new();
@@ -270,7 +270,6 @@ impl Elab {
         chain: Vec<ItemRef>,
         branches: &mut Branches,
         want: Option<&Ty>,
-        span: Span,
     ) {
         match tree {
             Tree::Fail | Tree::Never => {}
@@ -285,7 +284,7 @@ impl Elab {
                 body.chains = before;
                 body.scopes.pop();
                 let (then, ()) = body.nested(|body| self.emit_leaf(body, em, *i, branches, want));
-                let (other, ()) = body.nested(|body| self.emit_tree(body, em, rest, chain, branches, want, span));
+                let (other, ()) = body.nested(|body| self.emit_tree(body, em, rest, chain, branches, want));
                 body.push(StmtKind::If { cond, then, other, written: true }, guard.span);
             }
             Tree::Test { item, span: at, ok, malformed, absent } => {
@@ -310,14 +309,13 @@ impl Elab {
                     (Some(parent), Some(handle)) => self.selected(body, *parent, handle, &info).unwrap_or(ops::FALSE),
                     _ => ops::TRUE,
                 };
-                let (ok, ()) = body.nested(|body| self.emit_tree(body, em, ok, longer, branches, want, span));
-                let (malformed, ()) =
-                    body.nested(|body| self.emit_tree(body, em, malformed, chain.clone(), branches, want, span));
+                let (ok, ()) = body.nested(|body| self.emit_tree(body, em, ok, longer, branches, want));
+                let (malformed, ()) = body.nested(|body| self.emit_tree(body, em, malformed, chain.clone(), branches, want));
                 let parse = StmtKind::Parse { packet: em.packet, header, after: before, into, ok, malformed };
                 if cond == ops::TRUE {
                     return body.push(parse, *at);
                 }
-                let (other, ()) = body.nested(|body| self.emit_tree(body, em, absent, chain, branches, want, span));
+                let (other, ()) = body.nested(|body| self.emit_tree(body, em, absent, chain, branches, want));
                 body.push(StmtKind::If { cond, then: vec![ir::Stmt { kind: parse, span: *at }], other, written: false }, *at);
             }
         }

@@ -859,5 +859,5 @@ fn exactly<'a>(prefer: &'a ast::Expr, name: &str) -> Option<&'a ast::Expr> {
 
 /// Whether a number of 32 bits is prime.
 fn is_prime(n: u128) -> bool {
-    n >= 2 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+    n >= 2 && (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d))
 }
