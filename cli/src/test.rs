@@ -3,10 +3,13 @@
 use crate::{Format, Status, files, render};
 use grv_lang::compile::Compilation;
 use grv_lang::interp::test::{self, FailureKind};
-use grv_lang::ir::Test;
+use grv_lang::ir::{PortId, Program, TableId, Test};
+use grv_lang::random::{self, Broken, Counterexample, Event, Tried};
+use grv_lang::text;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -16,9 +19,12 @@ pub(crate) struct Args {
     /// Only tests whose name holds this text
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// Where the semantics leaves a choice open and a test gives none, decide by this number
+    /// Where the semantics leaves a choice open and a test gives none, decide by this number; also the start of random events
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Try also so many random events per middlebox: invariants and properties must hold, and nothing may overflow
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    random: usize,
     /// How results are shown
     #[arg(long, value_enum, default_value = "full")]
     format: Format,
@@ -28,6 +34,8 @@ pub(crate) struct Args {
 struct Report<'r> {
     schema_version: u32,
     tests: Vec<Entry<'r>>,
+    /// What random events refuted, as text.
+    refuted: &'r [String],
     diagnostics: Vec<render::Finding<'r>>,
     summary: Summary,
 }
@@ -82,23 +90,39 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let broken = compiled.iter().any(Compilation::failed);
+    let mut refuted = Vec::new();
+    if args.random > 0 {
+        for c in &compiled {
+            for program in &c.boxes {
+                bar.set_message(format!("random events at {}", program.name));
+                refuted.extend(random(c, program, args));
+            }
+        }
+    }
+    let broken = compiled.iter().any(Compilation::failed) || !refuted.is_empty();
     let failed = ran.iter().filter(|r| r.failure.is_some()).count();
     let summary = Summary { passed: ran.len() - failed, failed };
     if args.format == Format::Json {
         let diagnostics = compiled.iter().flat_map(|c| c.diagnostics.iter().map(|d| render::finding(&c.sources, d))).collect();
-        render::json(&Report { schema_version: 1, tests: ran.iter().map(entry).collect(), diagnostics, summary })?;
+        render::json(&Report {
+            schema_version: 1,
+            tests: ran.iter().map(entry).collect(),
+            refuted: &refuted,
+            diagnostics,
+            summary,
+        })?;
     } else {
         for c in &compiled {
             render::findings(&c.sources, &c.diagnostics, args.format)?;
         }
         ran.iter().for_each(|r| show(r, args.format));
+        refuted.iter().for_each(|text| render::line(text));
         render::line(&format!("{} passed, {} failed", summary.passed, summary.failed));
     }
     if broken || failed > 0 {
         return Ok(Status::Bad);
     }
-    if ran.is_empty() {
+    if ran.is_empty() && args.random == 0 {
         return Err("there are no such tests".to_string());
     }
     Ok(Status::Good)
@@ -157,4 +181,72 @@ fn show(ran: &Ran<'_>, format: Format) {
 /// Bytes in hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Tries random events at a middlebox; what they refute, as text.
+fn random(of: &Compilation, program: &Arc<Program>, args: &Args) -> Option<String> {
+    let sources = &of.sources;
+    let file = &sources.file(program.span.file).path;
+    match random::run(program, args.random, args.seed) {
+        Ok(tried) => {
+            if args.format == Format::Full {
+                let Tried { events, checks } = tried;
+                render::remark(&format!("{file}: {}: {events} random events, {checks} checks of properties", program.name));
+            }
+            None
+        }
+        Err(found) => Some(counterexample(of, program, &found)),
+    }
+}
+
+/// A counterexample as a script: parameters, events, and what does not hold behind them.
+fn counterexample(of: &Compilation, program: &Program, found: &Counterexample) -> String {
+    let port = |id: &PortId| program.ports.get(id.index()).map_or("?", |p| p.name.as_str());
+    let table = |id: &TableId| program.tables.get(id.index());
+    let mut lines = Vec::new();
+    match &found.broken {
+        Broken::Defect(defect) => {
+            let element = defect.element.as_ref().map_or_else(String::new, |e| format!(" in `{e}`"));
+            lines.push(format!("FAIL  {}: {}{element}: {defect}", of.sources.place(defect.span), program.name));
+        }
+        Broken::Property(id, _) => {
+            if let Some(property) = program.properties.get(id.0 as usize) {
+                lines.push(format!("FAIL  {}: `{}` does not hold", of.sources.place(property.span), property.name));
+            }
+        }
+    }
+    for (param, value) in program.params.iter().zip(&found.params) {
+        lines.push(format!("      {} = {}", param.name, text::show(&param.shape, value)));
+    }
+    for event in &found.events {
+        match event {
+            Event::Packet(at, bytes) => {
+                lines.push(format!("      packet {} {}    # {}", port(at), hex(bytes), crate::capture::describe(bytes)));
+            }
+            Event::Time(nanoseconds) => lines.push(format!("      advance {}", text::duration((*nanoseconds).into()))),
+            Event::Update(contents) => {
+                for content in contents {
+                    let Some(declared) = table(&content.table) else { continue };
+                    let entry = |(key, value): &(Vec<u128>, Vec<u128>)| {
+                        let value = text::show(&declared.value_shape, value);
+                        if key.is_empty() { value } else { format!("{} => {value}", text::show(&declared.key_shape, key)) }
+                    };
+                    let entries: Vec<String> = content.entries.iter().map(entry).collect();
+                    lines.push(format!("      update {} = [{}]", declared.name, entries.join(", ")));
+                }
+            }
+            Event::Feed(id, key, value) => {
+                if let Some(declared) = table(id) {
+                    let (key, value) = (text::show(&declared.key_shape, key), text::show(&declared.value_shape, value));
+                    lines.push(format!("      feed {}[{key}] = {value}", declared.name));
+                }
+            }
+        }
+    }
+    if let Broken::Property(_, packets) = &found.broken {
+        for (at, bytes) in packets {
+            lines.push(format!("      then for {} {}    # {}", port(at), hex(bytes), crate::capture::describe(bytes)));
+        }
+    }
+    lines.join("\n")
 }

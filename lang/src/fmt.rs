@@ -3,7 +3,7 @@
 
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::span::FileId;
-use crate::syntax::token::{Spanned, Token, lex};
+use crate::syntax::token::{Spanned, Token, lex, takes_types};
 
 /// Spaces per level.
 const INDENT: usize = 4;
@@ -104,9 +104,7 @@ fn type_brackets(words: &[Spanned<'_>]) -> Vec<bool> {
     let mut found = vec![false; words.len()];
     let mut open = 0;
     for (at, word) in words.iter().enumerate() {
-        let before = at.checked_sub(1).map(|i| words[i].token);
-        let takes =
-            matches!(before, Some(Token::Ident("map" | "set" | "array" | "lpm" | "bucket" | "cell" | "Option" | "prefix")));
+        let takes = at > 0 && takes_types(words[at - 1].token);
         match word.token {
             Token::Lt if takes => open += 1,
             Token::Gt if open > 0 => open -= 1,

@@ -10,6 +10,8 @@ mod elab;
 pub mod fmt;
 pub mod interp;
 pub mod ir;
+
+pub mod random;
 pub mod source;
 pub mod span;
 pub mod stf;

@@ -931,6 +931,7 @@ pub enum Label {
 
 /// What a property says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(clippy::large_enum_variant, reason = "a program has few properties")]
 pub enum PropertyBody {
     /// A formula over states.
     Always(Expr),

@@ -5,7 +5,16 @@ pub mod build;
 pub mod parser;
 pub mod token;
 
-#[allow(clippy::all, clippy::pedantic, missing_docs, unused, unreachable_pub, rust_2018_idioms, reason = "generated")]
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    missing_docs,
+    unused,
+    unreachable_pub,
+    rust_2018_idioms,
+    reason = "generated"
+)]
 mod grammar {
     include!(concat!(env!("OUT_DIR"), "/syntax/grammar.rs"));
 }

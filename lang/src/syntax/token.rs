@@ -217,8 +217,35 @@ pub fn lex(text: &str) -> Lexed<'_> {
             _ => tokens.push(Spanned { start, token, end }),
         }
     }
+    close_types(&mut tokens);
     soften(text, &mut tokens);
     Lexed { tokens, comments }
+}
+
+/// Splits `>>` where it closes two types: `map<u32, Option<u16>>`.
+fn close_types(tokens: &mut Vec<Spanned<'_>>) {
+    let mut open = 0usize;
+    let mut at = 0;
+    while at < tokens.len() {
+        let Spanned { start, token, end } = tokens[at];
+        match token {
+            Token::Lt if at > 0 && takes_types(tokens[at - 1].token) => open += 1,
+            Token::Gt => open = open.saturating_sub(1),
+            Token::Shr if open > 1 => {
+                tokens[at] = Spanned { start, token: Token::Gt, end: start + 1 };
+                tokens.insert(at + 1, Spanned { start: start + 1, token: Token::Gt, end });
+                continue;
+            }
+            Token::Semi | Token::LBrace | Token::RBrace => open = 0,
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
+/// Whether a name is one of a type with arguments, so that `<` behind it opens them.
+pub fn takes_types(token: Token<'_>) -> bool {
+    matches!(token, Token::Ident("map" | "set" | "array" | "lpm" | "bucket" | "cell" | "Option" | "prefix"))
 }
 
 /// Turns words into names where they are names, and marks the braces that open bodies, so that the grammar needs neither
