@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Measures what a user waits for: checking, parsing, running packets, memory. Prints a Markdown table; needs `cargo` only.
+
+Every figure stands beside a baseline of the same run on the same machine, so that ratios can be compared between machines.
+"""
+import os
+import resource
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+GRV = os.path.join(ROOT, "target", "release", "grv")
+NAT = os.path.join(ROOT, "examples", "nat")
+
+
+def seconds(args, rounds):
+    """The median of the wall-clock times of a process."""
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        subprocess.run(args, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        times.append(time.perf_counter() - start)
+    return sorted(times)[len(times) // 2]
+
+
+def frames(path):
+    """The frames of a pcap file with nanoseconds."""
+    data, at = open(path, "rb").read(), 24
+    while at < len(data):
+        _, _, length, _ = struct.unpack_from("<IIII", data, at)
+        yield data[at + 16:at + 16 + length]
+        at += 16 + length
+
+
+def capture(path, many):
+    """A pcap file of many frames, a microsecond apart."""
+    with open(path, "wb") as out:
+        out.write(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, 1))
+        for n, frame in enumerate(many):
+            out.write(struct.pack("<IIII", n // 1_000_000, n % 1_000_000 * 1_000, len(frame), len(frame)) + frame)
+
+
+def largest():
+    """The largest example."""
+    files = [os.path.join(d, f) for d, _, names in os.walk(os.path.join(ROOT, "examples")) for f in names if f.endswith(".grv")]
+    return max(files, key=os.path.getsize)
+
+
+def udp(source_port):
+    """A UDP packet from the inside host of the nat's captures."""
+    def csum(b):
+        s = sum(struct.unpack(f"!{len(b) // 2}H", b))
+        while s >> 16:
+            s = (s & 0xFFFF) + (s >> 16)
+        return ~s & 0xFFFF
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 36, 0, 0, 64, 17, 0, bytes([10, 0, 0, 2]), bytes([198, 51, 100, 7]))
+    head = head[:10] + struct.pack("!H", csum(head)) + head[12:]
+    link = bytes.fromhex("020000000101" "020000000102" "0800")
+    return link + head + struct.pack("!HHHH", source_port, 53, 16, 0) + b"12345678"
+
+
+def main():
+    subprocess.run(["cargo", "build", "--quiet", "--release", "--package", "grv"], cwd=ROOT, check=True)
+    nothing = seconds([GRV, "--version"], 41)
+    rows = []
+    box = largest()
+    check = seconds([GRV, "check", box], 41)
+    rows.append((f"`grv check` of {os.path.basename(box)} ({os.path.getsize(box)} bytes), whole process", f"{check * 1e3:.1f} ms",
+                 f"{check / nothing:.1f} x a process that does nothing ({nothing * 1e3:.1f} ms)", "20 ms"))
+    with tempfile.TemporaryDirectory() as folder:
+        # Text without headers and elements, so that parsing is what takes the time.
+        unit = "".join(f"const C{n}: u32 = ({n} + 7) * 3 - (4 << 2) % 5; // remark {n}\n" for n in range(1000))
+        big = os.path.join(folder, "big.grv")
+        open(big, "w").write("".join(unit.replace(": u32", f"_{k}: u32") for k in range(14)))
+        size = os.path.getsize(big)
+        parse = seconds([GRV, "check", big], 11) - nothing
+        rows.append((f"parsing and checking {size / 1e6:.1f} MB of constants", f"{size / parse / 1e6:.1f} MB/s", "-", "20 MB/s (parsing alone)"))
+        count = 1_000_000
+        config = os.path.join(NAT, "config.json")
+        packets = [udp(5000 + n % 512) for n in range(512)]
+        many, few = os.path.join(folder, "many.pcap"), os.path.join(folder, "few.pcap")
+        capture(many, (packets[n % 512] for n in range(count)))
+        capture(few, (packets[n % 512] for n in range(1000)))
+        args = [GRV, "run", os.path.join(NAT, "nat.grv"), "--config", config, "--in"]
+        long, short = seconds(args + [f"inside={many}"], 3), seconds(args + [f"inside={few}"], 3)
+        rate = (count - 1000) / (long - short)
+        rows.append((f"interpreter on the nat, {count:,} packets of 512 flows", f"{rate / 1e6:.2f} M packets/s", "-", "1 M packets/s"))
+        full = os.path.join(folder, "full.pcap")
+        capture(full, (udp(n) for n in range(65536)))
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        p = subprocess.Popen(args + [f"inside={full}"], stdout=subprocess.DEVNULL)
+        _, _, usage = os.wait4(p.pid, 0)
+        rows.append(("memory with 64,512 mappings in the nat, captures included", f"{usage.ru_maxrss / 1024:.0f} MB",
+                     f"{before / 1024:.0f} MB was the most of the runs before", "100 MB"))
+    print("| what | figure | baseline | goal |\n|---|---|---|---|")
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
