@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The most lines of a source file; a longer one has more than one idea.
-const MOST_LINES: usize = 900;
+const MOST_LINES: usize = 1_100;
 
 pub(crate) fn tidy() -> Result {
     if !succeeds("cargo", &["fmt", "--version"]) || !succeeds("cargo", &["clippy", "--version"]) {
@@ -14,7 +14,7 @@ pub(crate) fn tidy() -> Result {
     cargo(&["fmt", "--check"])?;
     cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
     let mut doc = command("cargo", &["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);
-    run_command("cargo doc", doc.env("RUSTDOCFLAGS", "--deny warnings"))?;
+    run_command("cargo doc", doc.env("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private_intra_doc_links"))?;
     let files = files(&root())?;
     let mut wrong = Vec::new();
     for path in &files {

@@ -13,7 +13,7 @@
 //! - Buckets in exact units: [`table::Bucket`]. Counters wrap: [`tables`].
 //! - Choice, tier by tier: [`choice`]; whatever the rules leave open is an [`oracle::Oracle`]'s to decide.
 //! - Frames, headers and their places, room: [`packet`] and [`step`]; checksums: [`checksum`].
-//! - States and steps as specifications see them: [`spec`]; tests: [`test`].
+//! - States and steps as specifications see them: [`spec`]; tests: [`mod@test`].
 
 mod build;
 pub mod checksum;

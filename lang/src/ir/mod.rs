@@ -817,7 +817,7 @@ pub struct Table {
 ///
 /// The entries are a set whose key's first column is the group's number and whose other columns are the backend. The array
 /// holds `slots` elements per group, a prime number: group g's are `g * slots ..`. With M slots, and for backend b (its
-/// columns) the offset `h("maglev_offset", b) mod M` and the skip `h("maglev_skip", b) mod (M - 1) + 1` ([`Hash`] of 64 bits),
+/// columns) the offset `h("maglev_offset", b) mod M` and the skip `h("maglev_skip", b) mod (M - 1) + 1` ([`struct@Hash`] of 64 bits),
 /// b's preferences are `(offset + j * skip) mod M` for j = 0, 1, ...; the backends, in the order of their columns, take their next
 /// free preference in turn until no slot is free. Groups without entries keep the initial value.
 #[derive(Clone, Debug, Serialize)]

@@ -11,7 +11,7 @@
 //! **Types.** Both operands of an operator have one type, but for shifts; conditions are booleans; bit operators, saturating
 //! operators and overflow tests work on bits ([`BinaryOp::And`](super::BinaryOp::And), `Or`, `Xor` on booleans too), order and
 //! arithmetic on bits or integers. Conversions are between bits, and between bits and integers; a boolean is never converted.
-//! Keys, values, arguments and results have the types of their columns, one each. [`Scalar::Int`] occurs in specifications, tests
+//! Keys, values, arguments and results have the types of their columns, one each. [`Scalar::Int`](super::Scalar::Int) occurs in specifications, tests
 //! and header declarations only.
 //!
 //! **Variables.** A variable is assigned before it is read, on every path. [`StmtKind::First`](super::StmtKind::First) and

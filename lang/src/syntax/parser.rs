@@ -241,6 +241,9 @@ fn syntax_error(file: FileId, tokens: &[Spanned<'_>], at: usize, expected: &[Str
     let message = match t.token {
         Token::Doc(_) => "docs stand above an item, a member or a field".to_string(),
         Token::FileDoc(_) => "docs of the file (`//!`) stand at its beginning".to_string(),
+        word if super::token::is_word(word) && names.contains(&"name") => {
+            "this is a word of the language, and no name".to_string()
+        }
         _ => "this cannot stand here".to_string(),
     };
     Diagnostic::new(Code::Syntax, span, message).here(wanted)

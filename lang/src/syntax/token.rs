@@ -323,8 +323,8 @@ fn is_soft(token: Token<'_>) -> bool {
     )
 }
 
-/// Whether a token is spelt like a name.
-fn is_word(token: Token<'_>) -> bool {
+/// Whether a token is spelt like a name, and is none.
+pub fn is_word(token: Token<'_>) -> bool {
     use Token::*;
     !matches!(
         token,
