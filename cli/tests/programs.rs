@@ -144,7 +144,7 @@ impl Loader for Modules {
 
 #[test]
 fn programs_that_must_check_do() {
-    for folder in ["tests/pass", "tests/semantics", "examples", "specs", "lang/std"] {
+    for folder in ["tests/pass", "tests/semantics", "examples", "specs", "lang/std", "book/listings"] {
         for path in programs(folder) {
             assert!(found(&path).is_empty(), "{path}: {:?}", found(&path));
         }
@@ -154,7 +154,7 @@ fn programs_that_must_check_do() {
 #[test]
 fn what_is_compiled_is_valid() {
     let work = || {
-        for folder in ["tests/pass", "tests/semantics", "examples"] {
+        for folder in ["tests/pass", "tests/semantics", "examples", "book/listings"] {
             for path in programs(folder) {
                 let bytes = std::fs::read(root().join(&path)).expect("the program can be read");
                 let compiled = compile(&path, &bytes, &Modules);
@@ -186,7 +186,7 @@ fn the_examples_are_tested() {
 
 #[test]
 fn tests_pass() {
-    let output = grv(&["test", "--format", "concise", "tests/pass", "tests/semantics"]);
+    let output = grv(&["test", "--format", "concise", "tests/pass", "tests/semantics", "book/listings"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 

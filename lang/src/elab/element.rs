@@ -498,7 +498,7 @@ impl Elab {
                     MemberKind::Shape(s) => ("a shape", &s.name),
                     _ => continue,
                 };
-                if !self.used_members.contains(&name.span) {
+                if !self.used_members.contains(&name.span) && !self.errors_in(member.span) {
                     self.report(Diagnostic::new(Code::Unused, name.span, format!("{what} that nothing uses: `{}`", name.name)));
                 }
             }

@@ -157,8 +157,16 @@ impl Elab {
         }
         let chain = body.chains.get(&packet.id).cloned().unwrap_or_default();
         let known: Vec<ItemRef> = chain.layers.iter().map(|(i, _)| *i).collect();
-        if !self.selectable(&expanded, &known) {
-            return Val::error();
+        let written = expanded.len();
+        let mut expanded: Vec<Arm<'_>> =
+            expanded.into_iter().filter(|arm| self.selectable(std::slice::from_ref(arm), &known)).collect();
+        if expanded.len() < written {
+            // What the arms left out would have matched is nobody's fault.
+            let source = arms.len();
+            let Some(arm) = arms.last() else { return Val::error() };
+            if !expanded.iter().any(|a| a.layers.is_empty() && a.arm.guard.is_none()) {
+                expanded.push(Arm { layers: Vec::new(), source, arm });
+            }
         }
         let all: Vec<(usize, usize)> = (0..expanded.len()).map(|i| (i, 0)).collect();
         let overlaps = self.overlaps(&expanded);
