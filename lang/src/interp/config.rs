@@ -5,7 +5,9 @@ use super::expr::Scope;
 use super::table::{BYTE, Bucket, Indexed, Store, prefix_mask};
 use super::value::{Fault, fits};
 use super::{hash, state};
-use crate::ir::{Body, Column, Expr, Hash, HashId, Lifetime, Program, Scalar, Table, TableId, TableKind};
+use crate::ir::{
+    Body, Column, Expr, FieldId, Hash, HashId, Header, HeaderId, Lifetime, Program, Scalar, Table, TableId, TableKind,
+};
 use rustc_hash::FxHashSet;
 use std::sync::Arc;
 
@@ -30,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) buckets: Vec<Option<Bucket>>,
     /// By table, the initial value of arrays' elements and cells.
     pub(crate) initial: Vec<Vec<u128>>,
+    /// By header and field: whether its length, its body or whether it is valid depends on it.
+    structural: Vec<Vec<bool>>,
     /// How many inputs all elements have: no way through the box is longer.
     pub(crate) inputs: usize,
 }
@@ -70,6 +74,7 @@ impl Config {
             exact,
             buckets: Vec::new(),
             initial: Vec::new(),
+            structural: program.headers.iter().map(structural).collect(),
             inputs: program.elements.iter().map(|element| element.inputs.len()).sum(),
             program,
         };
@@ -99,6 +104,11 @@ impl Config {
             config.buckets.push(bucket);
         }
         Ok(config)
+    }
+
+    /// Whether places depend on a field.
+    pub(crate) fn is_structural(&self, header: HeaderId, field: FieldId) -> bool {
+        self.structural.get(header.index()).and_then(|fields| fields.get(field.index())).copied().unwrap_or(true)
     }
 
     /// A hash function and its starting value.
@@ -207,4 +217,33 @@ fn roots(program: &Program) -> Result<(Vec<TableId>, Vec<u32>), ConfigError> {
         depths.push(depth);
     }
     Ok((roots, depths))
+}
+
+/// Which fields of a header its length, its body or its validity depend on.
+fn structural(header: &Header) -> Vec<bool> {
+    fn mark(expr: &Expr, marks: &mut [bool]) {
+        match expr {
+            Expr::Own(field) => {
+                if let Some(mark) = marks.get_mut(field.index()) {
+                    *mark = true;
+                }
+            }
+            Expr::Unary(_, a) | Expr::Convert(a, _) => mark(a, marks),
+            Expr::Binary(_, a, b) => {
+                mark(a, marks);
+                mark(b, marks);
+            }
+            Expr::Select(a, b, c) => {
+                mark(a, marks);
+                mark(b, marks);
+                mark(c, marks);
+            }
+            Expr::Hash(_, args) => args.iter().for_each(|arg| mark(arg, marks)),
+            _ => {}
+        }
+    }
+    let mut marks = vec![false; header.fields.len()];
+    mark(&header.valid, &mut marks);
+    header.body.iter().chain(header.variable.iter().map(|(_, e)| e)).for_each(|e| mark(e, &mut marks));
+    marks
 }

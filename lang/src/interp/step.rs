@@ -18,12 +18,17 @@ use crate::span::Span;
 /// A result, or the defect that stops the machine.
 pub(crate) type Step<T> = Result<T, Box<Defect>>;
 
+/// Headers one behind the other, with their places.
+type Chain = Vec<(HeaderId, Place)>;
+
 /// Stacks of variables, places and packets of the handlers that are being run, used again from step to step.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     pub(crate) locals: Vec<u128>,
     pub(crate) places: Vec<Place>,
     pub(crate) packets: Vec<Vec<u8>>,
+    /// By packet: the headers that were found from its start on, as long as nothing changed that their places depend on.
+    chains: Vec<Chain>,
     /// Buffers that are free.
     pool: Vec<Vec<u8>>,
     /// Evaluated keys and values.
@@ -104,6 +109,7 @@ impl<'a> Run<'a> {
         self.tell(Event::Arrive { port, bytes });
         let buffer = self.scratch.copy(bytes);
         self.scratch.packets.push(buffer);
+        self.scratch.chains.push(Chain::new());
         let locals = self.scratch.locals.len();
         self.input(entry, locals)
     }
@@ -182,6 +188,7 @@ impl<'a> Run<'a> {
         };
         self.state.accounting.copies += copies;
         self.leave(frame);
+        self.scratch.chains.pop();
         if let Some(buffer) = self.scratch.packets.pop() {
             self.scratch.pool.push(buffer);
         }
@@ -191,7 +198,18 @@ impl<'a> Run<'a> {
     /// Finds the headers that a packet starts with here.
     fn contract(&mut self, frame: Frame<'_>, contract: &[HeaderId]) -> Step<()> {
         let bytes = &self.scratch.packets[frame.packets];
+        let known = self.scratch.chains.get_mut(frame.packets);
+        let known = known.filter(|chain| chain.len() >= contract.len() && chain.iter().zip(contract).all(|((a, _), b)| a == b));
+        if let Some(chain) = known {
+            for (index, (_, place)) in chain.iter().take(contract.len()).enumerate() {
+                if let Some(slot) = self.scratch.places.get_mut(frame.places + index) {
+                    *slot = *place;
+                }
+            }
+            return Ok(());
+        }
         let (mut start, mut limit) = (0, bytes.len() as u32);
+        let mut chain = Chain::new();
         for (index, id) in contract.iter().enumerate() {
             let program = &*self.config.program;
             let header = program.headers.get(id.index());
@@ -201,9 +219,30 @@ impl<'a> Run<'a> {
                 return Err(self.defect(frame, Span::default(), DefectKind::Contract(name)));
             };
             *slot = place;
+            chain.push((*id, place));
             (start, limit) = (place.after(), place.end);
         }
+        if let Some(known) = self.scratch.chains.get_mut(frame.packets) {
+            *known = chain;
+        }
         Ok(())
+    }
+
+    /// Takes note of a header that was found behind another, or at the start.
+    fn found(&mut self, packet: usize, header: HeaderId, place: Place) {
+        let Some(chain) = self.scratch.chains.get_mut(packet) else { return };
+        let at = if place.start == 0 { Some(0) } else { chain.iter().position(|(_, p)| p.after() == place.start).map(|i| i + 1) };
+        if let Some(at) = at {
+            chain.truncate(at);
+            chain.push((header, place));
+        }
+    }
+
+    /// Forgets what was found, if places may depend on what changed.
+    fn changed(&mut self, packet: usize) {
+        if let Some(chain) = self.scratch.chains.get_mut(packet) {
+            chain.clear();
+        }
     }
 
     /// Statements in order.
@@ -256,6 +295,9 @@ impl<'a> Run<'a> {
                     return Err(self.defect(frame, span, Fault::Malformed("a field outside its packet").into()));
                 }
                 let old = old.unwrap_or(0);
+                if self.config.is_structural(header, *field) {
+                    self.changed(frame.packets + packet.index());
+                }
                 self.tell(Event::SetField { header, field: *field, old, new: value, span });
             }
             StmtKind::UpdateChecksum { handle, field, optional, changes } => {
@@ -278,6 +320,7 @@ impl<'a> Run<'a> {
                 let packet = handles[handle.index()].packet;
                 let bytes = &mut self.scratch.packets[frame.packets + packet.index()];
                 bytes.drain(place.start as usize..place.after() as usize);
+                self.changed(frame.packets + packet.index());
                 self.scratch.places[frame.places + handle.index()] = Place::NONE;
                 for (index, _) in handles.iter().enumerate().filter(|(_, other)| other.packet == packet) {
                     packet::removed(&mut self.scratch.places[frame.places + index], place.start, place.length);
@@ -379,6 +422,9 @@ impl<'a> Run<'a> {
             observer.event(Event::Header { header, place, bytes, span });
         }
         self.scratch.places[frame.places + into.index()] = place.unwrap_or(Place::NONE);
+        if let Some(place) = place {
+            self.found(frame.packets + packet.index(), header, place);
+        }
         Ok(place.is_some())
     }
 
@@ -424,6 +470,9 @@ impl<'a> Run<'a> {
         }
         let header = frame.body.handles[handle.index()].header;
         let field = crate::ir::FieldId(field as u32);
+        if self.config.is_structural(header, field) {
+            self.changed(frame.packets + packet.index());
+        }
         self.tell(Event::SetField { header, field, old: old.into(), new: new.into(), span });
         Ok(())
     }
@@ -457,6 +506,7 @@ impl<'a> Run<'a> {
             return Ok(false);
         }
         bytes.splice(at.start as usize..at.start as usize, made);
+        self.changed(frame.packets + packet.index());
         let handles = frame.body.handles.iter().enumerate();
         for (index, _) in handles.filter(|(_, handle)| handle.packet == packet) {
             packet::inserted(&mut self.scratch.places[frame.places + index], at.start, layout.fixed);
@@ -498,6 +548,8 @@ impl<'a> Run<'a> {
                     self.scratch.locals.push(value);
                 }
                 self.scratch.packets.push(copy);
+                let chain = self.scratch.chains.get(frame.packets).cloned().unwrap_or_default();
+                self.scratch.chains.push(chain);
                 self.input(input, locals)
             }
         }
