@@ -59,7 +59,7 @@ pub struct Tried {
 /// Properties are evaluated only while tables have at most so many entries.
 const MOST_ENTRIES: usize = 64;
 /// Events per run: then the box starts anew.
-const RUN: usize = 40;
+const RUN: usize = 100;
 
 /// Tries `count` random events.
 pub fn run(program: &Arc<Program>, count: usize, seed: u64) -> Result<Tried, Box<Counterexample>> {
@@ -105,8 +105,8 @@ fn next(program: &Program, grammar: &Grammar<'_>, source: &mut Source<'_>) -> Ev
             Event::Feed(table, key, value)
         }
         _ => {
-            let (port, packet) = grammar.arrival(source);
-            source.learn(&packet);
+            let (port, packet) = source.again().unwrap_or_else(|| grammar.arrival(source));
+            source.arrival(port, &packet);
             Event::Packet(port, packet)
         }
     }
@@ -148,8 +148,8 @@ impl Run<'_> {
         if let Err(defect) = done {
             return Some(Broken::Defect(defect));
         }
-        for (_, packet) in &outcome.out {
-            source.learn(packet);
+        for (port, packet) in &outcome.out {
+            source.departure(*port, packet);
         }
         let crowded = |t: &TableId| machine.occupied(*t) > MOST_ENTRIES;
         if (0..self.program.tables.len() as u32).map(TableId).any(|t| crowded(&t)) {
@@ -185,7 +185,8 @@ impl Run<'_> {
                     let mut bindings = Bindings::new(&property.body);
                     let mut arrivals = Vec::new();
                     for (packet, port) in packets {
-                        let bytes = self.grammar.packet(source);
+                        let again = source.again().filter(|(at, _)| at == port);
+                        let bytes = again.map_or_else(|| self.grammar.packet(source), |(_, bytes)| bytes);
                         bindings.set_packet(*packet, &bytes);
                         arrivals.push((*port, bytes));
                     }

@@ -2,13 +2,16 @@
 
 use crate::interp::TableUpdate;
 use crate::interp::value::mask;
-use crate::ir::{Column, Program, Scalar, Shape, Show, TableId, TableKind};
+use crate::ir::{Column, PortId, Program, Scalar, Shape, Show, TableId, TableKind};
 
 /// A stream of pseudo-random numbers, and the values that were met.
 pub(super) struct Source<'p> {
     program: &'p Program,
     state: u64,
     met: Vec<u128>,
+    /// Packets that arrived, and packets that left, with their ports.
+    arrived: Vec<(PortId, Vec<u8>)>,
+    left: Vec<(PortId, Vec<u8>)>,
 }
 
 /// How many values are remembered.
@@ -16,7 +19,7 @@ const MEMORY: usize = 64;
 
 impl<'p> Source<'p> {
     pub(super) fn new(program: &'p Program, seed: u64) -> Source<'p> {
-        Source { program, state: seed, met: vec![0, 1, 2] }
+        Source { program, state: seed, met: vec![0, 1, 2], arrived: Vec::new(), left: Vec::new() }
     }
 
     /// The next pseudo-random number (SplitMix64).
@@ -49,8 +52,42 @@ impl<'p> Source<'p> {
         }
     }
 
+    /// A packet that arrived before, once more; or an answer to one that left.
+    pub(super) fn again(&mut self) -> Option<(PortId, Vec<u8>)> {
+        match self.below(8) {
+            0..3 if !self.arrived.is_empty() => {
+                let at = self.below(self.arrived.len() as u64) as usize;
+                Some(self.arrived[at].clone())
+            }
+            3..5 if !self.left.is_empty() => {
+                let at = self.below(self.left.len() as u64) as usize;
+                let (port, mut packet) = self.left[at].clone();
+                // Both ends swapped, of Ethernet, IPv4 and ports: sums of words stay as they are.
+                for (a, b, n) in [(0, 6, 6), (26, 30, 4), (34, 36, 2)] {
+                    if packet.len() >= b + n {
+                        (0..n).for_each(|i| packet.swap(a + i, b + i));
+                    }
+                }
+                self.program.ports[port.index()].entry.map(|_| (port, packet))
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes in a packet that arrived.
+    pub(super) fn arrival(&mut self, port: PortId, packet: &[u8]) {
+        self.arrived.push((port, packet.to_vec()));
+        self.learn(packet);
+    }
+
+    /// Takes in a packet that left.
+    pub(super) fn departure(&mut self, port: PortId, packet: &[u8]) {
+        self.left.push((port, packet.to_vec()));
+        self.learn(packet);
+    }
+
     /// Takes in what may be addresses and ports of a packet.
-    pub(super) fn learn(&mut self, packet: &[u8]) {
+    fn learn(&mut self, packet: &[u8]) {
         let word = |at: usize, n: usize| packet.get(at..at + n).map(|b| b.iter().fold(0, |v, b| v << 8 | u128::from(*b)));
         for (at, n) in [(0, 6), (6, 6), (26, 4), (30, 4), (34, 2), (36, 2)] {
             if let Some(bits) = word(at, n) {
