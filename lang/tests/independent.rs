@@ -1,5 +1,7 @@
 //! Header layouts, decoding and checksums, compared with etherparse on random packets.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use grv_lang::compile::compile;
 use grv_lang::interp::packet::{Place, get_bits, parse};

@@ -1,5 +1,7 @@
 //! Rules of the semantics that tests in the language cannot show: accounting, defects, coarse clocks, what a choice may be.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use grv_lang::compile::compile;
 use grv_lang::interp::{Decision, DefectKind, Machine, Replay, Seeded, with_defaults};
 use grv_lang::ir::{PortId, Program, TableId};

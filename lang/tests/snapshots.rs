@@ -1,5 +1,7 @@
 //! The stages of the tutorial's second box, and the diagnostics of a program with many mistakes, as they are today.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use grv_lang::compile::compile;
 use grv_lang::ir::print;
 use grv_lang::source::NoModules;
