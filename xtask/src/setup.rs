@@ -49,10 +49,17 @@ fn packages() -> Result {
     fs::write(&stamp, wanted).map_err(at(&stamp))
 }
 
-/// Puts libz3 and its headers at `target/z3`: the system's if it is new enough for the `z3` crate, else the wheel's.
+/// Puts libz3 and its headers at `target/z3`: the system's if it is new enough for the `z3` crate, else the wheel's. The stamp is
+/// written last: a copy that was interrupted, or is of another version, is made anew.
 fn link_z3() -> Result {
+    if succeeds("pkg-config", &["--atleast-version=4.13.3", "z3"]) {
+        return Ok(());
+    }
     let place = target().join("z3");
-    if place.join("lib/libz3.so").exists() || succeeds("pkg-config", &["--atleast-version=4.13.3", "z3"]) {
+    let stamp = place.join("requirements.txt");
+    let installed = python_path().join("requirements.txt");
+    let wanted = fs::read_to_string(&installed).map_err(at(&installed))?;
+    if fs::read_to_string(&stamp).is_ok_and(|copied| copied == wanted) {
         return Ok(());
     }
     let wheel = python_path().join("z3");
@@ -63,14 +70,21 @@ fn link_z3() -> Result {
     if place.exists() {
         fs::remove_dir_all(&place).map_err(at(&place))?;
     }
-    fs::create_dir_all(place.join("lib")).map_err(at(&place))?;
-    let copied = place.join("lib/libz3.so");
-    fs::copy(&library, &copied).map_err(at(&copied))?;
-    let headers = place.join("include");
-    fs::create_dir_all(&headers).map_err(at(&headers))?;
-    for entry in fs::read_dir(wheel.join("include")).map_err(at(&wheel))? {
-        let entry = entry.map_err(at(&wheel))?;
-        fs::copy(entry.path(), headers.join(entry.file_name())).map_err(at(&headers))?;
+    // The linker wants `libz3.so`; what it links asks for the library's own name, with a version.
+    for part in ["lib", "include"] {
+        copy_files(&wheel.join(part), &place.join(part))?;
+    }
+    fs::write(&stamp, wanted).map_err(at(&stamp))
+}
+
+/// Copies the files of a folder.
+fn copy_files(from: &Path, to: &Path) -> Result {
+    fs::create_dir_all(to).map_err(at(to))?;
+    for entry in fs::read_dir(from).map_err(at(from))? {
+        let path = entry.map_err(at(from))?.path();
+        if let (true, Some(name)) = (path.is_file(), path.file_name()) {
+            fs::copy(&path, to.join(name)).map_err(at(&path))?;
+        }
     }
     Ok(())
 }

@@ -27,10 +27,29 @@ pub(crate) fn tidy() -> Result {
             wrong.extend(dead_links(path, &text).into_iter().map(|link| format!("{shown} links to {link}, which is not there")));
         }
     }
+    wrong.extend(unnamed_folders()?);
     if !wrong.is_empty() {
         return Err(wrong.join("\n"));
     }
-    run(&grv()?, &["check", "--deny-warnings", "--format", "concise", "examples", "specs"])
+    let grv = grv()?;
+    run(&grv, &["fmt", "--check", "examples", "specs"])?;
+    run(&grv, &["check", "--deny-warnings", "--format", "concise", "examples", "specs"])
+}
+
+/// Folders of the repository that ARCHITECTURE.md does not name.
+fn unnamed_folders() -> Result<Vec<String>> {
+    let guide = root().join("ARCHITECTURE.md");
+    let text = fs::read_to_string(&guide).map_err(at(&guide))?;
+    let mut unnamed = Vec::new();
+    for entry in fs::read_dir(root()).map_err(at(&root()))? {
+        let path = entry.map_err(at(&root()))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && name != "target" && !name.starts_with('.') && !text.contains(&format!("`{name}/`")) {
+            unnamed.push(format!("ARCHITECTURE.md does not name {name}/"));
+        }
+    }
+    unnamed.sort();
+    Ok(unnamed)
 }
 
 /// All files that are not built.
