@@ -2,9 +2,10 @@
 
 use crate::{Format, Status, files, render};
 use grv_lang::compile::Compilation;
+use grv_lang::interp::Stimulus;
 use grv_lang::interp::test::{self, FailureKind};
 use grv_lang::ir::{PortId, Program, TableId, Test};
-use grv_lang::random::{self, Broken, Counterexample, Event, Tried};
+use grv_lang::random::{self, Broken, Counterexample, Tried};
 use grv_lang::text;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -22,7 +23,7 @@ pub(crate) struct Args {
     /// Where the semantics leaves a choice open and a test gives none, decide by this number; also the start of random events
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Try also so many random events per middlebox: invariants and properties must hold, and nothing may overflow
+    /// Try also so many random events per file: invariants and properties must hold, and nothing may overflow
     #[arg(long, value_name = "N", default_value_t = 0)]
     random: usize,
     /// How results are shown
@@ -93,9 +94,10 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
     let mut refuted = Vec::new();
     if args.random > 0 {
         for c in &compiled {
-            for program in &c.boxes {
+            let variants = variants(c);
+            for program in &variants {
                 bar.set_message(format!("random events at {}", program.name));
-                refuted.extend(random(c, program, args));
+                refuted.extend(random(c, program, args.random.div_ceil(variants.len()), args));
             }
         }
     }
@@ -183,15 +185,30 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// The boxes of a file, each also with the compile-time parameters that its tests give it: small tables fill up sooner.
+fn variants(of: &Compilation) -> Vec<&Arc<Program>> {
+    let mut variants: Vec<&Arc<Program>> = of.boxes.iter().collect();
+    for (_, on) in &of.tests {
+        if !variants.iter().any(|known| Arc::ptr_eq(known, on)) {
+            variants.push(on);
+        }
+    }
+    variants
+}
+
 /// Tries random events at a middlebox; what they refute, as text.
-fn random(of: &Compilation, program: &Arc<Program>, args: &Args) -> Option<String> {
+fn random(of: &Compilation, program: &Arc<Program>, count: usize, args: &Args) -> Option<String> {
     let sources = &of.sources;
     let file = &sources.file(program.span.file).path;
-    match random::run(program, args.random, args.seed) {
+    let tests: Vec<_> = of.tests.iter().filter(|(_, on)| Arc::ptr_eq(on, program)).map(|(test, _)| test).collect();
+    match random::run(program, &tests, count, args.seed) {
         Ok(tried) => {
             if args.format == Format::Full {
-                let Tried { events, checks } = tried;
+                let Tried { events, checks, unseen } = tried;
                 render::remark(&format!("{file}: {}: {events} random events, {checks} checks of properties", program.name));
+                for property in unseen.iter().filter_map(|id| program.properties.get(id.0 as usize)) {
+                    render::remark(&format!("{}: no random event reached `{}`", sources.place(property.span), property.name));
+                }
             }
             None
         }
@@ -220,11 +237,11 @@ fn counterexample(of: &Compilation, program: &Program, found: &Counterexample) -
     }
     for event in &found.events {
         match event {
-            Event::Packet(at, bytes) => {
+            Stimulus::Packet(at, bytes) => {
                 lines.push(format!("      packet {} {}    # {}", port(at), hex(bytes), crate::capture::describe(bytes)));
             }
-            Event::Time(nanoseconds) => lines.push(format!("      advance {}", text::duration((*nanoseconds).into()))),
-            Event::Update(contents) => {
+            Stimulus::Time(nanoseconds) => lines.push(format!("      advance {}", text::duration((*nanoseconds).into()))),
+            Stimulus::Update(contents) => {
                 for content in contents {
                     let Some(declared) = table(&content.table) else { continue };
                     let entry = |(key, value): &(Vec<u128>, Vec<u128>)| {
@@ -235,10 +252,16 @@ fn counterexample(of: &Compilation, program: &Program, found: &Counterexample) -
                     lines.push(format!("      update {} = [{}]", declared.name, entries.join(", ")));
                 }
             }
-            Event::Feed(id, key, value) => {
+            Stimulus::Feed(id, key, value) => {
                 if let Some(declared) = table(id) {
-                    let (key, value) = (text::show(&declared.key_shape, key), text::show(&declared.value_shape, value));
-                    lines.push(format!("      feed {}[{key}] = {value}", declared.name));
+                    let key = text::show(&declared.key_shape, key);
+                    lines.push(match value {
+                        Some(value) if value.is_empty() => format!("      feed {}.insert({key})", declared.name),
+                        Some(value) => {
+                            format!("      feed {}[{key}] = {}", declared.name, text::show(&declared.value_shape, value))
+                        }
+                        None => format!("      feed {}.remove({key})", declared.name),
+                    });
                 }
             }
         }

@@ -242,3 +242,23 @@ fn stf_files_run_against_a_box() {
     assert_eq!(run("packet p[9] 00").status.code(), Some(2));
     std::fs::remove_dir_all(&folder).expect("the folder is ours");
 }
+
+/// Each has one property that does not hold, and random events find out, in few events.
+#[test]
+fn what_is_wrong_is_refuted_by_random_events() {
+    for path in programs("tests/refuted") {
+        let output = grv(&["test", "--random", "4000", "--seed", "1", &path]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{path}: {text}");
+        assert!(text.contains("`wrong` does not hold"), "{path}: {text}");
+        assert!(text.lines().count() <= 8, "{path}: {text}");
+    }
+}
+
+#[test]
+fn what_the_examples_promise_survives_random_events() {
+    for path in programs("examples") {
+        let output = grv(&["test", "--only", "none of them", "--random", "1500", "--seed", "5", &path]);
+        assert_eq!(output.status.code(), Some(0), "{path}: {}", String::from_utf8_lossy(&output.stdout));
+    }
+}

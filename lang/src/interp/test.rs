@@ -6,6 +6,7 @@ use super::error::{ConfigError, Defect, FeedError, UpdateError};
 use super::machine::{Dropped, Machine};
 use super::oracle::{Decision, Oracle, Replay, Seeded};
 use super::spec::{Bindings, Session};
+use super::stimulus::Stimulus;
 use super::trace::Observer;
 use crate::ir::{Block, Expr, PortId, Program, ReasonId, Scalar, Stmt, StmtKind, Test, TestStmt};
 use crate::span::Span;
@@ -110,8 +111,29 @@ fn differs(expected: &[u8], found: &[u8]) -> String {
 
 /// Runs a test. The same seed makes the same choices where the test gives none.
 pub fn run(test: &Test, program: &Arc<Program>, seed: u64, observer: Option<&mut dyn Observer>) -> Result<(), Failure> {
+    record(test, program, seed, observer, &mut Recorded::default())
+}
+
+/// The events of a test, and the values of the box's parameters.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    /// By parameter and column.
+    pub params: Vec<Vec<u128>>,
+    /// In order.
+    pub events: Vec<Stimulus>,
+}
+
+/// Runs a test and tells its events, up to where it fails.
+pub fn record(
+    test: &Test,
+    program: &Arc<Program>,
+    seed: u64,
+    observer: Option<&mut dyn Observer>,
+    recorded: &mut Recorded,
+) -> Result<(), Failure> {
     let fail = |kind: FailureKind| Failure { span: test.span, kind };
     let params = with_defaults(program, &test.params).map_err(|e| fail(e.into()))?;
+    recorded.params.clone_from(&params);
     let machine = Machine::new(program.clone(), params).map_err(|e| fail(e.into()))?;
     let mut script = Script {
         test,
@@ -121,6 +143,7 @@ pub fn run(test: &Test, program: &Arc<Program>, seed: u64, observer: Option<&mut
         left: VecDeque::new(),
         dropped: VecDeque::new(),
         caused: test.span,
+        events: &mut recorded.events,
         observer: match observer {
             Some(observer) => Some(&mut *observer),
             None => None,
@@ -145,6 +168,7 @@ struct Script<'t> {
     dropped: VecDeque<Dropped>,
     /// The statement that caused them.
     caused: Span,
+    events: &'t mut Vec<Stimulus>,
     observer: Option<&'t mut dyn Observer>,
 }
 
@@ -220,6 +244,7 @@ impl Script<'_> {
                     None => None,
                 };
                 let outcome = self.machine.packet(*port, &bytes, &mut self.oracle, observer);
+                self.events.push(Stimulus::Packet(*port, bytes));
                 let outcome = outcome.map_err(|defect| Failure { span, kind: defect.into() })?;
                 self.left.extend(outcome.out);
                 self.dropped.extend(outcome.drops);
@@ -257,6 +282,7 @@ impl Script<'_> {
             }
             TestStmt::Advance(time) => {
                 let nanoseconds = u64::try_from(self.eval(time, span)?).unwrap_or(u64::MAX);
+                self.events.push(Stimulus::Time(nanoseconds));
                 let done = self.machine.advance(nanoseconds, &mut self.oracle, None);
                 done.map_err(|defect| Failure { span, kind: defect.into() })
             }
@@ -269,7 +295,9 @@ impl Script<'_> {
                     }
                     updates.push(TableUpdate { table: content.table, entries });
                 }
-                match (self.machine.update(&updates, &mut self.oracle, None), refused) {
+                let done = self.machine.update(&updates, &mut self.oracle, None);
+                self.events.push(Stimulus::Update(updates));
+                match (done, refused) {
                     (Ok(()), false) | (Err(UpdateError::Refused { .. }), true) => Ok(()),
                     (Ok(()), true) => fail(FailureKind::Accepted),
                     (Err(error), _) => fail(FailureKind::Refused(error)),
@@ -282,6 +310,7 @@ impl Script<'_> {
                     None => None,
                 };
                 let done = self.machine.feed(*table, &key, value.as_deref(), &mut self.oracle);
+                self.events.push(Stimulus::Feed(*table, key, value));
                 done.map_err(|e| Failure { span, kind: e.into() })
             }
             TestStmt::Assert { block, holds } => {
