@@ -4,6 +4,11 @@ use std::fmt::Write;
 use std::path::Path;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Where `cargo xtask setup` puts libz3, if the system has none that is new enough.
+    println!("cargo::rerun-if-env-changed=Z3_LIBRARY_PATH_OVERRIDE");
+    if let Ok(library) = std::env::var("Z3_LIBRARY_PATH_OVERRIDE") {
+        println!("cargo::rustc-link-arg-bin=grv-solver=-Wl,-rpath,{library}");
+    }
     let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../book/src/errors");
     println!("cargo::rerun-if-changed={}", root.display());
     let mut pages = Vec::new();

@@ -14,6 +14,7 @@ mod run;
 mod stf;
 mod test;
 mod trace;
+mod verify;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ enum Command {
     Test(test::Args),
     /// Run a middlebox over captured packets
     Run(run::Args),
+    /// Prove what middleboxes promise
+    Verify(verify::Args),
     /// Format programs
     Fmt(fmt::Args),
     /// Draw a middlebox as SVG: elements, ports, state
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::main(&args),
         Command::Test(args) => test::main(&args),
         Command::Run(args) => run::main(&args),
+        Command::Verify(args) => verify::main(&args),
         Command::Fmt(args) => fmt::main(&args),
         Command::Graph(args) => graph::main(&args),
         Command::Explain(args) => explain::main(&args),

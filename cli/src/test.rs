@@ -4,8 +4,8 @@ use crate::{Format, Status, files, render};
 use grv_lang::compile::Compilation;
 use grv_lang::interp::Stimulus;
 use grv_lang::interp::test::{self, FailureKind};
-use grv_lang::ir::{PortId, Program, TableId, Test};
-use grv_lang::random::{self, Broken, Counterexample, Tried};
+use grv_lang::ir::{Form, PortId, Program, TableId, Test};
+use grv_lang::random::{self, Broken, Counterexample, Explored};
 use grv_lang::text;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -197,27 +197,25 @@ fn variants(of: &Compilation) -> Vec<&Arc<Program>> {
 }
 
 /// Tries random events at a middlebox; what they refute, as text.
-fn random(of: &Compilation, program: &Arc<Program>, count: usize, args: &Args) -> Option<String> {
+fn random(of: &Compilation, program: &Arc<Program>, count: usize, args: &Args) -> Vec<String> {
     let sources = &of.sources;
     let file = &sources.file(program.span.file).path;
     let tests: Vec<_> = of.tests.iter().filter(|(_, on)| Arc::ptr_eq(on, program)).map(|(test, _)| test).collect();
-    match random::run(program, &tests, count, args.seed) {
-        Ok(tried) => {
-            if args.format == Format::Full {
-                let Tried { events, checks, unseen } = tried;
-                render::remark(&format!("{file}: {}: {events} random events, {checks} checks of properties", program.name));
-                for property in unseen.iter().filter_map(|id| program.properties.get(id.0 as usize)) {
-                    render::remark(&format!("{}: no random event reached `{}`", sources.place(property.span), property.name));
-                }
+    let explored = random::explore(program, &tests, count, args.seed);
+    if explored.failures.is_empty() && args.format == Format::Full {
+        let Explored { events, checks, .. } = explored;
+        render::remark(&format!("{file}: {}: {events} random events, {checks} checks of properties", program.name));
+        for (property, _) in program.properties.iter().zip(&explored.shown).filter(|(_, shown)| !**shown) {
+            if matches!(property.form, Form::Reachable { .. }) {
+                render::remark(&format!("{}: no random event reached `{}`", sources.place(property.span), property.name));
             }
-            None
         }
-        Err(found) => Some(counterexample(of, program, &found)),
     }
+    explored.failures.iter().map(|found| counterexample(of, program, found)).collect()
 }
 
 /// A counterexample as a script: parameters, events, and what does not hold behind them.
-fn counterexample(of: &Compilation, program: &Program, found: &Counterexample) -> String {
+pub(crate) fn counterexample(of: &Compilation, program: &Program, found: &Counterexample) -> String {
     let port = |id: &PortId| program.ports.get(id.index()).map_or("?", |p| p.name.as_str());
     let table = |id: &TableId| program.tables.get(id.index());
     let mut lines = Vec::new();

@@ -7,7 +7,6 @@ mod values;
 
 use crate::interp::test::{Recorded, record};
 use crate::interp::{Defect, Machine, Outcome, Seeded, Stimulus};
-use crate::ir::spec::Form;
 use crate::ir::{PortId, Program, PropertyId, Role, TableId, Test};
 use judge::{Moment, Verdict};
 use packets::Grammar;
@@ -34,15 +33,17 @@ pub struct Counterexample {
     pub broken: Broken,
 }
 
-/// How much was tried.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tried {
+/// What was tried, and what came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Explored {
     /// Events.
     pub events: usize,
     /// Evaluations of properties whose premise held.
     pub checks: usize,
-    /// `reachable` properties that no event showed: no failure, since longer runs may.
-    pub unseen: Vec<PropertyId>,
+    /// What does not hold; of a property, one counterexample.
+    pub failures: Vec<Counterexample>,
+    /// By property: whether an event showed it, if it is `reachable`; or else, whether its premise held somewhere, and so did it.
+    pub shown: Vec<bool>,
 }
 
 /// Properties are evaluated only while tables have at most so many entries.
@@ -51,14 +52,14 @@ const MOST_ENTRIES: usize = 64;
 const RUN: usize = 100;
 
 /// Tries `count` random events. Most runs begin with the events of one of the box's tests, which lead to where it does its work.
-pub fn run(program: &Arc<Program>, tests: &[&Test], count: usize, seed: u64) -> Result<Tried, Box<Counterexample>> {
+/// A property that fails is not looked at any more; a defect ends the search.
+pub fn explore(program: &Arc<Program>, tests: &[&Test], count: usize, seed: u64) -> Explored {
     let grammar = Grammar::new(program);
     let starts = starts(program, tests);
-    let reachable = |id: &PropertyId| matches!(program.properties[id.0 as usize].form, Form::Reachable { .. });
-    let ids = (0..program.properties.len() as u32).map(PropertyId);
-    let mut tried = Tried { unseen: ids.filter(reachable).collect(), ..Tried::default() };
+    let mut explored = Explored { shown: vec![false; program.properties.len()], ..Explored::default() };
+    let mut failed = vec![false; program.properties.len()];
     let mut number = 0;
-    while tried.events < count {
+    while explored.events < count {
         let mut source = Source::new(program, seed.wrapping_mul(0x9e37_79b9).wrapping_add(number));
         number += 1;
         let start = match source.below(4) {
@@ -69,8 +70,8 @@ pub fn run(program: &Arc<Program>, tests: &[&Test], count: usize, seed: u64) -> 
         let Ok(machine) = Machine::new(program.clone(), start.params.clone()) else { continue };
         let mut run = Run { program, machine, past: Vec::new() };
         let mut given = start.events.into_iter();
-        for _ in 0..RUN.min(count - tried.events) {
-            tried.events += 1;
+        for _ in 0..RUN.min(count - explored.events) {
+            explored.events += 1;
             let event = given.next().unwrap_or_else(|| next(program, &grammar, &mut source));
             if let Stimulus::Packet(port, packet) = &event {
                 source.arrival(*port, packet);
@@ -80,14 +81,22 @@ pub fn run(program: &Arc<Program>, tests: &[&Test], count: usize, seed: u64) -> 
                 outcome.out.iter().for_each(|(port, packet)| source.departure(*port, packet));
             }
             if broken.is_none() && !run.crowded() {
-                broken = run.properties(&grammar, &mut source, &mut tried);
+                broken = run.properties(&grammar, &mut source, &failed, &mut explored);
             }
             if let Some(broken) = broken {
-                return Err(Box::new(shrink(program, start.params, run.past, broken)));
+                let defect = matches!(broken, Broken::Defect(_));
+                if let Broken::Property(id, _) = &broken {
+                    failed[id.0 as usize] = true;
+                }
+                explored.failures.push(shrink(program, start.params.clone(), std::mem::take(&mut run.past), broken));
+                if defect {
+                    return explored;
+                }
+                break;
             }
         }
     }
-    Ok(tried)
+    explored
 }
 
 /// The events of tests that are short enough to begin a run with.
@@ -156,8 +165,17 @@ impl Run<'_> {
     }
 
     /// Checks the properties behind the last event.
-    fn properties(&self, grammar: &Grammar<'_>, source: &mut Source<'_>, tried: &mut Tried) -> Option<Broken> {
-        for (index, property) in self.program.properties.iter().enumerate().filter(|(_, p)| p.assumed.is_none()) {
+    fn properties(
+        &self,
+        grammar: &Grammar<'_>,
+        source: &mut Source<'_>,
+        failed: &[bool],
+        explored: &mut Explored,
+    ) -> Option<Broken> {
+        for (index, property) in self.program.properties.iter().enumerate() {
+            if failed[index] || property.assumed.is_some() {
+                continue;
+            }
             let id = PropertyId(index as u32);
             let arrivals: Vec<(PortId, Vec<u8>)> = judge::arrivals(&property.form)
                 .into_iter()
@@ -168,8 +186,11 @@ impl Run<'_> {
                 .collect();
             match judge::judge(property, &self.machine, &self.past, &arrivals) {
                 Ok(Verdict::Fits) => {}
-                Ok(Verdict::Holds) => tried.checks += 1,
-                Ok(Verdict::Shown) => tried.unseen.retain(|unseen| *unseen != id),
+                Ok(Verdict::Holds) => {
+                    explored.checks += 1;
+                    explored.shown[index] = true;
+                }
+                Ok(Verdict::Shown) => explored.shown[index] = true,
                 Ok(Verdict::Fails) => return Some(Broken::Property(id, arrivals)),
                 Err(defect) => return Some(Broken::Defect(defect)),
             }

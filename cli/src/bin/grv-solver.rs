@@ -1,0 +1,69 @@
+//! Answers questions in SMT-LIB 2 with Z3. `grv verify` runs it as a process of its own, so that a library that is missing, a
+//! question without end or a crash is an answer too. One line of JSON comes in for each question, and one goes out.
+
+use grv_verifier::solve::{Answer, Question, Status};
+use std::io::{BufRead, Write};
+use z3::{Params, SatResult, Solver};
+
+/// The oldest Z3 that the bindings speak to.
+const OLDEST: (u32, u32, u32) = (4, 13, 3);
+
+fn main() -> std::io::Result<()> {
+    let (input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
+    let version = z3::full_version().trim_start_matches("Z3 ").to_string();
+    let numbers: Vec<u32> = version.split(['.', ' ']).map_while(|n| n.parse().ok()).collect();
+    let new_enough = matches!(numbers[..], [a, b, c, ..] if (a, b, c) >= OLDEST);
+    // The first line says who answers.
+    writeln!(output, "{}", serde_json::json!({ "name": "z3", "version": version, "new_enough": new_enough }))?;
+    output.flush()?;
+    for line in input.lines() {
+        let answer = match serde_json::from_str::<Question>(&line?) {
+            Ok(question) => ask(&question),
+            Err(error) => Answer { status: Status::Unknown(format!("no question: {error}")), resource: 0, model: String::new() },
+        };
+        writeln!(output, "{}", serde_json::to_string(&answer)?)?;
+        output.flush()?;
+    }
+    Ok(())
+}
+
+fn ask(question: &Question) -> Answer {
+    let solver = Solver::new();
+    let mut params = Params::new();
+    params.set_u32("rlimit", question.budget);
+    params.set_u32("random_seed", question.seed);
+    solver.set_params(&params);
+    solver.from_string(question.text.as_bytes().to_vec());
+    // A text that cannot be read would be a question about nothing.
+    let asserted = question.text.lines().filter(|line| line.starts_with("(assert ")).count();
+    if solver.get_assertions().len() != asserted {
+        let status = Status::Unknown("the solver did not understand the question".to_string());
+        return Answer { status, resource: 0, model: String::new() };
+    }
+    let before = spent(&solver);
+    let result = solver.check();
+    let resource = spent(&solver).saturating_sub(before);
+    let (status, model) = match result {
+        SatResult::Unsat => (Status::Unsat, String::new()),
+        SatResult::Sat => {
+            let model =
+                if question.model { solver.get_model().map_or_else(String::new, |m| m.to_string()) } else { String::new() };
+            (Status::Sat, model)
+        }
+        SatResult::Unknown => {
+            let reason = solver.get_reason_unknown().unwrap_or_default();
+            let out = reason.contains("resource") || reason.contains("canceled");
+            (if out { Status::Budget } else { Status::Unknown(reason) }, String::new())
+        }
+    };
+    Answer { status, resource, model }
+}
+
+/// Resource units that the solver has used up.
+fn spent(solver: &Solver) -> u64 {
+    match solver.get_statistics().value("rlimit count") {
+        Some(z3::StatisticsValue::UInt(units)) => units.into(),
+        Some(z3::StatisticsValue::Double(units)) => units as u64,
+        None => 0,
+    }
+}

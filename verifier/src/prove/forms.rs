@@ -1,0 +1,595 @@
+//! The goals of each form of property.
+
+use super::ground::ask;
+use super::induct::{Event, Known, describe, events, goal, happen, known};
+use super::{Asked, Goal};
+use crate::sym::{Engine, Env, Packet, StepResult, Sym, Unsupported, World};
+use crate::term::{Op, Sort, Term};
+use grv_lang::ir::spec::{EventPattern, Outcome, Since};
+use grv_lang::ir::{Block, Form, LocalId, PacketId, Program, Property, ReasonId, TableId, TableKind};
+
+/// The goals of a property that is no invariant; none: it is shown by examples alone.
+pub(super) fn goals(program: &Program, property: &Property, given: &Known) -> Vec<Goal> {
+    match &property.form {
+        Form::Always { .. } => super::induct::invariant(program, property, given),
+        Form::Step { .. } => vec![goal("in every state", || step(program, property, given, Wanted::Holds))],
+        Form::Independent { observed, from, except } => independent(program, property, given, (observed, from), except),
+        Form::Persists { .. } => persists(program, property, given),
+        Form::OnlyAfter { then, after, within, unless: None } => {
+            only_after(program, property, given, (then, after), within.as_ref())
+        }
+        Form::OnlyAfter { .. } => vec![unsupported("`only after ... unless`")],
+        Form::Bound { .. } => bound(program, property, given),
+        Form::Reachable { .. } => Vec::new(),
+    }
+}
+
+/// Whether a step property's premise can hold, as a question: `unsat` is vacuous.
+pub(super) fn premise(program: &Program, property: &Property, given: &Known) -> Option<Goal> {
+    match &property.form {
+        Form::Step { .. } => Some(goal("the premise", || step(program, property, given, Wanted::NoPremise))),
+        _ => None,
+    }
+}
+
+fn unsupported(what: &str) -> Goal {
+    Goal { part: String::new(), asked: Asked::Unsupported(format!("{what} cannot be put into a formula yet")) }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Holds,
+    NoPremise,
+}
+
+fn step(program: &Program, property: &Property, given: &Known, wanted: Wanted) -> Result<Asked, Unsupported> {
+    let Form::Step { packets, block, premise, holds } = &property.form else { return Ok(Asked::Decided(true)) };
+    let mut engine = Engine::new(program);
+    let world = engine.any("s");
+    let mut all = known(&mut engine, given, &world)?;
+    let mut env = start(&mut engine, property, &world);
+    for (packet, _) in packets {
+        env.packets[packet.index()] = engine.arriving(&property.body.packets[packet.index()]);
+    }
+    let env = engine.block(env, block)?;
+    let premise = engine.terms.truth(env.locals[premise.index()]);
+    let holds = engine.terms.truth(env.locals[holds.index()]);
+    match wanted {
+        Wanted::Holds => {
+            all.push(premise);
+            ask(&mut engine, &all, holds)
+        }
+        Wanted::NoPremise => {
+            let none = engine.terms.not(premise);
+            ask(&mut engine, &all, none)
+        }
+    }
+}
+
+/// A property's variables, nothing bound yet.
+fn start<'p>(engine: &mut Engine<'p>, property: &'p Property, world: &World) -> Env<'p> {
+    let way = engine.terms.bool(true);
+    let packets = engine.unbound(&property.body);
+    engine.enter(&property.body, None, packets, world.clone(), way)
+}
+
+/// A way in which a step is an instance of a pattern.
+struct Instance<'p> {
+    matches: Term,
+    env: Env<'p>,
+}
+
+/// The ways in which the step of a packet is an instance of a pattern.
+fn instances<'p>(
+    engine: &mut Engine<'p>,
+    env: &Env<'p>,
+    pattern: &'p EventPattern,
+    world: &World,
+    packet: &Packet,
+) -> Result<Vec<Instance<'p>>, Unsupported> {
+    let mut found = Vec::new();
+    let mut bound = env.clone();
+    bound.world = world.clone();
+    engine.bind(&mut bound, pattern.packet, packet);
+    bound.locals[pattern.matches.index()] = Sym::Bool(engine.terms.bool(false));
+    let mut guard = engine.terms.bool(true);
+    let mut sent: Vec<Option<(Term, Packet)>> = vec![None];
+    if pattern.emits.is_some() || pattern.drops.is_some() {
+        let step = engine.step(world, packet, pattern.port)?;
+        if let Some(reasons) = &pattern.drops {
+            guard = dropped(engine, &step, reasons, reasons.is_empty());
+        }
+        if let Some((on, _)) = pattern.emits {
+            sent = step.out.iter().filter(|o| o.port == on).map(|o| Some((o.guard, o.packet.clone()))).collect();
+        }
+    }
+    for sent in sent {
+        let mut env = bound.clone();
+        let mut parts = vec![guard];
+        if let (Some((_, into)), Some((guard, packet))) = (pattern.emits, &sent) {
+            engine.bind(&mut env, into, packet);
+            parts.push(*guard);
+        }
+        let env = engine.block(env, &pattern.block)?;
+        parts.push(engine.terms.truth(env.locals[pattern.matches.index()]));
+        found.push(Instance { matches: engine.terms.and(&parts), env });
+    }
+    Ok(found)
+}
+
+fn dropped(engine: &mut Engine<'_>, step: &StepResult, reasons: &[ReasonId], any: bool) -> Term {
+    let guards: Vec<Term> = step.drops.iter().filter(|d| any || reasons.contains(&d.reason)).map(|d| d.guard).collect();
+    engine.terms.or(&guards)
+}
+
+/// Whether one of the ways in which an event is an instance of a pattern holds.
+fn matched<'p>(
+    engine: &mut Engine<'p>,
+    env: &Env<'p>,
+    pattern: &'p EventPattern,
+    world: &World,
+    event: Event,
+    packet: Option<&Packet>,
+) -> Result<Term, Unsupported> {
+    match (event, packet) {
+        (Event::Packet(port), Some(packet)) if port == pattern.port => {
+            let all: Vec<Term> = instances(engine, env, pattern, world, packet)?.into_iter().map(|i| i.matches).collect();
+            Ok(engine.terms.or(&all))
+        }
+        _ => Ok(engine.terms.bool(false)),
+    }
+}
+
+/// A later state, at any time.
+fn later<'p>(engine: &mut Engine<'p>, world: &World, now: Term, given: &mut Vec<Term>) -> Result<World, Unsupported> {
+    engine.time_bounds(now);
+    given.push(engine.terms.op(Op::IntLe, world.now, now));
+    engine.later(world, now, engine.program.span)
+}
+
+/// What becomes of a packet is the same with another packet before it and without.
+fn independent(
+    program: &Program,
+    property: &Property,
+    given: &Known,
+    (observed, from): (&EventPattern, &EventPattern),
+    except: &[ReasonId],
+) -> Vec<Goal> {
+    vec![goal("with and without the other packet", || {
+        let mut engine = Engine::new(program);
+        let world = engine.any("s");
+        let mut all = known(&mut engine, given, &world)?;
+        let env = start(&mut engine, property, &world);
+        let (watched, other) = (engine.arriving("observed"), engine.arriving("other"));
+        let mut related = Vec::new();
+        for seen in instances(&mut engine, &env, observed, &world, &watched)? {
+            for disturbs in instances(&mut engine, &seen.env, from, &world, &other)? {
+                related.push(engine.terms.and(&[seen.matches, disturbs.matches]));
+            }
+        }
+        all.push(engine.terms.or(&related));
+        let without = engine.step(&world, &watched, observed.port)?;
+        let disturbed = engine.step(&world, &other, from.port)?.after.clone();
+        let with = engine.step(&disturbed, &watched, observed.port)?;
+        for step in [&without, &with] {
+            let excused = dropped(&mut engine, step, except, false);
+            all.push(engine.terms.not(excused));
+        }
+        let same = same_outcome(&mut engine, &without, &with, program)?;
+        ask(&mut engine, &all, same)
+    })]
+}
+
+/// Whether two steps of one packet send and drop the same.
+fn same_outcome(engine: &mut Engine<'_>, a: &StepResult, b: &StepResult, program: &Program) -> Result<Term, Unsupported> {
+    let alike = a.out.len() == b.out.len()
+        && a.out.iter().zip(&b.out).all(|(x, y)| x.port == y.port)
+        && a.drops.len() == b.drops.len()
+        && a.drops.iter().zip(&b.drops).all(|(x, y)| x.reason == y.reason && x.element == y.element);
+    if !alike {
+        return Err(Unsupported::new("two steps of one packet whose ways differ in shape", program.span));
+    }
+    let mut parts = Vec::new();
+    for (x, y) in a.out.iter().zip(&b.out) {
+        parts.push(engine.terms.eq(x.guard, y.guard));
+        let same = engine.identical(&x.packet, &y.packet);
+        parts.push(engine.terms.implies(x.guard, same));
+    }
+    for (x, y) in a.drops.iter().zip(&b.drops) {
+        parts.push(engine.terms.eq(x.guard, y.guard));
+    }
+    Ok(engine.terms.and(&parts))
+}
+
+/// The parts of `once A then B for as long as C`.
+struct Promise<'p> {
+    once: &'p EventPattern,
+    then: &'p EventPattern,
+    outcome: &'p Outcome,
+    since: &'p [Since],
+    condition: &'p Block,
+    holds: LocalId,
+}
+
+impl<'p> Promise<'p> {
+    /// Whether C holds, and in a state B's packet fares as it must: `premise` and `conclusion`.
+    fn kept(
+        &self,
+        engine: &mut Engine<'p>,
+        env: &Env<'p>,
+        world: &World,
+        clocks: &[Term],
+        packet: &Packet,
+    ) -> Result<(Term, Term), Unsupported> {
+        let condition = self.condition(engine, env, world, clocks, Some(packet))?;
+        let (mut premises, mut conclusions) = (Vec::new(), Vec::new());
+        for seen in instances(engine, env, self.then, world, packet)? {
+            premises.push(seen.matches);
+            let step = engine.step(world, packet, self.then.port)?;
+            let mut ends = vec![dropped(engine, &step, &self.outcome.drops, false)];
+            if let Some(emission) = &self.outcome.emits {
+                for output in step.out.iter().filter(|o| o.port == emission.port) {
+                    let mut env = seen.env.clone();
+                    engine.bind(&mut env, emission.packet, &output.packet);
+                    env.locals[emission.matches.index()] = Sym::Bool(engine.terms.bool(false));
+                    let env = engine.block(env, &emission.block)?;
+                    let matches = engine.terms.truth(env.locals[emission.matches.index()]);
+                    ends.push(engine.terms.and(&[output.guard, matches]));
+                }
+            }
+            let ends = engine.terms.or(&ends);
+            conclusions.push(engine.terms.implies(seen.matches, ends));
+        }
+        let premise = engine.terms.or(&premises);
+        let conclusion = engine.terms.and(&conclusions);
+        Ok((engine.terms.and(&[condition, premise]), conclusion))
+    }
+
+    /// C, with the times of the last events that it asks for.
+    fn condition(
+        &self,
+        engine: &mut Engine<'p>,
+        env: &Env<'p>,
+        world: &World,
+        clocks: &[Term],
+        packet: Option<&Packet>,
+    ) -> Result<Term, Unsupported> {
+        let mut env = env.clone();
+        env.world = world.clone();
+        if let Some(packet) = packet {
+            engine.bind(&mut env, self.then.packet, packet);
+            // C may speak of the headers that B's pattern names.
+            env = engine.block(env, &self.then.block)?;
+        }
+        for (since, last) in self.since.iter().zip(clocks) {
+            env.locals[since.elapsed.index()] = Sym::Int(engine.terms.op(Op::IntSub, world.now, *last));
+        }
+        let env = engine.block(env, self.condition)?;
+        Ok(engine.terms.truth(env.locals[self.holds.index()]))
+    }
+}
+
+fn persists(program: &Program, property: &Property, given: &Known) -> Vec<Goal> {
+    let Form::Persists { once, then, outcome, since, condition, holds } = &property.form else { return Vec::new() };
+    let promise = Promise { once, then, outcome, since, condition, holds: *holds };
+    let mut goals = vec![goal("from the event that begins it", || {
+        let mut engine = Engine::new(program);
+        let world = engine.any("s");
+        let mut all = known(&mut engine, given, &world)?;
+        let env = start(&mut engine, property, &world);
+        let first = engine.arriving("first");
+        let mut kept = Vec::new();
+        for begun in instances(&mut engine, &env, promise.once, &world, &first)? {
+            let after = engine.step(&world, &first, promise.once.port)?.after.clone();
+            let now = engine.terms.var("later", Sort::Int);
+            let at = later(&mut engine, &after, now, &mut all)?;
+            let clocks = vec![world.now; promise.since.len()];
+            let packet = engine.arriving("then");
+            let (premise, conclusion) = promise.kept(&mut engine, &begun.env, &at, &clocks, &packet)?;
+            let premise = engine.terms.and(&[begun.matches, premise]);
+            kept.push(engine.terms.implies(premise, conclusion));
+        }
+        let kept = engine.terms.and(&kept);
+        ask(&mut engine, &all, kept)
+    })];
+    for event in events(program) {
+        goals.push(goal(&format!("{}, meanwhile", describe(program, event)), || {
+            kept_by(program, property, given, &promise, event)
+        }));
+    }
+    goals
+}
+
+/// The promise, which is kept in a state whatever comes then, is kept behind an event too.
+fn kept_by(
+    program: &Program,
+    property: &Property,
+    given: &Known,
+    promise: &Promise<'_>,
+    event: Event,
+) -> Result<Asked, Unsupported> {
+    let mut engine = Engine::new(program);
+    // What began it, in a state long ago.
+    let long_ago = engine.any("began");
+    let mut all = known(&mut engine, given, &long_ago)?;
+    let env = start(&mut engine, property, &long_ago);
+    let first = engine.arriving("first");
+    let begun = instances(&mut engine, &env, promise.once, &long_ago, &first)?;
+    let world = engine.any("s");
+    all.extend(known(&mut engine, given, &world)?);
+    all.push(engine.terms.op(Op::IntLe, long_ago.now, world.now));
+    let happened = happen(&mut engine, &world, event, &mut all)?;
+    let now = engine.terms.var("at last", Sort::Int);
+    let packet = engine.arriving("then");
+    let mut goals = Vec::new();
+    for begun in begun {
+        let mut premises = vec![begun.matches];
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for (number, since) in promise.since.iter().enumerate() {
+            let last = engine.terms.var(&format!("last {number}"), Sort::Int);
+            premises.push(engine.terms.op(Op::IntLe, long_ago.now, last));
+            premises.push(engine.terms.op(Op::IntLe, last, world.now));
+            let again = matched(&mut engine, &begun.env, &since.event, &world, event, happened.packet.as_ref().map(|(p, _)| p))?;
+            before.push(last);
+            after.push(engine.terms.ite(again, world.now, last));
+        }
+        // It has not lapsed when the event comes, and holds then, and later.
+        let lasted = promise.condition(&mut engine, &begun.env, &world, &before, Some(&packet))?;
+        premises.push(lasted);
+        let (premise, conclusion) = promise.kept(&mut engine, &begun.env, &world, &before, &packet)?;
+        premises.push(engine.terms.implies(premise, conclusion));
+        let mut times = Vec::new();
+        let unmoved = later(&mut engine, &world, now, &mut times)?;
+        let (premise, conclusion) = promise.kept(&mut engine, &begun.env, &unmoved, &before, &packet)?;
+        let held = engine.terms.implies(premise, conclusion);
+        times.push(held);
+        // Time that has passed already cannot be looked at from before.
+        let held = engine.terms.and(&times);
+        premises.push(held);
+        let at = later(&mut engine, &happened.after, now, &mut premises)?;
+        let (premise, conclusion) = promise.kept(&mut engine, &begun.env, &at, &after, &packet)?;
+        premises.push(premise);
+        let premises = engine.terms.and(&premises);
+        goals.push(engine.terms.implies(premises, conclusion));
+    }
+    let goals = engine.terms.and(&goals);
+    ask(&mut engine, &all, goals)
+}
+
+/// B only after A: whatever is B in a state after an event was B before it, or the event is A.
+fn only_after(
+    program: &Program,
+    property: &Property,
+    given: &Known,
+    (then, after): (&EventPattern, &EventPattern),
+    within: Option<&grv_lang::ir::Expr>,
+) -> Vec<Goal> {
+    let mut goals = vec![goal("at the start", || {
+        let mut engine = Engine::new(program);
+        let world = engine.initial();
+        let env = start(&mut engine, property, &world);
+        let mut all = Vec::new();
+        let now = engine.terms.var("later", Sort::Int);
+        let at = later(&mut engine, &world, now, &mut all)?;
+        let packet = engine.arriving("then");
+        let seen: Vec<Term> = instances(&mut engine, &env, then, &at, &packet)?.into_iter().map(|i| i.matches).collect();
+        let seen = engine.terms.or(&seen);
+        let none = engine.terms.not(seen);
+        ask(&mut engine, &all, none)
+    })];
+    for event in events(program) {
+        goals.push(goal(&describe(program, event), || {
+            let mut engine = Engine::new(program);
+            let world = engine.any("s");
+            let mut all = known(&mut engine, given, &world)?;
+            let env = start(&mut engine, property, &world);
+            let happened = happen(&mut engine, &world, event, &mut all)?;
+            let now = engine.terms.var("at last", Sort::Int);
+            let at = later(&mut engine, &happened.after, now, &mut all)?;
+            let unmoved = later(&mut engine, &world, now, &mut all)?;
+            let packet = engine.arriving("then");
+            let mut goals = Vec::new();
+            for seen in instances(&mut engine, &env, then, &at, &packet)? {
+                let is_a = matched(&mut engine, &seen.env, after, &world, event, happened.packet.as_ref().map(|(p, _)| p))?;
+                let mut before = vec![];
+                let sent = then.emits.map(|(_, into)| seen.env.packets[into.index()].clone());
+                let mut earlier = vec![unmoved.clone()];
+                if within.is_none() {
+                    earlier.push(world.clone());
+                }
+                for earlier in earlier {
+                    for then in instances(&mut engine, &env, then, &earlier, &packet)? {
+                        let same = match (&sent, pattern_sent(&then.env, property)) {
+                            (Some(a), Some(into)) => engine.identical(a, &then.env.packets[into.index()]),
+                            _ => engine.terms.bool(true),
+                        };
+                        before.push(engine.terms.and(&[then.matches, same]));
+                    }
+                }
+                let fresh = match within {
+                    None => is_a,
+                    Some(expr) => {
+                        let most = engine.expr(&seen.env, expr, property.span)?;
+                        let most = engine.terms.as_integer(most);
+                        let ago = engine.terms.op(Op::IntSub, now, world.now);
+                        let soon = engine.terms.op(Op::IntLe, ago, most);
+                        engine.terms.and(&[is_a, soon])
+                    }
+                };
+                before.push(fresh);
+                let before = engine.terms.or(&before);
+                goals.push(engine.terms.implies(seen.matches, before));
+            }
+            let goals = engine.terms.and(&goals);
+            ask(&mut engine, &all, goals)
+        }));
+    }
+    goals
+}
+
+/// The packet that the first pattern of `only after` says is sent.
+fn pattern_sent(_env: &Env<'_>, property: &Property) -> Option<PacketId> {
+    match &property.form {
+        Form::OnlyAfter { then, .. } => then.emits.map(|(_, into)| into),
+        _ => None,
+    }
+}
+
+/// A sum over every interval: with a token bucket, what has passed and what is left never exceed what came in.
+fn bound(program: &Program, property: &Property, given: &Known) -> Vec<Goal> {
+    let Form::Bound { event: pattern, amount, key, interval, block, limit } = &property.form else { return Vec::new() };
+    let buckets = (0..)
+        .map(TableId)
+        .zip(&program.tables)
+        .filter(|(_, t)| matches!(t.kind, TableKind::Bucket { .. }) && t.key.len() == key.len());
+    let [table] = buckets.map(|(id, _)| id).collect::<Vec<_>>()[..] else {
+        return vec![unsupported("a bound without exactly one token bucket of the same key")];
+    };
+    let unit: i128 = 8_000_000_000;
+    // Units of the bucket: what has passed since the interval began, and what may pass now.
+    let balance = |engine: &mut Engine<'_>, sum: Term, tokens: Term| {
+        let unit = engine.terms.int(unit);
+        let passed = engine.terms.op(Op::IntMul, sum, unit);
+        engine.terms.op(Op::IntAdd, passed, tokens)
+    };
+    let any_key = |engine: &mut Engine<'_>| engine.key_of(table, "of");
+    let mut goals = vec![goal("when an interval begins", || {
+        let mut engine = Engine::new(program);
+        let world = engine.any("s");
+        let all = known(&mut engine, given, &world)?;
+        let of = any_key(&mut engine);
+        let (tokens, burst, _) = engine.bucket(&world, table, &of, property.span)?;
+        let holds = engine.terms.op(Op::IntLe, tokens, burst);
+        ask(&mut engine, &all, holds)
+    })];
+    for event in events(program) {
+        goals.push(goal(&describe(program, event), || {
+            let mut engine = Engine::new(program);
+            let world = engine.any("s");
+            let mut all = known(&mut engine, given, &world)?;
+            let of = any_key(&mut engine);
+            let (began, sum) = (engine.terms.var("began", Sort::Int), engine.terms.var("passed", Sort::Int));
+            let zero = engine.terms.int(0);
+            all.push(engine.terms.op(Op::IntLe, zero, sum));
+            all.push(engine.terms.op(Op::IntLe, zero, began));
+            all.push(engine.terms.op(Op::IntLe, began, world.now));
+            let (tokens, burst, rate) = engine.bucket(&world, table, &of, property.span)?;
+            let left = balance(&mut engine, sum, tokens);
+            let right = engine.earned(burst, rate, began, world.now);
+            all.push(engine.terms.op(Op::IntLe, left, right));
+            let happened = happen(&mut engine, &world, event, &mut all)?;
+            let env = start(&mut engine, property, &world);
+            let mut after_sum = sum;
+            if let (Event::Packet(port), Some((packet, _))) = (event, &happened.packet)
+                && port == pattern.port
+            {
+                for seen in instances(&mut engine, &env, pattern, &world, packet)? {
+                    let keys = engine.exprs(&seen.env, key, property.span)?;
+                    let own = engine.terms.all_equal(&keys, &of);
+                    let counts = engine.terms.and(&[seen.matches, own]);
+                    let amount = engine.expr(&seen.env, amount, property.span)?;
+                    let amount = engine.terms.as_integer(amount);
+                    let more = engine.terms.op(Op::IntAdd, after_sum, amount);
+                    after_sum = engine.terms.ite(counts, more, after_sum);
+                }
+            }
+            let (tokens, burst, rate) = engine.bucket(&happened.after, table, &of, property.span)?;
+            let left = balance(&mut engine, after_sum, tokens);
+            let right = engine.earned(burst, rate, began, happened.after.now);
+            let holds = engine.terms.op(Op::IntLe, left, right);
+            ask(&mut engine, &all, holds)
+        }));
+    }
+    goals.push(goal("what the balance says of the limit", || {
+        let mut engine = Engine::new(program);
+        let world = engine.any("s");
+        let mut all = known(&mut engine, given, &world)?;
+        let of = any_key(&mut engine);
+        let (began, sum) = (engine.terms.var("began", Sort::Int), engine.terms.var("passed", Sort::Int));
+        let zero = engine.terms.int(0);
+        all.push(engine.terms.op(Op::IntLe, zero, sum));
+        all.push(engine.terms.op(Op::IntLe, zero, began));
+        all.push(engine.terms.op(Op::IntLe, began, world.now));
+        let (tokens, burst, rate) = engine.bucket(&world, table, &of, property.span)?;
+        all.push(engine.terms.op(Op::IntLe, zero, tokens));
+        let left = balance(&mut engine, sum, tokens);
+        let right = engine.earned(burst, rate, began, world.now);
+        all.push(engine.terms.op(Op::IntLe, left, right));
+        let mut env = start(&mut engine, property, &world);
+        env.locals[interval.index()] = Sym::Int(engine.terms.op(Op::IntSub, world.now, began));
+        let env = engine.block(env, block)?;
+        let limit = engine.expr(&env, limit, property.span)?;
+        let limit = engine.terms.as_integer(limit);
+        let holds = engine.terms.op(Op::IntLe, sum, limit);
+        ask(&mut engine, &all, holds)
+    }));
+    // The tokens are not less than none: said above, kept by all events.
+    for event in events(program) {
+        goals.push(goal(&format!("tokens, {}", describe(program, event)), || {
+            let mut engine = Engine::new(program);
+            let world = engine.any("s");
+            let mut all = known(&mut engine, given, &world)?;
+            let of = any_key(&mut engine);
+            let zero = engine.terms.int(0);
+            let (tokens, ..) = engine.bucket(&world, table, &of, property.span)?;
+            all.push(engine.terms.op(Op::IntLe, zero, tokens));
+            let happened = happen(&mut engine, &world, event, &mut all)?;
+            let (tokens, ..) = engine.bucket(&happened.after, table, &of, property.span)?;
+            let holds = engine.terms.op(Op::IntLe, zero, tokens);
+            ask(&mut engine, &all, holds)
+        }));
+    }
+    goals
+}
+
+/// The goals of what a program is obliged to by itself: what must hold wherever a step comes by.
+pub(super) fn automatic(program: &Program, given: &Known) -> Vec<(String, grv_lang::span::Span, Goal)> {
+    let mut sites: Vec<(String, grv_lang::span::Span, Vec<(Event, usize)>)> = Vec::new();
+    let mut failed = Vec::new();
+    for event in events(program) {
+        let mut engine = Engine::new(program);
+        match obliged(&mut engine, given, event) {
+            Ok((_, all)) => {
+                for (index, obliged) in all.iter().enumerate() {
+                    match sites.iter_mut().find(|(what, span, _)| *what == obliged.what && *span == obliged.span) {
+                        Some((_, _, at)) => at.push((event, index)),
+                        None => sites.push((obliged.what.clone(), obliged.span, vec![(event, index)])),
+                    }
+                }
+            }
+            Err(why) => failed.push((
+                "what a step must not do".to_string(),
+                why.span,
+                Goal { part: describe(program, event), asked: Asked::Unsupported(why.to_string()) },
+            )),
+        }
+    }
+    let mut goals = failed;
+    for (what, span, at) in sites {
+        for (event, index) in at {
+            let one = goal(&describe(program, event), || {
+                let mut engine = Engine::new(program);
+                let (mut given, all) = obliged(&mut engine, given, event)?;
+                let obliged = &all[index];
+                given.push(obliged.guard);
+                ask(&mut engine, &given, obliged.holds)
+            });
+            goals.push((what.clone(), span, one));
+        }
+    }
+    goals
+}
+
+type Obligations = (Vec<Term>, Vec<crate::sym::Obliged>);
+
+/// What must hold during an event, and what is known then.
+fn obliged(engine: &mut Engine<'_>, given: &Known, event: Event) -> Result<Obligations, Unsupported> {
+    let world = engine.any("s");
+    let mut all = known(engine, given, &world)?;
+    let happened = happen(engine, &world, event, &mut all)?;
+    let obliged = match &happened.packet {
+        Some((_, step)) => step.obliged.clone(),
+        None => engine.take_obliged(),
+    };
+    Ok((all, obliged))
+}

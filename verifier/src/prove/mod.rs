@@ -1,0 +1,30 @@
+//! From properties to questions, and from answers to verdicts.
+
+mod forms;
+mod ground;
+mod induct;
+pub mod run;
+mod verdict;
+
+pub use run::{Options, verify};
+pub use verdict::{Kind, Obligation, Report, Summary, Verdict};
+
+/// One thing to be proved: its negation, as text. Without text it was decided while it was put together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Goal {
+    /// What it is a part of, in words: `init`, `a packet at inside`, ...
+    pub part: String,
+    /// The question, or the answer.
+    pub asked: Asked,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It holds, or not, as the terms alone show.
+    Decided(bool),
+    /// Whether this text has values that satisfy it.
+    Text(String),
+    /// It cannot be put into a formula: why.
+    Unsupported(String),
+}

@@ -1,0 +1,176 @@
+//! Internet checksums as arithmetic modulo 65,535. A checksum is right when the sum of all words that it covers is a multiple of
+//! 65,535 and not zero. What is not known of these words (options, payload) is one number; an incremental update (RFC 1624) moves
+//! the checksum by as much as the words it names.
+
+use super::env::{Engine, Env, Unsupported};
+use super::packet::{Found, Packet};
+use super::value::Sym;
+use crate::term::{Op, Sort, Term};
+use grv_lang::ir::{Change, FieldId, HandleId, HeaderId, Scalar};
+use grv_lang::span::Span;
+
+/// Ones'-complement sums are sums modulo this.
+const MODULUS: i128 = 65_535;
+
+impl<'p> Engine<'p> {
+    /// What some bits of a header add to a sum of 16-bit words: they end `shift` bits before a word does.
+    fn weight(&mut self, value: Sym, shift: u32) -> Term {
+        let value = self.terms.as_integer(value);
+        let factor = self.terms.int(1 << shift);
+        self.terms.op(Op::IntMul, value, factor)
+    }
+
+    fn add(&mut self, a: Term, b: Term) -> Term {
+        self.terms.op(Op::IntAdd, a, b)
+    }
+
+    /// The sum of the words of a header's fixed part.
+    fn words(&mut self, packet: &Packet, found: &Found, only: Option<&[FieldId]>) -> Term {
+        let fields = self.program.headers[found.header.index()].fields.iter();
+        let fields: Vec<(FieldId, u32)> =
+            (0..).map(FieldId).zip(fields).map(|(id, f)| (id, (16 - (f.offset + u32::from(f.width)) % 16) % 16)).collect();
+        let mut sum = self.terms.int(0);
+        for (field, shift) in fields.into_iter().filter(|(id, _)| only.is_none_or(|only| only.contains(id))) {
+            let value = self.field(packet, &found.position, found.header, field);
+            let value = self.weight(value, shift);
+            sum = self.add(sum, value);
+        }
+        sum
+    }
+
+    /// Whether all checksums of a header are right.
+    pub(crate) fn checksums_valid(
+        &mut self,
+        env: &Env<'p>,
+        packet: &Packet,
+        found: &Found,
+        span: Span,
+    ) -> Result<Term, Unsupported> {
+        let program = self.program;
+        let mut all = Vec::new();
+        for checksum in &program.headers[found.header.index()].checksums {
+            let mut sum = self.words(packet, found, None);
+            // Whatever is not modelled: options, and what follows the header.
+            let rest = self.rest(packet, found, checksum.body);
+            sum = self.add(sum, rest);
+            if !checksum.pseudo.is_empty() {
+                let enclosing = env.found.iter().flatten().find(|f| {
+                    f.packet == found.packet
+                        && checksum.pseudo.iter().any(|p| p.header == f.header)
+                        && encloses(&f.position, f.header, found)
+                });
+                let Some(enclosing) = enclosing.cloned() else {
+                    return Err(Unsupported::new("a checksum whose enclosing header is not named here", span));
+                };
+                let Some(pseudo) = checksum.pseudo.iter().find(|p| p.header == enclosing.header) else { continue };
+                let words = self.words(packet, &enclosing, Some(&pseudo.fields));
+                sum = self.add(sum, words);
+                let constants = self.terms.int(pseudo.constants.iter().map(|c| i128::from(*c)).sum());
+                sum = self.add(sum, constants);
+                let length = self.difference(found.place.end, found.place.start);
+                let length = self.terms.as_integer(length);
+                sum = self.add(sum, length);
+            }
+            let (zero, modulus) = (self.terms.int(0), self.terms.int(MODULUS));
+            let rest = self.terms.op(Op::IntMod, sum, modulus);
+            let (multiple, some) = (self.terms.eq(rest, zero), self.terms.op(Op::IntLt, zero, sum));
+            let right = self.terms.and(&[multiple, some]);
+            all.push(if checksum.optional {
+                let field = self.field(packet, &found.position, found.header, checksum.field);
+                let none = self.terms.constant(0, Scalar::Bits(16));
+                let absent = self.terms.equal(field, none);
+                self.terms.or(&[absent, right])
+            } else {
+                right
+            });
+        }
+        Ok(self.terms.and(&all))
+    }
+
+    /// The sum of the words behind a header's fixed part, as they came: nobody writes them but by way of headers there, which
+    /// makes the sum another one.
+    fn rest(&mut self, packet: &Packet, found: &Found, body: bool) -> Term {
+        let mut name = format!("{} rest", self.path(packet, &found.position, found.header));
+        if body {
+            name = format!("{name} and body {}", self.body_state(packet, found));
+        }
+        let rest = self.terms.var(&name, Sort::Int);
+        let zero = self.terms.int(0);
+        let fact = self.terms.op(Op::IntLe, zero, rest);
+        self.fact(fact);
+        rest
+    }
+
+    /// A checksum after an incremental update.
+    pub(crate) fn update_checksum(
+        &mut self,
+        env: &mut Env<'p>,
+        handle: HandleId,
+        field: FieldId,
+        optional: bool,
+        changes: &'p [Change],
+        span: Span,
+    ) -> Result<(), Unsupported> {
+        let mut moved = self.terms.int(0);
+        for change in changes {
+            let (old, new) = (self.expr(env, &change.old, span)?, self.expr(env, &change.new, span)?);
+            let shift = u32::from(change.shift);
+            let (old, new) = (self.weight(old, shift), self.weight(new, shift));
+            let difference = self.terms.op(Op::IntSub, old, new);
+            moved = self.add(moved, difference);
+        }
+        for found in env.found[handle.index()].clone() {
+            let mut packet = env.packets[found.packet.index()].clone();
+            let old = self.field(&packet, &found.position, found.header, field);
+            let new = self.updated(old, moved, optional);
+            self.set_field(&mut packet, &found, field, Sym::Bits(new), span)?;
+            env.packets[found.packet.index()] = packet;
+        }
+        Ok(())
+    }
+
+    /// The new checksum: the old one and what the words lost, modulo 65,535. Of the two ways to write zero, RFC 1624's equation 3
+    /// gives 0xffff only if nothing but zeros was added; which one it is stays open here, but where zero means that there is none.
+    fn updated(&mut self, old: Sym, moved: Term, optional: bool) -> Term {
+        let key = (self.terms.as_vector(old), moved);
+        let new = match self.checksums.iter().find(|(k, _)| *k == key) {
+            Some((_, new)) => *new,
+            None => {
+                let new = self.terms.fresh("checksum", Sort::Bits(16));
+                self.checksums.push((key, new));
+                let (before, after) = (self.terms.to_int(key.0), self.terms.to_int(new));
+                let turns = self.terms.fresh("turns", Sort::Int);
+                let modulus = self.terms.int(MODULUS);
+                let whole = self.terms.op(Op::IntMul, modulus, turns);
+                let sum = self.add(before, moved);
+                let sum = self.add(sum, whole);
+                let fact = self.terms.eq(after, sum);
+                self.fact(fact);
+                new
+            }
+        };
+        if !optional {
+            return new;
+        }
+        let (zero, ones) = (self.terms.bits(0, 16), self.terms.bits(0xffff, 16));
+        let (none, vanished) = (self.terms.eq(key.0, zero), self.terms.eq(new, zero));
+        let shown = self.terms.ite(vanished, ones, new);
+        self.terms.ite(none, zero, shown)
+    }
+
+    fn body_state(&self, packet: &Packet, found: &Found) -> String {
+        packet.written_behind(found)
+    }
+}
+
+/// Whether a header encloses another: it stands before it in the packet as it came.
+fn encloses(position: &super::packet::Position, header: HeaderId, inner: &Found) -> bool {
+    use super::packet::Position;
+    match (position, &inner.position) {
+        (Position::Behind(outer), Position::Behind(chain)) => {
+            chain.len() > outer.len() && chain.starts_with(outer) && chain[outer.len()] == header
+        }
+        (Position::Pushed(_), Position::Behind(_)) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,300 @@
+//! What symbolic runs share: the terms, what is known of them, and what steps do.
+
+use super::packet::{Found, Packet};
+use super::state::World;
+use super::tables::Match;
+use super::value::Sym;
+use crate::term::{Sort, Term, Terms};
+use grv_lang::ir::spec::Quantifier;
+use grv_lang::ir::{Block, Body, ElementId, LocalId, Obligation, PacketId, PortId, Program, ReasonId, TableId};
+use grv_lang::span::Span;
+use std::rc::Rc;
+use thiserror::Error;
+
+/// Something that the formulas do not model: what depends on it is not decided.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{what} cannot be put into a formula yet")]
+pub struct Unsupported {
+    /// What it is.
+    pub what: String,
+    /// Where in the source.
+    pub span: Span,
+}
+
+impl Unsupported {
+    pub(crate) fn new(what: impl Into<String>, span: Span) -> Unsupported {
+        Unsupported { what: what.into(), span }
+    }
+}
+
+/// A packet that leaves.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// On these ways.
+    pub guard: Term,
+    /// On this port.
+    pub port: PortId,
+    /// As it is then.
+    pub packet: Packet,
+}
+
+/// A packet that is dropped.
+#[derive(Clone, Debug)]
+pub struct Dropped {
+    /// On these ways.
+    pub guard: Term,
+    /// By which element.
+    pub element: ElementId,
+    /// Why.
+    pub reason: ReasonId,
+    /// Where in the source.
+    pub span: Span,
+}
+
+/// A choice that is made.
+#[derive(Clone, Debug)]
+pub(crate) struct Choice {
+    pub(crate) guard: Term,
+    pub(crate) name: String,
+    /// How many tiers were left before, an integer.
+    pub(crate) left: Term,
+}
+
+/// Something that must hold wherever a run comes by.
+#[derive(Clone, Debug)]
+pub struct Obliged {
+    /// On these ways.
+    pub guard: Term,
+    /// This.
+    pub holds: Term,
+    /// Why, in words.
+    pub what: String,
+    /// The kind, if the source's own check demands it.
+    pub kind: Option<Obligation>,
+    /// The element.
+    pub element: Option<ElementId>,
+    /// Where in the source.
+    pub span: Span,
+}
+
+/// A branch of the source, and the ways that take it.
+#[derive(Clone, Debug)]
+pub struct Branch {
+    /// These ways.
+    pub guard: Term,
+    /// Where in the source.
+    pub span: Span,
+}
+
+/// All that the step of a packet does.
+#[derive(Clone, Debug)]
+pub struct StepResult {
+    /// Packets that leave, in order.
+    pub out: Vec<Output>,
+    /// Packets that are dropped, in order.
+    pub drops: Vec<Dropped>,
+    pub(crate) choices: Vec<Choice>,
+    /// What must hold on the way.
+    pub obliged: Vec<Obliged>,
+    /// The state after it.
+    pub after: World,
+}
+
+/// What happens during a step.
+#[derive(Debug, Default)]
+pub(crate) struct Happens {
+    pub(crate) out: Vec<Output>,
+    pub(crate) drops: Vec<Dropped>,
+    pub(crate) choices: Vec<Choice>,
+    pub(crate) obliged: Vec<Obliged>,
+}
+
+/// The variables of a body on all ways through it that are alive.
+#[derive(Clone, Debug)]
+pub(crate) struct Env<'p> {
+    pub(crate) body: &'p Body,
+    pub(crate) element: Option<ElementId>,
+    pub(crate) locals: Vec<Sym>,
+    pub(crate) found: Vec<Vec<Found>>,
+    pub(crate) packets: Vec<Packet>,
+    pub(crate) world: World,
+    /// The ways that are alive.
+    pub(crate) way: Term,
+}
+
+/// Over what a quantified formula speaks.
+#[derive(Clone, Debug)]
+pub(crate) enum Over {
+    /// The live entries of a table, or all elements of an array.
+    Entries { table: TableId, key: Vec<LocalId>, value: Vec<LocalId> },
+    /// The elements of an array; before one, if that one was found.
+    Elements { table: TableId, index: LocalId, value: Vec<LocalId>, below: (Term, Sym) },
+    /// The integers between two.
+    Range { var: LocalId, low: Sym, high: Sym },
+}
+
+/// A quantified formula: a block to be run for each instance, on the variables as they are where it stands.
+#[derive(Debug)]
+pub struct Quant<'p> {
+    pub(crate) quantifier: Quantifier,
+    pub(crate) over: Over,
+    pub(crate) block: &'p Block,
+    pub(crate) holds: LocalId,
+    pub(crate) env: Rc<Env<'p>>,
+}
+
+/// A step that is known: the same packet in the same state does the same.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) world: u32,
+    pub(crate) port: PortId,
+    pub(crate) packet: Packet,
+    pub(crate) result: Rc<StepResult>,
+}
+
+/// A body without variables.
+static NOTHING: Body = Body { locals: Vec::new(), handles: Vec::new(), packets: Vec::new(), block: Vec::new() };
+
+/// One question's terms, and all that is known of them.
+#[derive(Debug)]
+pub struct Engine<'p> {
+    /// The box.
+    pub program: &'p Program,
+    /// A body without variables.
+    pub(crate) nothing: &'p Body,
+    /// The terms.
+    pub terms: Terms,
+    /// What holds of every symbol, whatever is asked.
+    pub facts: Vec<Term>,
+    pub(crate) quants: Vec<Quant<'p>>,
+    /// By table: keys that were looked up.
+    pub(crate) touched: Vec<Vec<Vec<Sym>>>,
+    pub(crate) known: Vec<Known>,
+    /// Checksums that were updated: the old one and how far it moved, and the new one.
+    pub(crate) checksums: Vec<((Term, Term), Term)>,
+    /// Integers that stand for exceptions to formulas over ranges.
+    pub(crate) examples: Vec<Term>,
+    /// Longest-prefix matches that were made.
+    pub(crate) matches: Vec<Match>,
+    pub(crate) happens: Happens,
+    /// Branches of the source that steps came by.
+    pub branches: Vec<Branch>,
+    stamps: u32,
+    pub(crate) depth: usize,
+}
+
+impl<'p> Engine<'p> {
+    /// For one question about a program.
+    pub fn new(program: &'p Program) -> Engine<'p> {
+        Engine {
+            program,
+            nothing: &NOTHING,
+            terms: Terms::new(),
+            facts: Vec::new(),
+            quants: Vec::new(),
+            touched: vec![Vec::new(); program.tables.len()],
+            known: Vec::new(),
+            matches: Vec::new(),
+            examples: Vec::new(),
+            checksums: Vec::new(),
+            happens: Happens::default(),
+            branches: Vec::new(),
+            stamps: 0,
+            depth: 0,
+        }
+    }
+
+    /// A number that was not given before.
+    pub(crate) fn stamp(&mut self) -> u32 {
+        self.stamps += 1;
+        self.stamps
+    }
+
+    /// Something that holds of every symbol.
+    pub(crate) fn fact(&mut self, fact: Term) {
+        if self.terms.as_bool(fact) != Some(true) && !self.facts.contains(&fact) {
+            self.facts.push(fact);
+        }
+    }
+
+    /// Whether a guard holds on all ways of another, none, or nobody knows, as far as the words show.
+    pub(crate) fn under(&self, way: Term, guard: Term) -> Option<bool> {
+        self.terms.decided(way, guard)
+    }
+
+    /// The variables of a body, all zero.
+    pub(crate) fn enter(
+        &mut self,
+        body: &'p Body,
+        element: Option<ElementId>,
+        packets: Vec<Packet>,
+        world: World,
+        way: Term,
+    ) -> Env<'p> {
+        let locals = body.locals.iter().map(|local| self.terms.zero(local.ty)).collect();
+        Env { body, element, locals, found: vec![Vec::new(); body.handles.len()], packets, world, way }
+    }
+
+    /// One on the ways where `c` holds, the other where it does not. A side without ways is not looked at but for its state.
+    pub(crate) fn merge(&mut self, before: &World, c: Term, a: Env<'p>, b: Env<'p>, span: Span) -> Result<Env<'p>, Unsupported> {
+        let world = self.merge_worlds(before, c, &a.world, &b.world);
+        let way = self.terms.or(&[a.way, b.way]);
+        match (self.terms.as_bool(a.way), self.terms.as_bool(b.way)) {
+            (Some(false), _) => return Ok(Env { world, way, ..b }),
+            (_, Some(false)) => return Ok(Env { world, way, ..a }),
+            _ => {}
+        }
+        let locals = a.locals.iter().zip(&b.locals).map(|(x, y)| self.terms.select(c, *x, *y)).collect();
+        let mut packets = Vec::with_capacity(a.packets.len());
+        for (x, y) in a.packets.iter().zip(&b.packets) {
+            packets.push(self.merge_packets(c, x, y, span)?);
+        }
+        let not_c = self.terms.not(c);
+        let found = a.found.into_iter().zip(b.found).map(|(x, y)| self.merge_found(c, not_c, x, y)).collect();
+        Ok(Env { locals, packets, found, world, way, ..b })
+    }
+
+    fn merge_found(&mut self, c: Term, not_c: Term, a: Vec<Found>, b: Vec<Found>) -> Vec<Found> {
+        if a == b {
+            return a;
+        }
+        let mut all: Vec<Found> = Vec::new();
+        for (side, found) in a.into_iter().map(|f| (c, f)).chain(b.into_iter().map(|f| (not_c, f))) {
+            let guard = self.terms.and(&[side, found.guard]);
+            let same =
+                all.iter_mut().find(|f| f.position == found.position && f.header == found.header && f.packet == found.packet);
+            match same {
+                Some(known) => {
+                    let mut part = |x: Sym, y: Sym| self.terms.select(guard, y, x);
+                    known.place.start = part(known.place.start, found.place.start);
+                    known.place.length = part(known.place.length, found.place.length);
+                    known.place.end = part(known.place.end, found.place.end);
+                    known.place.limit = part(known.place.limit, found.place.limit);
+                    known.guard = self.terms.or(&[known.guard, guard]);
+                }
+                None => all.push(Found { guard, ..found }),
+            }
+        }
+        all
+    }
+
+    /// A truth value that is open.
+    pub(crate) fn open(&mut self, name: &str) -> Term {
+        self.terms.fresh(name, Sort::Bool)
+    }
+
+    /// Binds a packet variable; what was known of its headers is forgotten.
+    pub(crate) fn bind(&mut self, env: &mut Env<'p>, packet: PacketId, to: &Packet) {
+        env.packets[packet.index()] = to.clone();
+        for (index, handle) in env.body.handles.iter().enumerate() {
+            if handle.packet == packet {
+                env.found[index].clear();
+            }
+        }
+    }
+
+    /// What had to hold during an event without a packet.
+    pub(crate) fn take_obliged(&mut self) -> Vec<Obliged> {
+        std::mem::take(&mut self.happens.obliged)
+    }
+}

@@ -1,0 +1,18 @@
+//! The core IR on symbolic packets and states: each way through a handler at once, merged where ways meet.
+
+mod checksum;
+mod env;
+mod exec;
+mod expr;
+mod packet;
+mod search;
+mod spec;
+mod state;
+mod tables;
+mod value;
+
+pub(crate) use env::Env;
+pub use env::{Branch, Dropped, Engine, Obliged, Output, Quant, StepResult, Unsupported};
+pub use packet::Packet;
+pub use state::World;
+pub use value::Sym;

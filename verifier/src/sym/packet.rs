@@ -1,0 +1,439 @@
+//! Symbolic packets: fields of headers, each a constant of its own, and the rest of the bytes, which nobody looks at. A header
+//! is known by the headers before it. Two headers that may stand at one place are independent of each other: that allows more
+//! packets than there are, and a write to one makes the other unknown.
+
+use super::env::{Engine, Unsupported};
+use super::value::{Sym, most};
+use crate::term::{Sort, Term};
+use grv_lang::ir::{BinaryOp, Expr, FieldId, HeaderId, PacketId, Scalar};
+use grv_lang::span::Span;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// A place where a header may stand.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Position {
+    /// Behind these headers of the packet as it came.
+    Behind(Rc<[HeaderId]>),
+    /// A header that was put in.
+    Pushed(u32),
+}
+
+/// A packet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Packet {
+    /// The name of the packet as it came.
+    pub(crate) base: Rc<str>,
+    /// Bytes of the frame, an integer.
+    pub(crate) length: Sym,
+    /// Fields that were written, and those of headers that were put in.
+    fields: Rc<BTreeMap<(Position, HeaderId, FieldId), Sym>>,
+    /// Where something was written: by way of which header, and a number of that state of affairs.
+    written: Rc<BTreeMap<Position, (HeaderId, u32)>>,
+    /// Where another position takes the place of one.
+    redirect: Rc<BTreeMap<Position, Position>>,
+    /// What comes behind a header that was put in.
+    behind: Rc<BTreeMap<u32, Position>>,
+}
+
+/// Where a header is in a frame: integers, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Place {
+    pub(crate) start: Sym,
+    pub(crate) length: Sym,
+    pub(crate) end: Sym,
+    pub(crate) limit: Sym,
+}
+
+/// A header that was found or made, on one of the ways that lead here.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Found {
+    /// On which ways.
+    pub(crate) guard: Term,
+    pub(crate) packet: PacketId,
+    pub(crate) header: HeaderId,
+    pub(crate) position: Position,
+    pub(crate) place: Place,
+}
+
+impl Engine<'_> {
+    /// A packet of which nothing is known.
+    pub(crate) fn arriving(&mut self, name: &str) -> Packet {
+        let length = self.terms.var(&format!("{name}.length"), Sort::Bits(16));
+        let length = self.terms.convert(Sym::Bits(length), Scalar::Int);
+        Packet {
+            base: name.into(),
+            length,
+            fields: Rc::default(),
+            written: Rc::default(),
+            redirect: Rc::default(),
+            behind: Rc::default(),
+        }
+    }
+
+    fn header_name(&self, header: HeaderId) -> &str {
+        self.program.headers.get(header.index()).map_or("?", |h| h.name.as_str())
+    }
+
+    /// The name of what is at a position of a packet.
+    pub(crate) fn path(&self, packet: &Packet, position: &Position, header: HeaderId) -> String {
+        let mut path = packet.base.to_string();
+        match position {
+            Position::Behind(chain) => {
+                for before in chain.iter() {
+                    path.push('/');
+                    path.push_str(self.header_name(*before));
+                }
+            }
+            Position::Pushed(number) => path.push_str(&format!("/+{number}")),
+        }
+        path.push('/');
+        path.push_str(self.header_name(header));
+        path
+    }
+
+    /// A field's value, a bit string.
+    pub(crate) fn field(&mut self, packet: &Packet, position: &Position, header: HeaderId, field: FieldId) -> Sym {
+        if let Some(value) = packet.fields.get(&(position.clone(), header, field)) {
+            return *value;
+        }
+        let declared = &self.program.headers[header.index()].fields[field.index()];
+        let (name, width) = (declared.name.clone(), declared.width);
+        let mut name = format!("{}.{name}", self.path(packet, position, header));
+        match packet.written.get(position) {
+            // Another header's field was written over these bytes.
+            Some((by, stamp)) if *by != header => name.push_str(&format!("~{stamp}")),
+            _ => {}
+        }
+        Sym::Bits(self.terms.var(&name, Sort::Bits(width)))
+    }
+
+    /// Writes a field.
+    pub(crate) fn set_field(
+        &mut self,
+        packet: &mut Packet,
+        found: &Found,
+        field: FieldId,
+        value: Sym,
+        span: Span,
+    ) -> Result<(), Unsupported> {
+        let header = &self.program.headers[found.header.index()];
+        if let Some((_, length)) = &header.variable
+            && mentions(length, field)
+        {
+            return Err(Unsupported::new("a write to a field that a header's length depends on", span));
+        }
+        let old = self.field(packet, &found.position, found.header, field);
+        let value = Sym::Bits(self.terms.as_vector(value));
+        let value = self.terms.select(found.guard, value, old);
+        if value == old {
+            return Ok(());
+        }
+        let stamp = match packet.written.get(&found.position) {
+            Some((by, stamp)) if *by == found.header => *stamp,
+            Some(_) => return Err(Unsupported::new("writes to one place of a packet through two headers", span)),
+            None => self.stamp(),
+        };
+        Rc::make_mut(&mut packet.fields).insert((found.position.clone(), found.header, field), value);
+        Rc::make_mut(&mut packet.written).insert(found.position.clone(), (found.header, stamp));
+        Ok(())
+    }
+
+    /// The position behind a header, or the first one.
+    fn behind(&self, packet: &Packet, after: Option<(&Position, HeaderId)>) -> Position {
+        let raw = match after {
+            None => Position::Behind(Rc::new([])),
+            Some((Position::Behind(chain), header)) => {
+                let mut chain = chain.to_vec();
+                chain.push(header);
+                Position::Behind(chain.into())
+            }
+            Some((Position::Pushed(number), _)) => {
+                return packet.behind.get(number).cloned().unwrap_or(Position::Behind(Rc::new([])));
+            }
+        };
+        packet.redirect.get(&raw).cloned().unwrap_or(raw)
+    }
+
+    /// Looks for a header; whether it is there, and where.
+    pub(crate) fn parse(
+        &mut self,
+        packet: &Packet,
+        id: PacketId,
+        header: HeaderId,
+        after: Option<&Found>,
+        span: Span,
+    ) -> Result<(Term, Found), Unsupported> {
+        let position = self.behind(packet, after.map(|f| (&f.position, f.header)));
+        let (start, limit) = match after {
+            None => (self.number(0), packet.length),
+            Some(found) => (self.sum(found.place.start, found.place.length), found.place.end),
+        };
+        let layout = &self.program.headers[header.index()];
+        let fixed = self.number(layout.fixed.into());
+        let (variable, body, valid) = (layout.variable.clone(), layout.body.clone(), layout.valid.clone());
+        let mut conditions = Vec::new();
+        let mut length = fixed;
+        let zero = self.number(0);
+        let end_of_fixed = self.sum(start, fixed);
+        conditions.push(self.at_most(end_of_fixed, limit));
+        if let Some((_, bytes)) = &variable {
+            let bytes = self.own(packet, &position, header, bytes, span)?;
+            conditions.push(self.at_most(zero, bytes));
+            length = self.sum(fixed, bytes);
+            let end = self.sum(start, length);
+            conditions.push(self.at_most(end, limit));
+        }
+        let valid = self.own(packet, &position, header, &valid, span)?;
+        conditions.push(self.terms.truth(valid));
+        let mut end = limit;
+        if let Some(body) = &body {
+            let bytes = self.own(packet, &position, header, body, span)?;
+            conditions.push(self.at_most(zero, bytes));
+            let after = self.sum(start, length);
+            end = self.sum(after, bytes);
+            conditions.push(self.at_most(end, limit));
+        }
+        let ok = self.terms.and(&conditions);
+        let place = Place { start, length, end, limit };
+        let guard = self.terms.bool(true);
+        Ok((ok, Found { guard, packet: id, header, position, place }))
+    }
+
+    /// A header's own expression.
+    fn own(
+        &mut self,
+        packet: &Packet,
+        position: &Position,
+        header: HeaderId,
+        expr: &Expr,
+        span: Span,
+    ) -> Result<Sym, Unsupported> {
+        Ok(match expr {
+            Expr::Const(bits, ty) => self.terms.constant(*bits, *ty),
+            Expr::Own(field) => self.field(packet, position, header, *field),
+            Expr::Unary(op, a) => {
+                let a = self.own(packet, position, header, a, span)?;
+                self.terms.unary(*op, a)
+            }
+            Expr::Binary(op, a, b) => {
+                let a = self.own(packet, position, header, a, span)?;
+                let b = self.own(packet, position, header, b, span)?;
+                self.terms.binary(*op, a, b)
+            }
+            Expr::Convert(a, to) => {
+                let a = self.own(packet, position, header, a, span)?;
+                self.terms.convert(a, *to)
+            }
+            Expr::Select(c, a, b) => {
+                let c = self.own(packet, position, header, c, span)?;
+                let a = self.own(packet, position, header, a, span)?;
+                let b = self.own(packet, position, header, b, span)?;
+                let c = self.terms.truth(c);
+                self.terms.select(c, a, b)
+            }
+            _ => return Err(Unsupported::new("this expression in a header's declaration", span)),
+        })
+    }
+
+    /// Puts a header in before another. The handles of the packet move.
+    pub(crate) fn push(
+        &mut self,
+        packet: &mut Packet,
+        (header, fields): (HeaderId, &[Sym]),
+        before: &Found,
+        found: &mut [Vec<Found>],
+    ) -> Found {
+        let fixed = self.program.headers[header.index()].fixed;
+        let number = self.stamp();
+        let new = Position::Pushed(number);
+        let ahead = packet.behind.iter().find(|(_, then)| **then == before.position).map(|(ahead, _)| *ahead);
+        match ahead {
+            Some(ahead) => drop(Rc::make_mut(&mut packet.behind).insert(ahead, new.clone())),
+            None => drop(Rc::make_mut(&mut packet.redirect).insert(before.position.clone(), new.clone())),
+        }
+        Rc::make_mut(&mut packet.behind).insert(number, before.position.clone());
+        let length = self.number(fixed.into());
+        for (field, value) in (0..).map(FieldId).zip(fields) {
+            let value = Sym::Bits(self.terms.as_vector(*value));
+            Rc::make_mut(&mut packet.fields).insert((new.clone(), header, field), value);
+        }
+        let start = before.place.start;
+        packet.length = self.sum(packet.length, length);
+        for handle in found.iter_mut().flatten().filter(|f| f.packet == before.packet) {
+            handle.place.end = self.sum(handle.place.end, length);
+            handle.place.limit = self.sum(handle.place.limit, length);
+            if handle.position == before.position || is_behind(&handle.position, before) {
+                handle.place.start = self.sum(handle.place.start, length);
+            }
+        }
+        // Its body ends where its fields say; what is read there is found anew.
+        let limit = self.sum(before.place.limit, length);
+        let place = Place { start, length, end: limit, limit };
+        Found { guard: before.guard, packet: before.packet, header, position: new, place }
+    }
+
+    /// Takes a header out. The handles of the packet move.
+    pub(crate) fn pop(&mut self, packet: &mut Packet, gone: &Found, found: &mut [Vec<Found>]) {
+        let next = self.behind(packet, Some((&gone.position, gone.header)));
+        let ahead = packet.behind.iter().find(|(_, then)| **then == gone.position).map(|(ahead, _)| *ahead);
+        let stood_for = packet.redirect.iter().find(|(_, to)| **to == gone.position).map(|(from, _)| from.clone());
+        match (ahead, stood_for) {
+            (Some(ahead), _) => drop(Rc::make_mut(&mut packet.behind).insert(ahead, next)),
+            (None, Some(from)) if from == next => drop(Rc::make_mut(&mut packet.redirect).remove(&from)),
+            (None, Some(from)) => drop(Rc::make_mut(&mut packet.redirect).insert(from, next)),
+            (None, None) => drop(Rc::make_mut(&mut packet.redirect).insert(gone.position.clone(), next)),
+        }
+        let length = gone.place.length;
+        packet.length = self.difference(packet.length, length);
+        for handle in found.iter_mut().flatten().filter(|f| f.packet == gone.packet) {
+            handle.place.end = self.difference(handle.place.end, length);
+            handle.place.limit = self.difference(handle.place.limit, length);
+            if is_behind(&handle.position, gone) {
+                handle.place.start = self.difference(handle.place.start, length);
+            }
+        }
+    }
+
+    /// One packet on the ways where `c` holds, another on the others.
+    pub(crate) fn merge_packets(&mut self, c: Term, a: &Packet, b: &Packet, span: Span) -> Result<Packet, Unsupported> {
+        if a == b {
+            return Ok(a.clone());
+        }
+        if a.base != b.base || a.redirect != b.redirect || a.behind != b.behind {
+            return Err(Unsupported::new("ways that meet with different headers put in or taken out", span));
+        }
+        let mut written = (*a.written).clone();
+        for (position, (header, stamp)) in b.written.iter() {
+            match written.get(position) {
+                Some((other, _)) if other != header => {
+                    return Err(Unsupported::new("writes to one place of a packet through two headers", span));
+                }
+                Some((_, other)) if other == stamp => {}
+                _ => {
+                    let stamp = self.stamp();
+                    written.insert(position.clone(), (*header, stamp));
+                }
+            }
+        }
+        for (position, (header, _)) in a.written.iter() {
+            if !b.written.contains_key(position) {
+                let stamp = self.stamp();
+                written.insert(position.clone(), (*header, stamp));
+            }
+        }
+        let mut fields = BTreeMap::new();
+        for key in a.fields.keys().chain(b.fields.keys()) {
+            let (position, header, field) = key;
+            let x = self.field(a, position, *header, *field);
+            let y = self.field(b, position, *header, *field);
+            fields.insert(key.clone(), self.terms.select(c, x, y));
+        }
+        let length = self.terms.select(c, a.length, b.length);
+        Ok(Packet { length, fields: fields.into(), written: written.into(), ..a.clone() })
+    }
+
+    /// Whether two packets are the same bytes, but for some fields. Packets that arrived one by one are the same if they happen
+    /// to be: unknown.
+    pub(crate) fn same(&mut self, a: &Packet, b: &Packet, except: &[(Position, HeaderId, FieldId)]) -> Term {
+        if a.base != b.base || a.redirect != b.redirect || a.behind != b.behind {
+            return self.terms.fresh("same bytes", Sort::Bool);
+        }
+        let length = self.terms.equal(a.length, b.length);
+        let fields = self.same_fields(a, b, |key| !except.contains(key));
+        self.terms.and(&[length, fields])
+    }
+
+    /// Whether what follows two headers is the same bytes, up to the end of their bodies.
+    pub(crate) fn same_body(&mut self, (a, left): (&Packet, &Found), (b, right): (&Packet, &Found)) -> Term {
+        let moved = |packet: &Packet| {
+            let redirect: Vec<_> =
+                packet.redirect.iter().filter(|(p, _)| is_behind(p, left)).map(|(p, q)| (p.clone(), q.clone())).collect();
+            let pushed: Vec<_> = packet.behind.iter().filter(|(_, p)| is_behind(p, left)).map(|(n, p)| (*n, p.clone())).collect();
+            (redirect, pushed)
+        };
+        if a.base != b.base || left.position != right.position || left.header != right.header || moved(a) != moved(b) {
+            return self.terms.fresh("same bytes", Sort::Bool);
+        }
+        let bytes = |engine: &mut Engine<'_>, found: &Found| {
+            let after = engine.sum(found.place.start, found.place.length);
+            engine.difference(found.place.end, after)
+        };
+        let (x, y) = (bytes(self, left), bytes(self, right));
+        let length = self.terms.equal(x, y);
+        let fields = self.same_fields(a, b, |(position, ..)| is_behind(position, left));
+        self.terms.and(&[length, fields])
+    }
+
+    fn same_fields(&mut self, a: &Packet, b: &Packet, counts: impl Fn(&(Position, HeaderId, FieldId)) -> bool) -> Term {
+        let mut parts = Vec::new();
+        for key in a.fields.keys().chain(b.fields.keys()).filter(|key| counts(key)) {
+            let (position, header, field) = key;
+            let (x, y) = (self.field(a, position, *header, *field), self.field(b, position, *header, *field));
+            parts.push(self.terms.equal(x, y));
+        }
+        self.terms.and(&parts)
+    }
+
+    /// Whether two packets are surely the same bytes, by what was written to them.
+    pub(crate) fn identical(&mut self, a: &Packet, b: &Packet) -> Term {
+        if a == b { self.terms.bool(true) } else { self.same(a, b, &[]) }
+    }
+
+    pub(crate) fn number(&mut self, value: u128) -> Sym {
+        self.terms.constant(value, Scalar::Int)
+    }
+
+    pub(crate) fn sum(&mut self, a: Sym, b: Sym) -> Sym {
+        self.terms.binary(BinaryOp::Add, a, b)
+    }
+
+    pub(crate) fn difference(&mut self, a: Sym, b: Sym) -> Sym {
+        self.terms.binary(BinaryOp::Sub, a, b)
+    }
+
+    pub(crate) fn at_most(&mut self, a: Sym, b: Sym) -> Term {
+        let le = self.terms.binary(BinaryOp::Le, a, b);
+        self.terms.truth(le)
+    }
+}
+
+impl Packet {
+    /// Names what was written behind a header: bodies with the same name and base are the same bytes.
+    pub(crate) fn written_behind(&self, found: &Found) -> String {
+        let written: Vec<String> =
+            self.written.iter().filter(|(p, _)| is_behind(p, found)).map(|(_, (_, stamp))| stamp.to_string()).collect();
+        let moved = self.redirect.keys().any(|p| is_behind(p, found));
+        let pushed = if moved { format!("{:?}", self.behind) } else { String::new() };
+        format!("{}{pushed}", written.join(","))
+    }
+}
+
+/// Whether a position is behind a header.
+fn is_behind(position: &Position, of: &Found) -> bool {
+    match (position, &of.position) {
+        (Position::Behind(chain), Position::Behind(before)) => {
+            chain.len() > before.len() && chain.starts_with(before) && chain[before.len()] == of.header
+        }
+        // What was put in stands before all that came behind its neighbour; see `push`.
+        (Position::Behind(_), Position::Pushed(_)) => true,
+        _ => false,
+    }
+}
+
+/// Whether an expression of a header's declaration reads a field.
+fn mentions(expr: &Expr, field: FieldId) -> bool {
+    match expr {
+        Expr::Own(own) => *own == field,
+        Expr::Unary(_, a) | Expr::Convert(a, _) => mentions(a, field),
+        Expr::Binary(_, a, b) => mentions(a, field) || mentions(b, field),
+        Expr::Select(a, b, c) => mentions(a, field) || mentions(b, field) || mentions(c, field),
+        Expr::Hash(_, args) => args.iter().any(|a| mentions(a, field)),
+        _ => false,
+    }
+}
+
+/// The greatest length of a frame.
+pub(crate) fn longest() -> u128 {
+    most(16)
+}

@@ -1,0 +1,256 @@
+//! Terms: formulas as a graph in which equal terms are one node. Constructors simplify what is cheap to see, so that what
+//! does not matter to a question vanishes before a solver meets it.
+
+mod build;
+pub mod eval;
+pub mod print;
+
+use rustc_hash::FxHashMap;
+
+/// A term: an index into its [`Terms`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Term(u32);
+
+/// The sort of a term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Sort {
+    /// True or false.
+    Bool,
+    /// Bit strings of that many bits, 1 to 128.
+    Bits(u8),
+    /// Mathematical integers.
+    Int,
+}
+
+/// A constant or a function without meaning of its own: index into [`Terms::symbols`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Symbol(u32);
+
+/// What a symbol stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Declared {
+    /// Its name, unique in its terms.
+    pub name: String,
+    /// Sorts of its arguments; none: a constant.
+    pub args: Vec<Sort>,
+    /// Sort of its value.
+    pub sort: Sort,
+}
+
+/// Operators on bit strings and integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Op {
+    /// Sum modulo 2^width.
+    Add,
+    /// Difference modulo 2^width.
+    Sub,
+    /// Product modulo 2^width.
+    Mul,
+    /// Quotient of unsigned numbers; the divisor is not zero.
+    Div,
+    /// Remainder of unsigned numbers; the divisor is not zero.
+    Rem,
+    /// Bits in both.
+    And,
+    /// Bits in one.
+    Or,
+    /// Bits in exactly one.
+    Xor,
+    /// Shifted left; by the width or more: 0.
+    Shl,
+    /// Shifted right; by the width or more: 0.
+    Shr,
+    /// Unsigned less.
+    Ult,
+    /// Unsigned less or equal.
+    Ule,
+    /// Signed less.
+    Slt,
+    /// Signed less or equal.
+    Sle,
+    /// Sum of integers.
+    IntAdd,
+    /// Difference of integers.
+    IntSub,
+    /// Product of integers.
+    IntMul,
+    /// Quotient of integers, rounded down; the divisor is above zero.
+    IntDiv,
+    /// Remainder of integers, not negative; the divisor is above zero.
+    IntMod,
+    /// Less or equal, of integers.
+    IntLe,
+    /// Less, of integers.
+    IntLt,
+}
+
+/// A node of the graph.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Node {
+    /// A truth value.
+    Bool(bool),
+    /// A bit string: width and bits.
+    Bits(u8, u128),
+    /// An integer.
+    Int(i128),
+    /// A symbol applied to its arguments.
+    Apply(Symbol, Box<[Term]>),
+    /// Not.
+    Not(Term),
+    /// All of them; at least two, none of them an `And`, sorted.
+    And(Box<[Term]>),
+    /// One of them; at least two, none of them an `Or`, sorted.
+    Or(Box<[Term]>),
+    /// `if c then a else b`.
+    Ite(Term, Term, Term),
+    /// Equal.
+    Eq(Term, Term),
+    /// An operator.
+    Op(Op, Term, Term),
+    /// All bits flipped.
+    Complement(Term),
+    /// Zero-extended to a width.
+    ZeroExtend(u8, Term),
+    /// Sign-extended to a width.
+    SignExtend(u8, Term),
+    /// `width` bits from bit `low` on.
+    Extract {
+        /// The lowest bit.
+        low: u8,
+        /// How many.
+        width: u8,
+        /// Of what.
+        of: Term,
+    },
+    /// The unsigned number that a bit string stands for.
+    ToInt(Term),
+    /// An integer modulo 2^width.
+    ToBits(u8, Term),
+    /// A quantified formula, by its number; gone before a solver sees it.
+    Quantified(u32),
+}
+
+/// The graph.
+#[derive(Debug, Default)]
+pub struct Terms {
+    nodes: Vec<Node>,
+    sorts: Vec<Sort>,
+    known: FxHashMap<Node, Term>,
+    symbols: Vec<Declared>,
+    names: FxHashMap<String, Symbol>,
+    fresh: FxHashMap<String, u32>,
+}
+
+impl Terms {
+    /// An empty graph.
+    pub fn new() -> Terms {
+        Terms::default()
+    }
+
+    /// A term's node.
+    pub fn node(&self, term: Term) -> &Node {
+        &self.nodes[term.0 as usize]
+    }
+
+    /// A term's sort.
+    pub fn sort(&self, term: Term) -> Sort {
+        self.sorts[term.0 as usize]
+    }
+
+    /// A symbol's declaration.
+    pub fn declared(&self, symbol: Symbol) -> &Declared {
+        &self.symbols[symbol.0 as usize]
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// The symbol of a name. It is declared once; asking for it with other sorts is a mistake of ours.
+    pub fn symbol(&mut self, name: &str, args: &[Sort], sort: Sort) -> Symbol {
+        if let Some(symbol) = self.names.get(name) {
+            let known = &self.symbols[symbol.0 as usize];
+            assert!(known.args == args && known.sort == sort, "`{name}` is declared twice, with different sorts");
+            return *symbol;
+        }
+        let symbol = Symbol(self.symbols.len() as u32);
+        self.symbols.push(Declared { name: name.to_string(), args: args.to_vec(), sort });
+        self.names.insert(name.to_string(), symbol);
+        symbol
+    }
+
+    /// A constant by its name.
+    pub fn var(&mut self, name: &str, sort: Sort) -> Term {
+        let symbol = self.symbol(name, &[], sort);
+        self.add(Node::Apply(symbol, Box::new([])), sort)
+    }
+
+    /// A constant that is equal to nothing else; `name` and a number.
+    pub fn fresh(&mut self, name: &str, sort: Sort) -> Term {
+        let count = self.fresh.entry(name.to_string()).or_default();
+        *count += 1;
+        let name = format!("{name}!{count}");
+        self.var(&name, sort)
+    }
+
+    /// A function's value.
+    pub fn apply(&mut self, symbol: Symbol, args: &[Term]) -> Term {
+        let declared = self.declared(symbol);
+        debug_assert!(declared.args.len() == args.len());
+        let sort = declared.sort;
+        self.add(Node::Apply(symbol, args.into()), sort)
+    }
+
+    /// A quantified formula.
+    pub fn quantified(&mut self, number: u32) -> Term {
+        self.add(Node::Quantified(number), Sort::Bool)
+    }
+
+    fn add(&mut self, node: Node, sort: Sort) -> Term {
+        if let Some(term) = self.known.get(&node) {
+            return *term;
+        }
+        let term = Term(self.nodes.len() as u32);
+        self.nodes.push(node.clone());
+        self.sorts.push(sort);
+        self.known.insert(node, term);
+        term
+    }
+
+    /// The terms that a node is made of.
+    pub fn children(&self, term: Term) -> Vec<Term> {
+        match self.node(term) {
+            Node::Bool(_) | Node::Bits(..) | Node::Int(_) | Node::Quantified(_) => Vec::new(),
+            Node::Apply(_, args) => args.to_vec(),
+            Node::And(all) | Node::Or(all) => all.to_vec(),
+            Node::Ite(a, b, c) => vec![*a, *b, *c],
+            Node::Eq(a, b) | Node::Op(_, a, b) => vec![*a, *b],
+            Node::Not(a)
+            | Node::Complement(a)
+            | Node::ZeroExtend(_, a)
+            | Node::SignExtend(_, a)
+            | Node::Extract { of: a, .. }
+            | Node::ToInt(a)
+            | Node::ToBits(_, a) => vec![*a],
+        }
+    }
+
+    /// All terms that some terms are made of, themselves included, parts before wholes.
+    pub fn cone(&self, roots: &[Term]) -> Vec<Term> {
+        let mut seen = vec![false; self.nodes.len()];
+        let mut open = roots.to_vec();
+        while let Some(term) = open.pop() {
+            if !std::mem::replace(&mut seen[term.0 as usize], true) {
+                open.extend(self.children(term));
+            }
+        }
+        // Parts are made before wholes.
+        (0..self.nodes.len() as u32).map(Term).filter(|t| seen[t.0 as usize]).collect()
+    }
+}
