@@ -4,12 +4,16 @@
 
 use super::Asked;
 use crate::sym::{Engine, Sym, Unsupported};
+use crate::term::lighten::lighten;
 use crate::term::print::script;
-use crate::term::{Node, Term};
+use crate::term::{Node, Sort, Term, Terms};
 use rustc_hash::FxHashSet;
+use std::collections::BTreeMap;
 
 /// Instances bring up new keys, and these new instances; so many times.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 4;
+/// A key is looked at if so many instances, one in the other, have led to it.
+const GENERATIONS: u32 = 1;
 
 /// The question whether `goal` follows from `given`, as text: its negation.
 pub(super) fn ask(engine: &mut Engine<'_>, given: &[Term], goal: Term) -> Result<Asked, Unsupported> {
@@ -27,33 +31,37 @@ pub(super) fn ask(engine: &mut Engine<'_>, given: &[Term], goal: Term) -> Result
         _ => vec![together],
     };
     let mut seen = FxHashSet::default();
+    // What is known of all entries of tables that nothing speaks of is left aside.
+    let (mut aside, spoken): (Vec<Term>, Vec<Term>) = roots.iter().partition(|root| is_aside(engine, **root));
+    roots = spoken;
     for _ in 0..ROUNDS {
         let mut axioms = Vec::new();
-        let cone = relevant(engine, &roots).1;
-        let quantified: Vec<u32> =
-            cone.iter().filter_map(|t| if let Node::Quantified(n) = engine.terms.node(*t) { Some(*n) } else { None }).collect();
-        for number in quantified {
+        let (back, still): (Vec<Term>, Vec<Term>) = aside.iter().partition(|root| !is_aside(engine, **root));
+        roots.extend(back);
+        aside = still;
+        let (facts, _) = relevant(engine, &roots);
+        let all: Vec<Term> = roots.iter().chain(&facts).copied().collect();
+        for (number, needed) in uses(&engine.terms, &all) {
             let stands = engine.terms.quantified(number);
-            let all = engine.is_universal(number);
-            if seen.insert((number, None)) {
-                let key = engine.any_key(number);
-                let instance = engine.instance(number, &key)?;
-                // If it does not hold for all, it fails for that one; if it holds for some, it holds for that one.
-                axioms.push(if all { engine.terms.implies(instance, stands) } else { engine.terms.implies(stands, instance) });
+            let universal = engine.is_universal(number);
+            // If it is said not to hold, it fails for one key; if some key is said to satisfy it, one does.
+            if (if universal { needed.denied } else { needed.claimed }) && seen.insert((number, None)) {
+                let (key, generation) = (engine.any_key(number), engine.generation_of(number));
+                let instance = engine.instance(number, &key, generation)?;
+                axioms.push(if universal { engine.terms.implies(instance, stands) } else { engine.terms.implies(stands, instance) });
             }
-            for key in keys(engine, number) {
-                if seen.insert((number, Some(key.clone()))) {
-                    let instance = engine.instance(number, &key)?;
-                    axioms.push(if all {
-                        engine.terms.implies(stands, instance)
-                    } else {
-                        engine.terms.implies(instance, stands)
-                    });
+            if if universal { needed.claimed } else { needed.denied } {
+                for (key, generation) in keys(engine, number) {
+                    let generation = generation.max(engine.generation_of(number));
+                    if generation <= GENERATIONS && seen.insert((number, Some(key.clone()))) {
+                        let instance = engine.instance(number, &key, generation + 1)?;
+                        axioms.push(if universal { engine.terms.implies(stands, instance) } else { engine.terms.implies(instance, stands) });
+                    }
                 }
             }
         }
         for (number, at) in engine.matches.clone().into_iter().enumerate() {
-            for key in engine.touched[at.table.index()].clone() {
+            for (key, _) in engine.touched[at.table.index()].clone() {
                 if seen.insert((u32::MAX - number as u32, Some(key.clone())))
                     && let Some(axiom) = engine.longest_at(&at, &key)
                 {
@@ -72,11 +80,56 @@ pub(super) fn ask(engine: &mut Engine<'_>, given: &[Term], goal: Term) -> Result
     roots.retain(|root| *root != truth);
     roots.sort_unstable();
     roots.dedup();
-    Ok(Asked::Text(script(&engine.terms, &roots)))
+    let exact = script(&engine.terms, &roots);
+    let light = lighten(&mut engine.terms, &roots).map(|lighter| script(&engine.terms, &lighter));
+    Ok(Asked::Text { light, exact })
+}
+
+/// Whether a formula is a quantified one that speaks only of tables no key of which was looked up.
+fn is_aside(engine: &Engine<'_>, root: Term) -> bool {
+    let Node::Quantified(number) = engine.terms.node(root) else { return false };
+    let tables = engine.speaks_of(*number);
+    !tables.is_empty() && tables.iter().all(|table| engine.touched[table.index()].is_empty())
+}
+
+/// How a quantified formula stands in others.
+#[derive(Clone, Copy, Default)]
+struct Needed {
+    /// They may rest on its truth.
+    claimed: bool,
+    /// They may rest on its being false.
+    denied: bool,
+}
+
+/// The quantified formulas in some formulas that are asserted, by number.
+fn uses(terms: &Terms, asserted: &[Term]) -> BTreeMap<u32, Needed> {
+    let mut found: BTreeMap<u32, Needed> = BTreeMap::new();
+    let mut seen = FxHashSet::default();
+    let mut open: Vec<(Term, bool)> = asserted.iter().map(|t| (*t, true)).collect();
+    while let Some((term, claimed)) = open.pop() {
+        if !seen.insert((term, claimed)) {
+            continue;
+        }
+        match terms.node(term) {
+            Node::Quantified(number) => {
+                let needed = found.entry(*number).or_default();
+                needed.claimed |= claimed;
+                needed.denied |= !claimed;
+            }
+            Node::Not(inner) => open.push((*inner, !claimed)),
+            Node::And(all) | Node::Or(all) => open.extend(all.iter().map(|t| (*t, claimed))),
+            Node::Ite(c, a, b) if terms.sort(*a) == Sort::Bool => {
+                open.extend([(*c, true), (*c, false), (*a, claimed), (*b, claimed)]);
+            }
+            // Below anything else it may stand for both.
+            _ => open.extend(terms.children(term).into_iter().flat_map(|t| [(t, true), (t, false)])),
+        }
+    }
+    found
 }
 
 /// The keys that a quantified formula is to be instantiated at.
-fn keys(engine: &Engine<'_>, number: u32) -> Vec<Vec<Sym>> {
+fn keys(engine: &mut Engine<'_>, number: u32) -> Vec<(Vec<Sym>, u32)> {
     match engine.over(number) {
         Some(table) => engine.touched[table.index()].clone(),
         None => engine.numbers(number),
@@ -87,7 +140,18 @@ fn keys(engine: &Engine<'_>, number: u32) -> Vec<Vec<Sym>> {
 fn relevant(engine: &Engine<'_>, roots: &[Term]) -> (Vec<Term>, Vec<Term>) {
     let terms = &engine.terms;
     let speaks = |cone: &[Term]| -> Vec<Term> {
-        cone.iter().copied().filter(|t| matches!(terms.node(*t), Node::Apply(..) | Node::Quantified(_))).collect()
+        let mut all = Vec::new();
+        for term in cone {
+            match terms.node(*term) {
+                Node::Apply(..) => all.push(*term),
+                Node::Quantified(number) => {
+                    all.push(*term);
+                    all.extend(engine.found_by(*number));
+                }
+                _ => {}
+            }
+        }
+        all
     };
     let mut cone = terms.cone(roots);
     let mut known: FxHashSet<Term> = speaks(&cone).into_iter().collect();

@@ -23,8 +23,13 @@ pub struct Goal {
 pub enum Asked {
     /// It holds, or not, as the terms alone show.
     Decided(bool),
-    /// Whether this text has values that satisfy it.
-    Text(String),
+    /// Whether the text has values that satisfy it. What has none in a lighter form has none.
+    Text {
+        /// Without what solvers find hard; none, if nothing in it is.
+        light: Option<String>,
+        /// As it is.
+        exact: String,
+    },
     /// It cannot be put into a formula: why.
     Unsupported(String),
 }

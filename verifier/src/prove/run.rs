@@ -245,11 +245,19 @@ fn settle(solver: &mut Solver, goals: &[Goal], options: Options) -> Result<Outco
             Asked::Decided(true) => continue,
             Asked::Decided(false) => Verdict::NotInductive(part.clone()),
             Asked::Unsupported(why) => Verdict::NotAttempted(why.clone()),
-            Asked::Text(text) => {
-                let question = Question { text: text.clone(), budget: options.budget, seed: options.seed, model: false };
-                let answer = solver.ask(&question)?;
-                resource += answer.resource;
-                match answer.status {
+            Asked::Text { light, exact } => {
+                let mut ask = |text: &String, budget: u32| -> Result<Status, SolverError> {
+                    let question = Question { text: text.clone(), budget, seed: options.seed, model: false };
+                    let answer = solver.ask(&question)?;
+                    resource += answer.resource;
+                    Ok(answer.status)
+                };
+                if let Ok(d)=std::env::var("GRV_DUMP") { static N: AtomicUsize = AtomicUsize::new(0); let n=N.fetch_add(1,Ordering::Relaxed); let _=std::fs::write(format!("{d}/{n}.exact.smt2"), format!("; {part}\n{exact}")); if let Some(l)=light {let _=std::fs::write(format!("{d}/{n}.light.smt2"), format!("; {part}\n{l}"));} }
+                let lighter = light.as_ref().map(|light| ask(light, options.budget / 4)).transpose()?;
+                if lighter == Some(Status::Unsat) {
+                    continue;
+                }
+                match ask(exact, options.budget)? {
                     Status::Unsat => continue,
                     Status::Sat => Verdict::NotInductive(part.clone()),
                     Status::Budget => Verdict::Budget,

@@ -141,6 +141,8 @@ pub struct Quant<'p> {
     pub(crate) block: &'p Block,
     pub(crate) holds: LocalId,
     pub(crate) env: Rc<Env<'p>>,
+    /// The generation that it came up in.
+    pub(crate) generation: u32,
 }
 
 /// A step that is known: the same packet in the same state does the same.
@@ -167,13 +169,15 @@ pub struct Engine<'p> {
     /// What holds of every symbol, whatever is asked.
     pub facts: Vec<Term>,
     pub(crate) quants: Vec<Quant<'p>>,
-    /// By table: keys that were looked up.
-    pub(crate) touched: Vec<Vec<Vec<Sym>>>,
+    /// By table: keys that were looked up, each with the generation that first did so.
+    pub(crate) touched: Vec<Vec<(Vec<Sym>, u32)>>,
+    /// How many instances of quantified formulas led to what is being put together.
+    pub(crate) generation: u32,
     pub(crate) known: Vec<Known>,
     /// Checksums that were updated: the old one and how far it moved, and the new one.
     pub(crate) checksums: Vec<((Term, Term), Term)>,
     /// Integers that stand for exceptions to formulas over ranges.
-    pub(crate) examples: Vec<Term>,
+    pub(crate) examples: Vec<Sym>,
     /// Longest-prefix matches that were made.
     pub(crate) matches: Vec<Match>,
     pub(crate) happens: Happens,
@@ -193,6 +197,7 @@ impl<'p> Engine<'p> {
             facts: Vec::new(),
             quants: Vec::new(),
             touched: vec![Vec::new(); program.tables.len()],
+            generation: 0,
             known: Vec::new(),
             matches: Vec::new(),
             examples: Vec::new(),

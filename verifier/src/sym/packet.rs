@@ -1,13 +1,13 @@
 //! Symbolic packets: fields of headers, each a constant of its own, and the rest of the bytes, which nobody looks at. A header
 //! is known by the headers before it. Two headers that may stand at one place are independent of each other: that allows more
-//! packets than there are, and a write to one makes the other unknown.
+//! packets than there are, and a write by way of one makes the other unknown.
 
 use super::env::{Engine, Unsupported};
 use super::value::{Sym, most};
 use crate::term::{Sort, Term};
 use grv_lang::ir::{BinaryOp, Expr, FieldId, HeaderId, PacketId, Scalar};
 use grv_lang::span::Span;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// A place where a header may stand.
@@ -28,12 +28,23 @@ pub struct Packet {
     pub(crate) length: Sym,
     /// Fields that were written, and those of headers that were put in.
     fields: Rc<BTreeMap<(Position, HeaderId, FieldId), Sym>>,
-    /// Where something was written: by way of which header, and a number of that state of affairs.
-    written: Rc<BTreeMap<Position, (HeaderId, u32)>>,
+    /// Where something was written, first to last.
+    written: Rc<BTreeMap<Position, Vec<Written>>>,
     /// Where another position takes the place of one.
     redirect: Rc<BTreeMap<Position, Position>>,
     /// What comes behind a header that was put in.
     behind: Rc<BTreeMap<u32, Position>>,
+}
+
+/// Something that was written to a place of a packet.
+#[derive(Clone, Debug, PartialEq)]
+struct Written {
+    /// On these ways.
+    guard: Term,
+    /// By way of this header.
+    by: HeaderId,
+    /// A number: what other headers make of these bytes since then.
+    stamp: u32,
 }
 
 /// Where a header is in a frame: integers, in bytes.
@@ -99,24 +110,17 @@ impl Engine<'_> {
         }
         let declared = &self.program.headers[header.index()].fields[field.index()];
         let (name, width) = (declared.name.clone(), declared.width);
-        let mut name = format!("{}.{name}", self.path(packet, position, header));
-        match packet.written.get(position) {
-            // Another header's field was written over these bytes.
-            Some((by, stamp)) if *by != header => name.push_str(&format!("~{stamp}")),
-            _ => {}
+        let name = format!("{}.{name}", self.path(packet, position, header));
+        let mut value = self.terms.var(&name, Sort::Bits(width));
+        for written in packet.written.get(position).into_iter().flatten().filter(|w| w.by != header) {
+            let since = self.terms.var(&format!("{name}~{}", written.stamp), Sort::Bits(width));
+            value = self.terms.ite(written.guard, since, value);
         }
-        Sym::Bits(self.terms.var(&name, Sort::Bits(width)))
+        Sym::Bits(value)
     }
 
     /// Writes a field.
-    pub(crate) fn set_field(
-        &mut self,
-        packet: &mut Packet,
-        found: &Found,
-        field: FieldId,
-        value: Sym,
-        span: Span,
-    ) -> Result<(), Unsupported> {
+    pub(crate) fn set_field(&mut self, packet: &mut Packet, found: &Found, field: FieldId, value: Sym, span: Span) -> Result<(), Unsupported> {
         let header = &self.program.headers[found.header.index()];
         if let Some((_, length)) = &header.variable
             && mentions(length, field)
@@ -129,13 +133,24 @@ impl Engine<'_> {
         if value == old {
             return Ok(());
         }
-        let stamp = match packet.written.get(&found.position) {
-            Some((by, stamp)) if *by == found.header => *stamp,
-            Some(_) => return Err(Unsupported::new("writes to one place of a packet through two headers", span)),
-            None => self.stamp(),
-        };
+        let known = packet.written.get(&found.position).and_then(|all| all.last());
+        if known.is_none_or(|w| w.by != found.header || w.guard != found.guard) {
+            let stamp = self.stamp();
+            // What other headers had there is something else now.
+            let others: Vec<_> =
+                packet.fields.iter().filter(|((p, h, _), _)| *p == found.position && *h != found.header).map(|(k, v)| (k.clone(), *v)).collect();
+            for ((position, header, field), old) in others {
+                let declared = &self.program.headers[header.index()].fields[field.index()];
+                let (name, width) = (declared.name.clone(), declared.width);
+                let name = format!("{}.{name}~{stamp}", self.path(packet, &position, header));
+                let since = Sym::Bits(self.terms.var(&name, Sort::Bits(width)));
+                let value = self.terms.select(found.guard, since, old);
+                Rc::make_mut(&mut packet.fields).insert((position, header, field), value);
+            }
+            let written = Written { guard: found.guard, by: found.header, stamp };
+            Rc::make_mut(&mut packet.written).entry(found.position.clone()).or_default().push(written);
+        }
         Rc::make_mut(&mut packet.fields).insert((found.position.clone(), found.header, field), value);
-        Rc::make_mut(&mut packet.written).insert(found.position.clone(), (found.header, stamp));
         Ok(())
     }
 
@@ -303,24 +318,22 @@ impl Engine<'_> {
         if a.base != b.base || a.redirect != b.redirect || a.behind != b.behind {
             return Err(Unsupported::new("ways that meet with different headers put in or taken out", span));
         }
-        let mut written = (*a.written).clone();
-        for (position, (header, stamp)) in b.written.iter() {
-            match written.get(position) {
-                Some((other, _)) if other != header => {
-                    return Err(Unsupported::new("writes to one place of a packet through two headers", span));
-                }
-                Some((_, other)) if other == stamp => {}
-                _ => {
-                    let stamp = self.stamp();
-                    written.insert(position.clone(), (*header, stamp));
+        let not_c = self.terms.not(c);
+        let mut written: BTreeMap<Position, Vec<Written>> = BTreeMap::new();
+        for position in a.written.keys().chain(b.written.keys()) {
+            if written.contains_key(position) {
+                continue;
+            }
+            let side = |packet: &Packet| packet.written.get(position).cloned().unwrap_or_default();
+            let (x, y) = (side(a), side(b));
+            let common = x.iter().zip(&y).take_while(|(x, y)| x == y).count();
+            let mut all = x[..common].to_vec();
+            for (on, more) in [(c, &x[common..]), (not_c, &y[common..])] {
+                for w in more {
+                    all.push(Written { guard: self.terms.and(&[on, w.guard]), ..w.clone() });
                 }
             }
-        }
-        for (position, (header, _)) in a.written.iter() {
-            if !b.written.contains_key(position) {
-                let stamp = self.stamp();
-                written.insert(position.clone(), (*header, stamp));
-            }
+            written.insert(position.clone(), all);
         }
         let mut fields = BTreeMap::new();
         for key in a.fields.keys().chain(b.fields.keys()) {
@@ -365,12 +378,18 @@ impl Engine<'_> {
         self.terms.and(&[length, fields])
     }
 
+    /// Whether what was written is the same, by way of the headers through which it was.
     fn same_fields(&mut self, a: &Packet, b: &Packet, counts: impl Fn(&(Position, HeaderId, FieldId)) -> bool) -> Term {
         let mut parts = Vec::new();
-        for key in a.fields.keys().chain(b.fields.keys()).filter(|key| counts(key)) {
-            let (position, header, field) = key;
+        let keys: BTreeSet<_> = a.fields.keys().chain(b.fields.keys()).filter(|key| counts(key)).collect();
+        for (position, header, field) in keys {
+            let writes = [a, b].into_iter().flat_map(|p| p.written.get(position)).flatten();
+            let guards: Vec<Term> = writes.filter(|w| w.by == *header).map(|w| w.guard).collect();
+            // A header that was put in was written by nobody.
+            let touched = if guards.is_empty() { self.terms.bool(true) } else { self.terms.or(&guards) };
             let (x, y) = (self.field(a, position, *header, *field), self.field(b, position, *header, *field));
-            parts.push(self.terms.equal(x, y));
+            let equal = self.terms.equal(x, y);
+            parts.push(self.terms.implies(touched, equal));
         }
         self.terms.and(&parts)
     }
@@ -402,7 +421,7 @@ impl Packet {
     /// Names what was written behind a header: bodies with the same name and base are the same bytes.
     pub(crate) fn written_behind(&self, found: &Found) -> String {
         let written: Vec<String> =
-            self.written.iter().filter(|(p, _)| is_behind(p, found)).map(|(_, (_, stamp))| stamp.to_string()).collect();
+            self.written.iter().filter(|(p, _)| is_behind(p, found)).flat_map(|(_, all)| all).map(|w| format!("{}@{:?}", w.stamp, w.guard)).collect();
         let moved = self.redirect.keys().any(|p| is_behind(p, found));
         let pushed = if moved { format!("{:?}", self.behind) } else { String::new() };
         format!("{}{pushed}", written.join(","))

@@ -48,7 +48,7 @@ impl<'p> Engine<'p> {
         // None before it; none at all, if there is none.
         let number = self.quants.len() as u32;
         let over = Over::Elements { table: *table, index: *index, value: value.clone(), below: (hit, wide) };
-        self.quants.push(Quant { quantifier: Quantifier::Exists, over, block: test, holds: *holds, env: Rc::new(before) });
+        self.quants.push(Quant { quantifier: Quantifier::Exists, over, block: test, holds: *holds, env: Rc::new(before), generation: self.generation });
         let earlier = self.terms.quantified(number);
         let none = self.terms.not(earlier);
         self.fact(none);

@@ -3,10 +3,10 @@
 use super::env::{Engine, Env, Over, Quant, Unsupported};
 use super::packet::Found;
 use super::state::is_keyed;
-use super::value::{Sym, most};
+use super::value::{Sym, most, needed};
 use crate::term::{Op, Sort, Term};
 use grv_lang::ir::spec::{AfterEvent, Quantifier};
-use grv_lang::ir::{BinaryOp, HandleId, LocalId, Scalar, SpecStmt, TableId};
+use grv_lang::ir::{BinaryOp, HandleId, LocalId, Scalar, SpecStmt, Stmt, StmtKind, TableId, TableKind};
 use grv_lang::span::Span;
 use std::rc::Rc;
 
@@ -194,12 +194,24 @@ impl<'p> Engine<'p> {
             return Sym::Int(count);
         }
         let number = self.quants.len() as u32;
-        self.quants.push(Quant { quantifier, over, block, holds, env: Rc::new(env.clone()) });
+        self.quants.push(Quant { quantifier, over, block, holds, env: Rc::new(env.clone()), generation: self.generation });
         Sym::Bool(self.terms.quantified(number))
     }
 
-    /// A quantified formula at one instance.
-    pub(crate) fn instance(&mut self, number: u32, key: &[Sym]) -> Result<Term, Unsupported> {
+    /// The generation that a quantified formula came up in.
+    pub(crate) fn generation_of(&self, number: u32) -> u32 {
+        self.quants[number as usize].generation
+    }
+
+    /// A quantified formula at one instance, which is of a generation.
+    pub(crate) fn instance(&mut self, number: u32, key: &[Sym], generation: u32) -> Result<Term, Unsupported> {
+        let outer = std::mem::replace(&mut self.generation, generation);
+        let instance = self.instantiate(number, key);
+        self.generation = outer;
+        instance
+    }
+
+    fn instantiate(&mut self, number: u32, key: &[Sym]) -> Result<Term, Unsupported> {
         let quant = &self.quants[number as usize];
         let (quantifier, over, block, holds) = (quant.quantifier, quant.over.clone(), quant.block, quant.holds);
         let mut env = (*quant.env).clone();
@@ -247,18 +259,53 @@ impl<'p> Engine<'p> {
         }
     }
 
+    /// Whether a search found something, if a quantified formula says of it that nothing comes before.
+    pub(crate) fn found_by(&self, number: u32) -> Option<Term> {
+        match self.quants[number as usize].over {
+            Over::Elements { below: (found, _), .. } => Some(found).filter(|f| self.terms.as_bool(*f).is_none()),
+            _ => None,
+        }
+    }
+
+    /// The tables that a quantified formula speaks of.
+    pub(crate) fn speaks_of(&self, number: u32) -> Vec<TableId> {
+        let quant = &self.quants[number as usize];
+        let mut tables = tables_of(quant.block);
+        tables.extend(self.over(number));
+        tables
+    }
+
     /// Whether it says that all instances hold.
     pub(crate) fn is_universal(&self, number: u32) -> bool {
         self.quants[number as usize].quantifier == Quantifier::All
     }
 
-    /// The integers that a formula over a range is to be looked at: its bounds, and the examples of the others.
-    pub(crate) fn numbers(&self, number: u32) -> Vec<Vec<Sym>> {
-        let bounds = match self.quants[number as usize].over {
-            Over::Range { low, high, .. } => vec![vec![low], vec![high]],
+    /// The integers that a formula over a range is to be looked at: its bounds, the examples of the others, and the indices of
+    /// arrays that are spoken of.
+    pub(crate) fn numbers(&mut self, number: u32) -> Vec<(Vec<Sym>, u32)> {
+        let mut numbers = match self.quants[number as usize].over {
+            Over::Range { low, high, .. } => vec![(low, 0), (high, 0)],
             _ => Vec::new(),
         };
-        bounds.into_iter().chain(self.examples.iter().map(|n| vec![Sym::Int(*n)])).collect()
+        numbers.extend(self.examples.iter().map(|n| (*n, 0)));
+        let arrays = self.program.tables.iter().zip(&self.touched).filter(|(t, _)| matches!(t.kind, TableKind::Array));
+        let indices: Vec<(Sym, u32)> = arrays.flat_map(|(_, keys)| keys).filter_map(|(key, g)| Some((*key.first()?, *g))).collect();
+        for (index, generation) in indices {
+            numbers.push((self.terms.convert(index, Scalar::Int), generation));
+        }
+        numbers.into_iter().map(|(n, generation)| (vec![n], generation)).collect()
+    }
+
+    /// An integer of which nothing is known but its bounds.
+    fn bounded(&mut self, name: &str, low: i128, high: i128) -> Sym {
+        let width = needed(low, high);
+        let term = self.terms.fresh(name, Sort::Bits(width));
+        let (least, greatest) = (self.terms.bits(low as u128, width), self.terms.bits(high as u128, width));
+        for (a, b) in [(least, term), (term, greatest)] {
+            let fact = self.terms.op(Op::Sle, a, b);
+            self.fact(fact);
+        }
+        Sym::Small { term, low, high }
     }
 
     /// A key of which nothing is known, for a quantified formula.
@@ -276,11 +323,53 @@ impl<'p> Engine<'p> {
                     .collect()
             }
             Over::Elements { .. } => vec![Sym::Bits(self.terms.fresh("index", Sort::Bits(64)))],
-            Over::Range { .. } => {
-                let number = self.terms.fresh("number", Sort::Int);
+            Over::Range { low, high, .. } => {
+                let number = match (low, high) {
+                    (Sym::Small { low, .. }, Sym::Small { high, .. }) if low <= high => self.bounded("number", low, high),
+                    _ => Sym::Int(self.terms.fresh("number", Sort::Int)),
+                };
                 self.examples.push(number);
-                vec![Sym::Int(number)]
+                vec![number]
             }
         }
     }
+}
+
+/// The tables that a formula's statements read.
+fn tables_of(block: &[Stmt]) -> Vec<TableId> {
+    let mut tables = Vec::new();
+    for stmt in block {
+        match &stmt.kind {
+            StmtKind::If { then, other, .. } => {
+                tables.extend(tables_of(then));
+                tables.extend(tables_of(other));
+            }
+            StmtKind::Switch { cases, default, .. } => {
+                cases.iter().for_each(|(_, _, block)| tables.extend(tables_of(block)));
+                tables.extend(tables_of(default));
+            }
+            StmtKind::Lookup { table, .. }
+            | StmtKind::Longest { table, .. }
+            | StmtKind::ReadArray { table, .. }
+            | StmtKind::ReadCell { table, .. }
+            | StmtKind::ReadCounter { table, .. } => tables.push(*table),
+            StmtKind::First { table, test, .. } => {
+                tables.push(*table);
+                tables.extend(tables_of(test));
+            }
+            StmtKind::Spec(spec) => match &**spec {
+                SpecStmt::Entries { table, block, .. } => {
+                    tables.push(*table);
+                    tables.extend(tables_of(block));
+                }
+                SpecStmt::Range { block, .. } | SpecStmt::Emits { block, .. } | SpecStmt::After { block, .. } => tables.extend(tables_of(block)),
+                SpecStmt::Deadline { table, .. } | SpecStmt::Size { table, .. } | SpecStmt::Full { table, .. } | SpecStmt::Tokens { table, .. } => {
+                    tables.push(*table);
+                }
+                SpecStmt::Drops { .. } | SpecStmt::Refused { .. } | SpecStmt::Same { .. } | SpecStmt::SameBody { .. } => {}
+            },
+            _ => {}
+        }
+    }
+    tables
 }

@@ -299,8 +299,9 @@ impl<'p> Engine<'p> {
     /// Takes note of a key that was looked up: what holds of all entries is said of it.
     pub(crate) fn touch_key(&mut self, table: TableId, key: &[Sym]) {
         let touched = &mut self.touched[table.index()];
-        if !touched.iter().any(|known| known == key) {
-            touched.push(key.to_vec());
+        match touched.iter_mut().find(|(known, _)| known == key) {
+            Some((_, generation)) => *generation = (*generation).min(self.generation),
+            None => touched.push((key.to_vec(), self.generation)),
         }
     }
 

@@ -40,7 +40,7 @@ pub(crate) fn most(width: u8) -> u128 {
 }
 
 /// Bits that a signed bit-vector needs for all of `low..=high`.
-fn needed(low: i128, high: i128) -> u8 {
+pub(crate) fn needed(low: i128, high: i128) -> u8 {
     let magnitude = |v: i128| 128 - (if v < 0 { !v } else { v }).leading_zeros() as u8;
     1 + magnitude(low).max(magnitude(high))
 }

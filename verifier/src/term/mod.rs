@@ -3,6 +3,7 @@
 
 mod build;
 pub mod eval;
+pub mod lighten;
 pub mod print;
 
 use rustc_hash::FxHashMap;
