@@ -17,6 +17,8 @@ pub struct Question {
     pub seed: u32,
     /// Whether a model is wanted.
     pub model: bool,
+    /// Whether the older of the solver's two procedures for integers is to be used: often it is the quicker one.
+    pub older: bool,
 }
 
 /// What a solver says.

@@ -33,6 +33,9 @@ fn ask(question: &Question) -> Answer {
     let mut params = Params::new();
     params.set_u32("rlimit", question.budget);
     params.set_u32("random_seed", question.seed);
+    if question.older {
+        params.set_u32("smt.arith.solver", 2);
+    }
     solver.set_params(&params);
     solver.from_string(question.text.as_bytes().to_vec());
     // A text that cannot be read would be a question about nothing.

@@ -48,14 +48,22 @@ pub(super) fn ask(engine: &mut Engine<'_>, given: &[Term], goal: Term) -> Result
             if (if universal { needed.denied } else { needed.claimed }) && seen.insert((number, None)) {
                 let (key, generation) = (engine.any_key(number), engine.generation_of(number));
                 let instance = engine.instance(number, &key, generation)?;
-                axioms.push(if universal { engine.terms.implies(instance, stands) } else { engine.terms.implies(stands, instance) });
+                axioms.push(if universal {
+                    engine.terms.implies(instance, stands)
+                } else {
+                    engine.terms.implies(stands, instance)
+                });
             }
             if if universal { needed.claimed } else { needed.denied } {
                 for (key, generation) in keys(engine, number) {
                     let generation = generation.max(engine.generation_of(number));
                     if generation <= GENERATIONS && seen.insert((number, Some(key.clone()))) {
                         let instance = engine.instance(number, &key, generation + 1)?;
-                        axioms.push(if universal { engine.terms.implies(stands, instance) } else { engine.terms.implies(instance, stands) });
+                        axioms.push(if universal {
+                            engine.terms.implies(stands, instance)
+                        } else {
+                            engine.terms.implies(instance, stands)
+                        });
                     }
                 }
             }

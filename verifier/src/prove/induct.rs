@@ -2,9 +2,9 @@
 
 use super::ground::ask;
 use super::{Asked, Goal};
-use crate::sym::{Engine, Packet, StepResult, Unsupported, World};
+use crate::sym::{Engine, Packet, Says, StepResult, Unsupported, World};
 use crate::term::{Op, Sort, Term};
-use grv_lang::ir::{Block, Body, Form, Lifetime, LocalId, PortId, Program, Property, Role, TableId};
+use grv_lang::ir::{Block, Body, Form, Lifetime, LocalId, PortId, Program, Property, Role, TableId, TableKind};
 use std::rc::Rc;
 
 /// What may happen between two states.
@@ -54,8 +54,46 @@ pub(super) fn describe(program: &Program, event: Event) -> String {
 pub(super) struct Known {
     /// Indices of properties of the form `always`.
     pub(super) invariants: Vec<usize>,
+    /// What is said of all entries of tables, and follows from how they are used.
+    pub(super) natural: Vec<Natural>,
     /// Indices of conditions on control tables that hold from the start.
     pub(super) requires: Vec<usize>,
+}
+
+/// Something that holds of tables of a kind if they are used as one would expect: tried for every box, and taken for granted where
+/// it is proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Natural {
+    /// Entries share the deadlines of live entries of the table that they name.
+    Shares(TableId),
+    /// Buckets hold what buckets hold.
+    Bucket(TableId),
+}
+
+impl Natural {
+    /// Those of a box.
+    pub(super) fn of(program: &Program) -> Vec<Natural> {
+        let tables = (0..).map(TableId).zip(&program.tables);
+        tables
+            .filter_map(|(id, table)| match (&table.lifetime, &table.kind) {
+                (Lifetime::IdleWith { .. }, _) => Some(Natural::Shares(id)),
+                (_, TableKind::Bucket { .. }) => Some(Natural::Bucket(id)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn formula(self, engine: &mut Engine<'_>, world: &World) -> Term {
+        match self {
+            Natural::Shares(table) => engine.all_entries(world, table, Says::Shares),
+            Natural::Bucket(table) => engine.all_entries(world, table, Says::Bucket),
+        }
+    }
+
+    /// The goals that make it an invariant.
+    pub(super) fn goals(self, program: &Program, given: &Known) -> Vec<Goal> {
+        inductive(program, given, |engine, world| Ok(self.formula(engine, world)))
+    }
 }
 
 /// The state after an event, and the step, if it was a packet's.
@@ -88,6 +126,9 @@ pub(super) fn known<'p>(engine: &mut Engine<'p>, known: &Known, world: &World) -
         if let Form::Always { block, holds } = &property.form {
             all.push(formula(engine, &property.body, block, *holds, world)?);
         }
+    }
+    for natural in &known.natural {
+        all.push(natural.formula(engine, world));
     }
     all.extend(requires(engine, &known.requires, world)?);
     Ok(all)
@@ -158,13 +199,22 @@ pub(super) fn happen<'p>(
     Ok(Happened { after, packet: None })
 }
 
-/// The goals that make a property of the form `always` an invariant: at the start, and kept by every event.
+/// The goals that make a property of the form `always` an invariant.
 pub(super) fn invariant(program: &Program, property: &Property, given: &Known) -> Vec<Goal> {
     let Form::Always { block, holds } = &property.form else { return Vec::new() };
+    inductive(program, given, |engine, world| formula(engine, &property.body, block, *holds, world))
+}
+
+/// The goals that make a formula an invariant: it holds at the start, and is kept by every event.
+fn inductive<'p>(
+    program: &'p Program,
+    given: &Known,
+    says: impl Fn(&mut Engine<'p>, &World) -> Result<Term, Unsupported>,
+) -> Vec<Goal> {
     let mut goals = vec![goal("at the start", || {
         let mut engine = Engine::new(program);
         let world = engine.initial();
-        let holds = formula(&mut engine, &property.body, block, *holds, &world)?;
+        let holds = says(&mut engine, &world)?;
         ask(&mut engine, &[], holds)
     })];
     for event in events(program) {
@@ -173,7 +223,7 @@ pub(super) fn invariant(program: &Program, property: &Property, given: &Known) -
             let world = engine.any("s");
             let mut all = known(&mut engine, given, &world)?;
             let happened = happen(&mut engine, &world, event, &mut all)?;
-            let holds = formula(&mut engine, &property.body, block, *holds, &happened.after)?;
+            let holds = says(&mut engine, &happened.after)?;
             ask(&mut engine, &all, holds)
         }));
     }

@@ -1,6 +1,6 @@
 //! A box verified: random events first, which refute what is plainly wrong and find examples; then proofs.
 
-use super::induct::{Known, goal, requires};
+use super::induct::{Known, Natural, goal, requires};
 use super::verdict::{Kind, Obligation, Report, Verdict};
 use super::{Asked, Goal, forms};
 use crate::solve::{Question, Solver, SolverError, Status};
@@ -61,6 +61,13 @@ pub fn verify(
     Ok(Report { obligations })
 }
 
+/// What may be an invariant.
+#[derive(Clone, Copy)]
+enum Candidate {
+    Natural(Natural),
+    Property(usize),
+}
+
 struct Run<'a> {
     program: &'a Arc<Program>,
     options: Options,
@@ -90,20 +97,31 @@ impl Run<'_> {
             .filter(|i| matches!(program.properties[*i].form, Form::Always { .. }) && !refuted.contains(i))
             .filter(|i| program.properties[*i].assumed.is_none())
             .collect();
+        known.natural = Natural::of(&program);
         loop {
             let given = known.clone();
-            let tried = self.each(&known.invariants, |index| forms::goals(&program, &program.properties[*index], &given))?;
-            let kept: Vec<usize> = known
-                .invariants
+            let candidates: Vec<Candidate> = known
+                .natural
                 .iter()
-                .zip(&tried)
-                .filter(|(_, (outcome, _))| matches!(outcome.verdict, Verdict::Proved))
-                .map(|(index, _)| *index)
+                .map(|n| Candidate::Natural(*n))
+                .chain(known.invariants.iter().map(|i| Candidate::Property(*i)))
                 .collect();
-            if kept.len() == known.invariants.len() {
+            let tried = self.each(&candidates, |candidate| match candidate {
+                Candidate::Natural(natural) => natural.goals(&program, &given),
+                Candidate::Property(index) => forms::goals(&program, &program.properties[*index], &given),
+            })?;
+            let held = tried.iter().map(|(outcome, _)| matches!(outcome.verdict, Verdict::Proved));
+            let mut kept = Known { requires: known.requires.clone(), ..Known::default() };
+            for (candidate, _) in candidates.iter().zip(held).filter(|(_, held)| *held) {
+                match candidate {
+                    Candidate::Natural(natural) => kept.natural.push(*natural),
+                    Candidate::Property(index) => kept.invariants.push(*index),
+                }
+            }
+            if kept.natural.len() + kept.invariants.len() == candidates.len() {
                 return Ok(known);
             }
-            known.invariants = kept;
+            known = kept;
         }
     }
 
@@ -246,18 +264,24 @@ fn settle(solver: &mut Solver, goals: &[Goal], options: Options) -> Result<Outco
             Asked::Decided(false) => Verdict::NotInductive(part.clone()),
             Asked::Unsupported(why) => Verdict::NotAttempted(why.clone()),
             Asked::Text { light, exact } => {
-                let mut ask = |text: &String, budget: u32| -> Result<Status, SolverError> {
-                    let question = Question { text: text.clone(), budget, seed: options.seed, model: false };
+                let mut ask = |text: &String, older: bool, budget: u32| -> Result<Status, SolverError> {
+                    let question = Question { text: text.clone(), budget, seed: options.seed, model: false, older };
                     let answer = solver.ask(&question)?;
                     resource += answer.resource;
                     Ok(answer.status)
                 };
-                if let Ok(d)=std::env::var("GRV_DUMP") { static N: AtomicUsize = AtomicUsize::new(0); let n=N.fetch_add(1,Ordering::Relaxed); let _=std::fs::write(format!("{d}/{n}.exact.smt2"), format!("; {part}\n{exact}")); if let Some(l)=light {let _=std::fs::write(format!("{d}/{n}.light.smt2"), format!("; {part}\n{l}"));} }
-                let lighter = light.as_ref().map(|light| ask(light, options.budget / 4)).transpose()?;
-                if lighter == Some(Status::Unsat) {
+                let light = light.as_ref().unwrap_or(exact);
+                // What is quick in one way or the other is tried first.
+                let mut shown = false;
+                for (older, share) in [(true, 16), (false, 8), (true, 2)] {
+                    if !shown {
+                        shown = ask(light, older, options.budget / share)? == Status::Unsat;
+                    }
+                }
+                if shown {
                     continue;
                 }
-                match ask(exact, options.budget)? {
+                match ask(exact, false, options.budget)? {
                     Status::Unsat => continue,
                     Status::Sat => Verdict::NotInductive(part.clone()),
                     Status::Budget => Verdict::Budget,

@@ -4,10 +4,12 @@ use super::packet::{Found, Packet};
 use super::state::World;
 use super::tables::Match;
 use super::value::Sym;
+use super::wiring::{Arrival, ranks};
 use crate::term::{Sort, Term, Terms};
 use grv_lang::ir::spec::Quantifier;
-use grv_lang::ir::{Block, Body, ElementId, LocalId, Obligation, PacketId, PortId, Program, ReasonId, TableId};
+use grv_lang::ir::{Block, Body, ElementId, InputRef, LocalId, Obligation, PacketId, PortId, Program, ReasonId, TableId};
 use grv_lang::span::Span;
+use rustc_hash::FxHashMap;
 use std::rc::Rc;
 use thiserror::Error;
 
@@ -120,6 +122,8 @@ pub(crate) struct Env<'p> {
     pub(crate) world: World,
     /// The ways that are alive.
     pub(crate) way: Term,
+    /// Whether nothing follows in the handler.
+    pub(crate) last: bool,
 }
 
 /// Over what a quantified formula speaks.
@@ -133,16 +137,38 @@ pub(crate) enum Over {
     Range { var: LocalId, low: Sym, high: Sym },
 }
 
-/// A quantified formula: a block to be run for each instance, on the variables as they are where it stands.
+/// What a quantified formula says of each instance.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Says<'p> {
+    /// What a block computes.
+    Block(&'p Block, LocalId),
+    /// The entry shares its deadline with a live entry of the other table.
+    Shares,
+    /// The bucket holds what buckets hold.
+    Bucket,
+}
+
+/// A quantified formula: what it says of each instance, on the variables as they are where it stands.
 #[derive(Debug)]
 pub struct Quant<'p> {
     pub(crate) quantifier: Quantifier,
     pub(crate) over: Over,
-    pub(crate) block: &'p Block,
-    pub(crate) holds: LocalId,
+    pub(crate) says: Says<'p>,
     pub(crate) env: Rc<Env<'p>>,
     /// The generation that it came up in.
     pub(crate) generation: u32,
+}
+
+/// The deadline of an entry of a state of which nothing is known, which others may share.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    /// The name of the table in that state.
+    pub(crate) base: Rc<str>,
+    /// Whether the entry is there.
+    pub(crate) present: Term,
+    pub(crate) key: Vec<Term>,
+    /// The deadline's number.
+    pub(crate) number: Term,
 }
 
 /// A step that is known: the same packet in the same state does the same.
@@ -176,6 +202,8 @@ pub struct Engine<'p> {
     pub(crate) known: Vec<Known>,
     /// Checksums that were updated: the old one and how far it moved, and the new one.
     pub(crate) checksums: Vec<((Term, Term), Term)>,
+    /// Deadlines of entries that others may share.
+    pub(crate) slots: Vec<Slot>,
     /// Integers that stand for exceptions to formulas over ranges.
     pub(crate) examples: Vec<Sym>,
     /// Longest-prefix matches that were made.
@@ -185,6 +213,9 @@ pub struct Engine<'p> {
     pub branches: Vec<Branch>,
     stamps: u32,
     pub(crate) depth: usize,
+    /// Packets between elements.
+    pub(crate) waiting: Vec<Arrival>,
+    pub(crate) ranks: FxHashMap<InputRef, u32>,
 }
 
 impl<'p> Engine<'p> {
@@ -201,11 +232,14 @@ impl<'p> Engine<'p> {
             known: Vec::new(),
             matches: Vec::new(),
             examples: Vec::new(),
+            slots: Vec::new(),
             checksums: Vec::new(),
             happens: Happens::default(),
             branches: Vec::new(),
             stamps: 0,
             depth: 0,
+            waiting: Vec::new(),
+            ranks: ranks(program),
         }
     }
 
@@ -237,7 +271,7 @@ impl<'p> Engine<'p> {
         way: Term,
     ) -> Env<'p> {
         let locals = body.locals.iter().map(|local| self.terms.zero(local.ty)).collect();
-        Env { body, element, locals, found: vec![Vec::new(); body.handles.len()], packets, world, way }
+        Env { body, element, locals, found: vec![Vec::new(); body.handles.len()], packets, world, way, last: false }
     }
 
     /// One on the ways where `c` holds, the other where it does not. A side without ways is not looked at but for its state.

@@ -5,9 +5,10 @@ use super::env::{Branch, Choice, Dropped, Engine, Env, Happens, Known, Obliged, 
 use super::packet::Packet;
 use super::state::{Change, World, is_keyed, root};
 use super::value::Sym;
+use super::wiring::Arrival;
 use crate::term::{Op, Sort, Term};
 use grv_lang::ir::{
-    Block, Body, ElementId, Expr, HandleId, HeaderId, InputRef, LocalId, Obligation, PacketId, PortId, Scalar, Stmt, StmtKind,
+    Block, Body, ElementId, Expr, HandleId, HeaderId, LocalId, Obligation, PacketId, PortId, Scalar, Stmt, StmtKind,
     TableId, TableKind, Target,
 };
 use grv_lang::span::Span;
@@ -28,7 +29,7 @@ impl<'p> Engine<'p> {
         let mut after = world.clone();
         self.ticks(&mut after);
         let way = self.terms.bool(true);
-        let done = self.input(entry, packet.clone(), &[], after, way, span);
+        let done = self.travel(Arrival { at: entry, packet: packet.clone(), args: Vec::new(), way, span }, after);
         let Happens { out, drops, choices, obliged } = std::mem::replace(&mut self.happens, outer);
         let result = Rc::new(StepResult { out, drops, choices, obliged, after: done? });
         self.known.push(Known { world: world.id, port, packet: packet.clone(), result: result.clone() });
@@ -66,23 +67,17 @@ impl<'p> Engine<'p> {
         }
     }
 
-    /// Runs the handler of an input; the state after it.
-    fn input(
-        &mut self,
-        at: InputRef,
-        packet: Packet,
-        args: &[Sym],
-        world: World,
-        way: Term,
-        span: Span,
-    ) -> Result<World, Unsupported> {
+    /// Runs the handler of an input; the state after it. What it sends at its end is waiting then.
+    pub(crate) fn arrive(&mut self, arrival: Arrival, world: World) -> Result<World, Unsupported> {
+        let Arrival { at, packet, args, way, span } = arrival;
         let program = self.program;
         let input = &program.elements[at.element.index()].inputs[at.input as usize];
         if self.depth > 64 {
             return Err(Unsupported::new("wiring this deep", span));
         }
         let mut env = self.enter(&input.body, Some(at.element), vec![packet], world, way);
-        env.locals[..args.len()].copy_from_slice(args);
+        env.last = true;
+        env.locals[..args.len()].copy_from_slice(&args);
         let mut after = None;
         for (index, header) in input.contract.iter().enumerate() {
             let packet = env.packets[0].clone();
@@ -108,15 +103,19 @@ impl<'p> Engine<'p> {
 
     /// Statements in order.
     pub(crate) fn block(&mut self, mut env: Env<'p>, block: &'p [Stmt]) -> Result<Env<'p>, Unsupported> {
+        let last = env.last;
         for (index, stmt) in block.iter().enumerate() {
             if self.terms.as_bool(env.way) == Some(false) {
                 break;
             }
+            env.last = last && index + 1 == block.len();
             if let StmtKind::Push { header, before, into, fields, ok } = &stmt.kind {
+                env.last = last;
                 return self.push_stmt(env, (*header, fields), (*before, *into, *ok), &block[index + 1..], stmt.span);
             }
             env = self.stmt(env, stmt)?;
         }
+        env.last = last;
         Ok(env)
     }
 
@@ -282,7 +281,15 @@ impl<'p> Engine<'p> {
                 let packet = env.packets[0].clone();
                 match target {
                     Target::Port(port) => self.happens.out.push(Output { guard: env.way, port, packet }),
-                    Target::Input(input) => env.world = self.input(input, packet, &args, env.world, env.way, span)?,
+                    Target::Input(at) => {
+                        let arrival = Arrival { at, packet, args, way: env.way, span };
+                        if env.last {
+                            self.waiting.push(arrival);
+                            env.way = self.terms.bool(false);
+                        } else {
+                            env.world = self.travel(arrival, env.world)?;
+                        }
+                    }
                 }
                 Ok(env)
             }

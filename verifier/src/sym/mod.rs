@@ -10,9 +10,10 @@ mod spec;
 mod state;
 mod tables;
 mod value;
+mod wiring;
 
-pub(crate) use env::Env;
 pub use env::{Branch, Dropped, Engine, Obliged, Output, Quant, StepResult, Unsupported};
+pub(crate) use env::{Env, Says};
 pub use packet::Packet;
 pub use state::World;
 pub use value::Sym;

@@ -120,7 +120,14 @@ impl Engine<'_> {
     }
 
     /// Writes a field.
-    pub(crate) fn set_field(&mut self, packet: &mut Packet, found: &Found, field: FieldId, value: Sym, span: Span) -> Result<(), Unsupported> {
+    pub(crate) fn set_field(
+        &mut self,
+        packet: &mut Packet,
+        found: &Found,
+        field: FieldId,
+        value: Sym,
+        span: Span,
+    ) -> Result<(), Unsupported> {
         let header = &self.program.headers[found.header.index()];
         if let Some((_, length)) = &header.variable
             && mentions(length, field)
@@ -137,8 +144,12 @@ impl Engine<'_> {
         if known.is_none_or(|w| w.by != found.header || w.guard != found.guard) {
             let stamp = self.stamp();
             // What other headers had there is something else now.
-            let others: Vec<_> =
-                packet.fields.iter().filter(|((p, h, _), _)| *p == found.position && *h != found.header).map(|(k, v)| (k.clone(), *v)).collect();
+            let others: Vec<_> = packet
+                .fields
+                .iter()
+                .filter(|((p, h, _), _)| *p == found.position && *h != found.header)
+                .map(|(k, v)| (k.clone(), *v))
+                .collect();
             for ((position, header, field), old) in others {
                 let declared = &self.program.headers[header.index()].fields[field.index()];
                 let (name, width) = (declared.name.clone(), declared.width);
@@ -420,8 +431,13 @@ impl Engine<'_> {
 impl Packet {
     /// Names what was written behind a header: bodies with the same name and base are the same bytes.
     pub(crate) fn written_behind(&self, found: &Found) -> String {
-        let written: Vec<String> =
-            self.written.iter().filter(|(p, _)| is_behind(p, found)).flat_map(|(_, all)| all).map(|w| format!("{}@{:?}", w.stamp, w.guard)).collect();
+        let written: Vec<String> = self
+            .written
+            .iter()
+            .filter(|(p, _)| is_behind(p, found))
+            .flat_map(|(_, all)| all)
+            .map(|w| format!("{}@{:?}", w.stamp, w.guard))
+            .collect();
         let moved = self.redirect.keys().any(|p| is_behind(p, found));
         let pushed = if moved { format!("{:?}", self.behind) } else { String::new() };
         format!("{}{pushed}", written.join(","))

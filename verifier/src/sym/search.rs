@@ -1,6 +1,6 @@
 //! The bounded searches. Which of several values a choice takes is open; the first element of an array is not.
 
-use super::env::{Engine, Env, Over, Quant, Unsupported};
+use super::env::{Engine, Env, Over, Quant, Says, Unsupported};
 use super::value::Sym;
 use crate::term::{Op, Sort, Term};
 use grv_lang::ir::spec::Quantifier;
@@ -48,7 +48,13 @@ impl<'p> Engine<'p> {
         // None before it; none at all, if there is none.
         let number = self.quants.len() as u32;
         let over = Over::Elements { table: *table, index: *index, value: value.clone(), below: (hit, wide) };
-        self.quants.push(Quant { quantifier: Quantifier::Exists, over, block: test, holds: *holds, env: Rc::new(before), generation: self.generation });
+        self.quants.push(Quant {
+            quantifier: Quantifier::Exists,
+            over,
+            says: Says::Block(test, *holds),
+            env: Rc::new(before),
+            generation: self.generation,
+        });
         let earlier = self.terms.quantified(number);
         let none = self.terms.not(earlier);
         self.fact(none);

@@ -1,8 +1,8 @@
 //! Statements of specifications: quantifiers, the steps of packets, and what holds after an event. They read, and change nothing.
 
-use super::env::{Engine, Env, Over, Quant, Unsupported};
+use super::env::{Engine, Env, Over, Quant, Says, Unsupported};
 use super::packet::Found;
-use super::state::is_keyed;
+use super::state::{World, is_keyed};
 use super::value::{Sym, most, needed};
 use crate::term::{Op, Sort, Term};
 use grv_lang::ir::spec::{AfterEvent, Quantifier};
@@ -194,13 +194,29 @@ impl<'p> Engine<'p> {
             return Sym::Int(count);
         }
         let number = self.quants.len() as u32;
-        self.quants.push(Quant { quantifier, over, block, holds, env: Rc::new(env.clone()), generation: self.generation });
+        self.quants.push(Quant {
+            quantifier,
+            over,
+            says: Says::Block(block, holds),
+            env: Rc::new(env.clone()),
+            generation: self.generation,
+        });
         Sym::Bool(self.terms.quantified(number))
     }
 
     /// The generation that a quantified formula came up in.
     pub(crate) fn generation_of(&self, number: u32) -> u32 {
         self.quants[number as usize].generation
+    }
+
+    /// What is said of all entries of a table in a state.
+    pub(crate) fn all_entries(&mut self, world: &World, table: TableId, says: Says<'p>) -> Term {
+        let way = self.terms.bool(true);
+        let env = self.enter(self.nothing, None, Vec::new(), world.clone(), way);
+        let over = Over::Entries { table, key: Vec::new(), value: Vec::new() };
+        let number = self.quants.len() as u32;
+        self.quants.push(Quant { quantifier: Quantifier::All, over, says, env: Rc::new(env), generation: self.generation });
+        self.terms.quantified(number)
     }
 
     /// A quantified formula at one instance, which is of a generation.
@@ -213,7 +229,7 @@ impl<'p> Engine<'p> {
 
     fn instantiate(&mut self, number: u32, key: &[Sym]) -> Result<Term, Unsupported> {
         let quant = &self.quants[number as usize];
-        let (quantifier, over, block, holds) = (quant.quantifier, quant.over.clone(), quant.block, quant.holds);
+        let (quantifier, over, says) = (quant.quantifier, quant.over.clone(), quant.says);
         let mut env = (*quant.env).clone();
         let given = match &over {
             Over::Entries { table, key: locals, value } => {
@@ -243,8 +259,15 @@ impl<'p> Engine<'p> {
                 self.terms.and(&[a, b])
             }
         };
-        let env = self.block(env, block)?;
-        let holds = self.terms.truth(env.locals[holds.index()]);
+        let holds = match (says, &over) {
+            (Says::Block(block, holds), _) => {
+                let env = self.block(env, block)?;
+                self.terms.truth(env.locals[holds.index()])
+            }
+            (Says::Shares, Over::Entries { table, .. }) => self.shares_deadline(&env, *table, key)?,
+            (Says::Bucket, Over::Entries { table, .. }) => self.bucket_in_bounds(&env, *table, key)?,
+            (Says::Shares | Says::Bucket, _) => return Err(Unsupported::new("this formula", self.program.span)),
+        };
         Ok(match quantifier {
             Quantifier::All => self.terms.implies(given, holds),
             _ => self.terms.and(&[given, holds]),
@@ -270,7 +293,10 @@ impl<'p> Engine<'p> {
     /// The tables that a quantified formula speaks of.
     pub(crate) fn speaks_of(&self, number: u32) -> Vec<TableId> {
         let quant = &self.quants[number as usize];
-        let mut tables = tables_of(quant.block);
+        let mut tables = match quant.says {
+            Says::Block(block, _) => tables_of(block),
+            Says::Shares | Says::Bucket => Vec::new(),
+        };
         tables.extend(self.over(number));
         tables
     }
@@ -289,7 +315,8 @@ impl<'p> Engine<'p> {
         };
         numbers.extend(self.examples.iter().map(|n| (*n, 0)));
         let arrays = self.program.tables.iter().zip(&self.touched).filter(|(t, _)| matches!(t.kind, TableKind::Array));
-        let indices: Vec<(Sym, u32)> = arrays.flat_map(|(_, keys)| keys).filter_map(|(key, g)| Some((*key.first()?, *g))).collect();
+        let indices: Vec<(Sym, u32)> =
+            arrays.flat_map(|(_, keys)| keys).filter_map(|(key, g)| Some((*key.first()?, *g))).collect();
         for (index, generation) in indices {
             numbers.push((self.terms.convert(index, Scalar::Int), generation));
         }
@@ -362,8 +389,13 @@ fn tables_of(block: &[Stmt]) -> Vec<TableId> {
                     tables.push(*table);
                     tables.extend(tables_of(block));
                 }
-                SpecStmt::Range { block, .. } | SpecStmt::Emits { block, .. } | SpecStmt::After { block, .. } => tables.extend(tables_of(block)),
-                SpecStmt::Deadline { table, .. } | SpecStmt::Size { table, .. } | SpecStmt::Full { table, .. } | SpecStmt::Tokens { table, .. } => {
+                SpecStmt::Range { block, .. } | SpecStmt::Emits { block, .. } | SpecStmt::After { block, .. } => {
+                    tables.extend(tables_of(block))
+                }
+                SpecStmt::Deadline { table, .. }
+                | SpecStmt::Size { table, .. }
+                | SpecStmt::Full { table, .. }
+                | SpecStmt::Tokens { table, .. } => {
                     tables.push(*table);
                 }
                 SpecStmt::Drops { .. } | SpecStmt::Refused { .. } | SpecStmt::Same { .. } | SpecStmt::SameBody { .. } => {}

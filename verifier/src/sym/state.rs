@@ -1,7 +1,7 @@
 //! Symbolic state. A table is a few functions of its key (is there an entry, its value, its deadline), and a log of what was
 //! changed at which keys since: a look-up asks the log first. Deadlines are integers.
 
-use super::env::Engine;
+use super::env::{Engine, Slot};
 use super::value::{Sym, most};
 use crate::term::{Op, Sort, Term};
 use grv_lang::ir::{Column, Expr, Lifetime, Program, Scalar, Show, TableId, TableKind};
@@ -339,6 +339,9 @@ impl<'p> Engine<'p> {
                         let fact = self.terms.implies(present, known);
                         self.fact(fact);
                     }
+                    if root(self.program, table) == table {
+                        self.own_deadline(Slot { base: base.clone(), present, key: terms.clone(), number: deadline });
+                    }
                 }
                 (present, value, deadline)
             }
@@ -373,6 +376,21 @@ impl<'p> Engine<'p> {
         let alive = self.terms.op(Op::IntLt, tick, deadline);
         let live = self.terms.and(&[present, alive]);
         Entry { live, value, deadline: Some(deadline), slot }
+    }
+
+    /// Each entry has a deadline of its own, which no other entry of its table has.
+    fn own_deadline(&mut self, slot: Slot) {
+        if self.generation > 1 || self.slots.iter().any(|known| known.present == slot.present) {
+            return;
+        }
+        for other in self.slots.clone().iter().filter(|other| other.base == slot.base) {
+            let same = self.terms.eq(other.number, slot.number);
+            let given = self.terms.and(&[slot.present, other.present, same]);
+            let one = self.terms.all_eq(&slot.key, &other.key);
+            let fact = self.terms.implies(given, one);
+            self.fact(fact);
+        }
+        self.slots.push(slot);
     }
 
     /// A deadline that may be shared, by its number.

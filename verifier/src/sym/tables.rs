@@ -403,9 +403,10 @@ impl<'p> Engine<'p> {
         let (rate, burst) = (self.terms.as_integer(rate), self.terms.as_integer(burst));
         let byte = self.terms.int(BYTE);
         let burst = self.terms.op(Op::IntMul, burst, byte);
-        let [Sym::Int(tokens), Sym::Int(last)] = entry.value[..] else {
+        let [tokens, last] = entry.value[..] else {
             return Err(Unsupported::new("a bucket without tokens", span));
         };
+        let (tokens, last) = (self.terms.as_integer(tokens), self.terms.as_integer(last));
         let (now, zero) = (env.world.now, self.terms.int(0));
         let passed = self.terms.op(Op::IntSub, now, last);
         let back = self.terms.op(Op::IntLt, passed, zero);
@@ -415,6 +416,44 @@ impl<'p> Engine<'p> {
         let over = self.terms.op(Op::IntLt, burst, sum);
         let filled = self.terms.ite(over, burst, sum);
         Ok((self.terms.ite(entry.live, filled, burst), burst))
+    }
+
+    /// Whether an entry's deadline is that of a live entry of the table that it shares deadlines with.
+    pub(crate) fn shares_deadline(&mut self, env: &Env<'p>, table: TableId, key: &[Sym]) -> Result<Term, Unsupported> {
+        let declared = &self.program.tables[table.index()];
+        let Lifetime::IdleWith { table: other, key: function } = &declared.lifetime else { return Ok(self.terms.bool(true)) };
+        let entry = self.entry(&env.world, table, key, env.way);
+        let other_key = self.lifetime(env, function, key, &entry.value, declared.span)?;
+        let theirs = self.entry(&env.world, *other, &other_key, env.way);
+        let same = match (entry.slot, theirs.slot) {
+            (Some(a), Some(b)) => self.terms.eq(a, b),
+            _ => self.terms.bool(false),
+        };
+        Ok(self.terms.and(&[theirs.live, same]))
+    }
+
+    /// Whether a bucket holds no less than nothing and no more than its burst, was not used later than now, and will be full
+    /// when it is dead.
+    pub(crate) fn bucket_in_bounds(&mut self, env: &Env<'p>, table: TableId, key: &[Sym]) -> Result<Term, Unsupported> {
+        let declared = &self.program.tables[table.index()];
+        let TableKind::Bucket { rate, burst } = &declared.kind else { return Ok(self.terms.bool(true)) };
+        let entry = self.entry(&env.world, table, key, env.way);
+        let (Some(tokens), Some(last), Some(deadline)) =
+            (entry.value.first().copied(), entry.value.get(1).copied(), entry.deadline)
+        else {
+            return Err(Unsupported::new("a bucket that never dies", declared.span));
+        };
+        let (tokens, last) = (self.terms.as_integer(tokens), self.terms.as_integer(last));
+        let (rate, burst) = (self.expr(env, rate, declared.span)?, self.expr(env, burst, declared.span)?);
+        let (rate, burst) = (self.terms.as_integer(rate), self.terms.as_integer(burst));
+        let (zero, byte) = (self.terms.int(0), self.terms.int(BYTE));
+        let burst = self.terms.op(Op::IntMul, burst, byte);
+        let idle = self.terms.op(Op::IntSub, deadline, last);
+        let earned = self.terms.op(Op::IntMul, rate, idle);
+        let at_last = self.terms.op(Op::IntAdd, tokens, earned);
+        let parts = [(zero, tokens), (tokens, burst), (last, env.world.now), (burst, at_last)];
+        let parts: Vec<Term> = parts.into_iter().map(|(a, b)| self.terms.op(Op::IntLe, a, b)).collect();
+        Ok(self.terms.and(&parts))
     }
 
     /// A key of a table of which nothing is known.
@@ -477,7 +516,8 @@ impl<'p> Engine<'p> {
         let conforms = self.terms.op(Op::IntLe, wanted, tokens);
         let rest = self.terms.op(Op::IntSub, tokens, wanted);
         let left = self.terms.ite(conforms, rest, tokens);
-        let [_, Sym::Int(last)] = known.value[..] else { return Err(Unsupported::new("a bucket without tokens", span)) };
+        let [_, last] = known.value[..] else { return Err(Unsupported::new("a bucket without tokens", span)) };
+        let last = self.terms.as_integer(last);
         let now = env.world.now;
         let later = self.terms.op(Op::IntLt, last, now);
         let newest = self.terms.ite(later, now, last);

@@ -2,7 +2,7 @@
 //! known to fit: solvers find times as integers a hundred times easier. An integer of a specification is a bit-vector that is
 //! wide enough for every value it can have, as long as that is known; and an integer otherwise.
 
-use crate::term::{Op, Sort, Term, Terms};
+use crate::term::{Node, Op, Sort, Term, Terms};
 use grv_lang::ir::{BinaryOp, Scalar, UnaryOp};
 
 /// A scalar.
@@ -112,12 +112,40 @@ impl Terms {
                 self.ite(term, one, zero)
             }
             Sym::Small { term, low, high } => {
-                let Sort::Bits(width) = self.sort(term) else { unreachable!("a bit-vector") };
                 if low == high {
                     return self.int(low);
                 }
+                self.exact(term, low >= 0)
+            }
+        }
+    }
+
+    /// The integer that a bit-vector of [`Sym::Small`] stands for: its operations are exact, so that they are those of integers.
+    fn exact(&mut self, term: Term, natural: bool) -> Term {
+        let Sort::Bits(width) = self.sort(term) else { unreachable!("a bit-vector") };
+        match *self.node(term) {
+            Node::Bits(_, bits) => {
+                let unused = 128 - u32::from(width);
+                self.int((bits << unused) as i128 >> unused)
+            }
+            Node::ZeroExtend(_, inner) => self.to_int(inner),
+            Node::SignExtend(_, inner) => self.exact(inner, natural),
+            Node::Ite(c, a, b) => {
+                let (a, b) = (self.exact(a, natural), self.exact(b, natural));
+                self.ite(c, a, b)
+            }
+            Node::Op(op @ (Op::Add | Op::Sub | Op::Mul), a, b) => {
+                let (a, b) = (self.exact(a, false), self.exact(b, false));
+                let op = match op {
+                    Op::Add => Op::IntAdd,
+                    Op::Sub => Op::IntSub,
+                    _ => Op::IntMul,
+                };
+                self.op(op, a, b)
+            }
+            _ => {
                 let unsigned = self.to_int(term);
-                if low >= 0 {
+                if natural {
                     return unsigned;
                 }
                 let (zero, span) = (self.bits(0, width), self.int(1i128 << width));

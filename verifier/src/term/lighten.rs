@@ -173,7 +173,9 @@ impl Light {
                 result
             }
             Op::IntMul if !fixed_a && !fixed_b => self.product(terms, a, b),
-            Op::IntDiv | Op::IntMod if !fixed_b => self.opaque(terms, if op == Op::IntDiv { "whole quotient" } else { "whole remainder" }, op, a, b),
+            Op::IntDiv | Op::IntMod if !fixed_b => {
+                self.opaque(terms, if op == Op::IntDiv { "whole quotient" } else { "whole remainder" }, op, a, b)
+            }
             _ => terms.op(op, a, b),
         }
     }
