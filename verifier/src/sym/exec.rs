@@ -8,8 +8,8 @@ use super::value::Sym;
 use super::wiring::Arrival;
 use crate::term::{Op, Sort, Term};
 use grv_lang::ir::{
-    Block, Body, ElementId, Expr, HandleId, HeaderId, LocalId, Obligation, PacketId, PortId, Scalar, Stmt, StmtKind,
-    TableId, TableKind, Target,
+    Block, Body, ElementId, Expr, HandleId, HeaderId, LocalId, Obligation, PacketId, PortId, Scalar, Stmt, StmtKind, TableId,
+    TableKind, Target,
 };
 use grv_lang::span::Span;
 use std::rc::Rc;

@@ -4,9 +4,9 @@ use super::env::{Engine, Env, Over, Quant, Says, Unsupported};
 use super::packet::Found;
 use super::state::{World, is_keyed};
 use super::value::{Sym, most, needed};
-use crate::term::{Op, Sort, Term};
+use crate::term::{Node, Op, Sort, Term};
 use grv_lang::ir::spec::{AfterEvent, Quantifier};
-use grv_lang::ir::{BinaryOp, HandleId, LocalId, Scalar, SpecStmt, Stmt, StmtKind, TableId, TableKind};
+use grv_lang::ir::{BinaryOp, Block, HandleId, LocalId, Scalar, SpecStmt, Stmt, StmtKind, TableId, TableKind};
 use grv_lang::span::Span;
 use std::rc::Rc;
 
@@ -24,7 +24,7 @@ impl<'p> Engine<'p> {
                     let (anywhere, end) = (self.terms.bool(false), self.terms.constant(0, Scalar::Bits(64)));
                     Over::Elements { table: *table, index, value: value.clone(), below: (anywhere, end) }
                 };
-                env.locals[result.index()] = self.quantify(&env, *quantifier, over, (block, *holds));
+                env.locals[result.index()] = self.quantify(&env, *quantifier, over, (block, *holds))?;
             }
             SpecStmt::Range { quantifier, var, low, high, block, holds, result } => {
                 let (low, high) = (self.expr(&env, low, span)?, self.expr(&env, high, span)?);
@@ -45,7 +45,7 @@ impl<'p> Engine<'p> {
                     env.locals[result.index()] = self.together(*quantifier, &instances);
                 } else {
                     let over = Over::Range { var: *var, low, high };
-                    env.locals[result.index()] = self.quantify(&env, *quantifier, over, (block, *holds));
+                    env.locals[result.index()] = self.quantify(&env, *quantifier, over, (block, *holds))?;
                 }
             }
             SpecStmt::Deadline { table, key, result } => {
@@ -183,17 +183,18 @@ impl<'p> Engine<'p> {
         env: &Env<'p>,
         quantifier: Quantifier,
         over: Over,
-        (block, holds): (&'p Vec<grv_lang::ir::Stmt>, LocalId),
-    ) -> Sym {
+        (block, holds): (&'p Block, LocalId),
+    ) -> Result<Sym, Unsupported> {
         if quantifier == Quantifier::Count {
             // How many there are is not known; not less than none.
             let count = self.terms.fresh("count", Sort::Int);
             let zero = self.terms.int(0);
             let fact = self.terms.op(Op::IntLe, zero, count);
             self.fact(fact);
-            return Sym::Int(count);
+            return Ok(Sym::Int(count));
         }
         let number = self.quants.len() as u32;
+        let entries = matches!(over, Over::Entries { .. });
         self.quants.push(Quant {
             quantifier,
             over,
@@ -201,7 +202,46 @@ impl<'p> Engine<'p> {
             env: Rc::new(env.clone()),
             generation: self.generation,
         });
-        Sym::Bool(self.terms.quantified(number))
+        if entries && let Some(key) = self.only_key(number)? {
+            return self.instantiate(number, &key).map(Sym::Bool);
+        }
+        Ok(Sym::Bool(self.terms.quantified(number)))
+    }
+
+    /// The one key that decides a quantified formula over entries, if the formula itself says which: there is an entry with key k
+    /// and so on, or all entries with key k do so and so.
+    fn only_key(&mut self, number: u32) -> Result<Option<Vec<Sym>>, Unsupported> {
+        let (touched, facts, slots) = (self.touched.clone(), self.facts.len(), self.slots.len());
+        let key = self.any_key(number);
+        let instance = self.instantiate(number, &key)?;
+        // It was but a look.
+        self.touched = touched;
+        self.facts.truncate(facts);
+        self.slots.truncate(slots);
+        let universal = self.is_universal(number);
+        let parts = match self.terms.node(instance) {
+            Node::And(all) if !universal => all.to_vec(),
+            Node::Or(all) if universal => all.to_vec(),
+            _ => return Ok(None),
+        };
+        let vars: Vec<Term> = key.iter().map(|part| self.terms.as_vector(*part)).collect();
+        let mut found: Vec<Option<Term>> = vec![None; vars.len()];
+        for part in parts {
+            let equal = match *self.terms.node(part) {
+                Node::Not(inner) if universal => inner,
+                _ if !universal => part,
+                _ => continue,
+            };
+            let Node::Eq(a, b) = *self.terms.node(equal) else { continue };
+            for (var, other) in [(a, b), (b, a)] {
+                if let Some(at) = vars.iter().position(|v| *v == var)
+                    && !self.terms.cone(&[other]).iter().any(|t| vars.contains(t))
+                {
+                    found[at] = Some(other);
+                }
+            }
+        }
+        Ok(found.into_iter().collect::<Option<Vec<Term>>>().map(|terms| terms.into_iter().map(Sym::Bits).collect()))
     }
 
     /// The generation that a quantified formula came up in.

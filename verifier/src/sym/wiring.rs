@@ -36,7 +36,8 @@ impl Engine<'_> {
         // Wiring has no cycles: what is furthest from its end has seen all that can still arrive.
         while let Some(rank) = self.waiting.iter().map(|a| self.rank(a.at)).max() {
             let Some(at) = self.waiting.iter().map(|a| a.at).find(|at| self.rank(*at) == rank) else { break };
-            let (mut here, waiting): (Vec<Arrival>, Vec<Arrival>) = std::mem::take(&mut self.waiting).into_iter().partition(|a| a.at == at);
+            let (mut here, waiting): (Vec<Arrival>, Vec<Arrival>) =
+                std::mem::take(&mut self.waiting).into_iter().partition(|a| a.at == at);
             self.waiting = waiting;
             let mut one = here.remove(0);
             for more in here {

@@ -149,6 +149,8 @@ impl Terms {
                 }
                 (_, Some(true)) => return self.implies(c, a),
                 (_, Some(false)) => return self.and(&[c, a]),
+                _ if a == c => return self.or(&[c, b]),
+                _ if b == c => return self.and(&[c, a]),
                 _ => {}
             }
         }
