@@ -19,7 +19,7 @@ mod verify;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
 
-/// Exit statuses. 101 is left to internal errors, 130 to interruption.
+/// Exit statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
     /// All is well.
@@ -28,6 +28,12 @@ enum Status {
     Bad = 1,
     /// The command cannot be carried out: usage, files, configuration.
     Usage = 2,
+    /// Nothing was found wrong, and yet not all is shown.
+    Inconclusive = 3,
+    /// A bug of ours.
+    Internal = 101,
+    /// Interrupted before there was a result.
+    Interrupted = 130,
 }
 
 /// Verification-first network middleboxes.
@@ -48,6 +54,10 @@ enum Command {
     Run(run::Args),
     /// Prove what middleboxes promise
     Verify(verify::Args),
+    /// List what proofs of a middlebox take for granted
+    Audit(verify::audit::Args),
+    /// Repeat proofs with other random choices of the solver
+    Stability(verify::stability::Args),
     /// Format programs
     Fmt(fmt::Args),
     /// Draw a middlebox as SVG: elements, ports, state
@@ -78,6 +88,8 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::main(&args),
         Command::Run(args) => run::main(&args),
         Command::Verify(args) => verify::main(&args),
+        Command::Audit(args) => verify::audit::main(&args),
+        Command::Stability(args) => verify::stability::main(&args),
         Command::Fmt(args) => fmt::main(&args),
         Command::Graph(args) => graph::main(&args),
         Command::Explain(args) => explain::main(&args),
@@ -89,7 +101,7 @@ pub fn main() -> ExitCode {
             render::complain(&error);
             Status::Usage
         }
-        Ok(Err(_)) => return ExitCode::from(101),
+        Ok(Err(_)) => Status::Internal,
         Err(error) => {
             render::complain(&format!("no thread can be started: {error}"));
             Status::Usage

@@ -216,58 +216,64 @@ fn random(of: &Compilation, program: &Arc<Program>, count: usize, args: &Args) -
 
 /// A counterexample as a script: parameters, events, and what does not hold behind them.
 pub(crate) fn counterexample(of: &Compilation, program: &Program, found: &Counterexample) -> String {
-    let port = |id: &PortId| program.ports.get(id.index()).map_or("?", |p| p.name.as_str());
-    let table = |id: &TableId| program.tables.get(id.index());
-    let mut lines = Vec::new();
-    match &found.broken {
-        Broken::Defect(defect) => {
-            let element = defect.element.as_ref().map_or_else(String::new, |e| format!(" in `{e}`"));
-            lines.push(format!("FAIL  {}: {}{element}: {defect}", of.sources.place(defect.span), program.name));
-        }
-        Broken::Property(id, _) => {
-            if let Some(property) = program.properties.get(id.0 as usize) {
-                lines.push(format!("FAIL  {}: `{}` does not hold", of.sources.place(property.span), property.name));
-            }
-        }
-    }
+    let mut lines = vec![format!("FAIL  {}", broken(of, program, found))];
     for (param, value) in program.params.iter().zip(&found.params) {
         lines.push(format!("      {} = {}", param.name, text::show(&param.shape, value)));
     }
-    for event in &found.events {
-        match event {
-            Stimulus::Packet(at, bytes) => {
-                lines.push(format!("      packet {} {}    # {}", port(at), hex(bytes), crate::capture::describe(bytes)));
-            }
-            Stimulus::Time(nanoseconds) => lines.push(format!("      advance {}", text::duration((*nanoseconds).into()))),
-            Stimulus::Update(contents) => {
-                for content in contents {
-                    let Some(declared) = table(&content.table) else { continue };
-                    let entry = |(key, value): &(Vec<u128>, Vec<u128>)| {
-                        let value = text::show(&declared.value_shape, value);
-                        if key.is_empty() { value } else { format!("{} => {value}", text::show(&declared.key_shape, key)) }
-                    };
-                    let entries: Vec<String> = content.entries.iter().map(entry).collect();
-                    lines.push(format!("      update {} = [{}]", declared.name, entries.join(", ")));
-                }
-            }
-            Stimulus::Feed(id, key, value) => {
-                if let Some(declared) = table(id) {
-                    let key = text::show(&declared.key_shape, key);
-                    lines.push(match value {
-                        Some(value) if value.is_empty() => format!("      feed {}.insert({key})", declared.name),
-                        Some(value) => {
-                            format!("      feed {}[{key}] = {}", declared.name, text::show(&declared.value_shape, value))
-                        }
-                        None => format!("      feed {}.remove({key})", declared.name),
-                    });
-                }
-            }
-        }
-    }
+    lines.extend(found.events.iter().flat_map(|e| event(program, e)).map(|line| format!("      {line}")));
     if let Broken::Property(_, packets) = &found.broken {
-        for (at, bytes) in packets {
-            lines.push(format!("      then for {} {}    # {}", port(at), hex(bytes), crate::capture::describe(bytes)));
-        }
+        lines.extend(packets.iter().map(|(at, bytes)| format!("      then for {}", packet(program, *at, bytes))));
     }
     lines.join("\n")
+}
+
+/// What went wrong, and where.
+pub(crate) fn broken(of: &Compilation, program: &Program, found: &Counterexample) -> String {
+    match &found.broken {
+        Broken::Defect(defect) => {
+            let element = defect.element.as_ref().map_or_else(String::new, |e| format!(" in `{e}`"));
+            format!("{}: {}{element}: {defect}", of.sources.place(defect.span), program.name)
+        }
+        Broken::Property(id, _) => match program.properties.get(id.0 as usize) {
+            Some(property) => format!("{}: `{}` does not hold", of.sources.place(property.span), property.name),
+            None => "a property does not hold".to_string(),
+        },
+    }
+}
+
+/// A packet at a port, in hexadecimal and decoded.
+pub(crate) fn packet(program: &Program, at: PortId, bytes: &[u8]) -> String {
+    let port = program.ports.get(at.index()).map_or("?", |p| p.name.as_str());
+    format!("{port} {}    # {}", hex(bytes), crate::capture::describe(bytes))
+}
+
+/// An event as lines of a script.
+pub(crate) fn event(program: &Program, event: &Stimulus) -> Vec<String> {
+    let table = |id: &TableId| program.tables.get(id.index());
+    match event {
+        Stimulus::Packet(at, bytes) => vec![format!("packet {}", packet(program, *at, bytes))],
+        Stimulus::Time(nanoseconds) => vec![format!("advance {}", text::duration((*nanoseconds).into()))],
+        Stimulus::Update(contents) => {
+            let mut lines = Vec::new();
+            for content in contents {
+                let Some(declared) = table(&content.table) else { continue };
+                let entry = |(key, value): &(Vec<u128>, Vec<u128>)| {
+                    let value = text::show(&declared.value_shape, value);
+                    if key.is_empty() { value } else { format!("{} => {value}", text::show(&declared.key_shape, key)) }
+                };
+                let entries: Vec<String> = content.entries.iter().map(entry).collect();
+                lines.push(format!("update {} = [{}]", declared.name, entries.join(", ")));
+            }
+            lines
+        }
+        Stimulus::Feed(id, key, value) => {
+            let Some(declared) = table(id) else { return Vec::new() };
+            let key = text::show(&declared.key_shape, key);
+            vec![match value {
+                Some(value) if value.is_empty() => format!("feed {}.insert({key})", declared.name),
+                Some(value) => format!("feed {}[{key}] = {}", declared.name, text::show(&declared.value_shape, value)),
+                None => format!("feed {}.remove({key})", declared.name),
+            }]
+        }
+    }
 }

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// A question to a solver.
@@ -46,6 +49,15 @@ pub struct Answer {
     pub model: String,
 }
 
+/// A question, and the answer to it: they carry the same number, so that neither is taken for another's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbered<T> {
+    /// The number.
+    pub number: u64,
+    /// What is said.
+    pub content: T,
+}
+
 /// Who answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -53,11 +65,13 @@ pub struct Identity {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// How it searches.
+    pub options: String,
     /// Whether it is new enough.
     pub new_enough: bool,
 }
 
-/// Why there is no solver.
+/// Why there is no answer.
 #[derive(Debug, Error)]
 pub enum SolverError {
     /// It cannot be started, or ends before it says who it is.
@@ -73,9 +87,31 @@ pub enum SolverError {
         /// Its version.
         version: String,
     },
+    /// Another one runs now than at the start.
+    #[error("the solver was replaced while it was used: run this again")]
+    Replaced,
     /// It went away.
     #[error("the solver ended unexpectedly: {0}")]
     Gone(String),
+    /// It did not answer in time.
+    #[error("the solver ignored its budget: no answer within {} s", .0.as_secs())]
+    Overtime(Duration),
+    /// Nobody waits for the answer any more.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Whether everything is to end.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Ends all waiting for solvers, now and later.
+pub fn interrupt() {
+    INTERRUPTED.store(true, Ordering::SeqCst);
+}
+
+/// Whether everything is to end.
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
 }
 
 /// The solver's program: beside this one, or what GRV_SOLVER names.
@@ -92,61 +128,126 @@ pub fn program() -> PathBuf {
     }
 }
 
+/// How long a process may take to say who it is.
+const START: Duration = Duration::from_secs(30);
+/// How long a question may take: budgets are resource units, and this is only for a solver that ignores them.
+pub const LIMIT: Duration = Duration::from_secs(120);
+/// How often somebody who waits looks whether everything is to end.
+const GLANCE: Duration = Duration::from_millis(50);
+
 /// A solver that runs.
 #[derive(Debug)]
 pub struct Solver {
     child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
+    questions: Sender<String>,
+    lines: Receiver<String>,
+    asked: u64,
     /// Who answers.
     pub identity: Identity,
+    /// How long a question may take.
+    pub limit: Duration,
 }
 
 impl Solver {
     /// Starts a solver.
     pub fn start(program: &Path) -> Result<Solver, SolverError> {
-        let missing = |why: String| SolverError::Missing(why);
+        let missing = |why: String| SolverError::Missing(format!("{}: {why}", program.display()));
         let mut child = Command::new(program)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|e| missing(format!("{}: {e}", program.display())))?;
+            .map_err(|e| missing(e.to_string()))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(missing("no pipes".to_string()));
         };
-        let mut output = BufReader::new(output);
-        let mut line = String::new();
-        let read = output.read_line(&mut line);
-        let identity = read.ok().and_then(|_| serde_json::from_str::<Identity>(&line).ok());
-        let Some(identity) = identity else {
-            let _ = child.kill();
-            let status = child.wait().map_or_else(|e| e.to_string(), |s| s.to_string());
-            return Err(missing(format!("{}: {status}; is libz3 there?", program.display())));
-        };
-        if !identity.new_enough {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(SolverError::TooOld { name: identity.name, version: identity.version });
+        let unknown = Identity { name: String::new(), version: String::new(), options: String::new(), new_enough: false };
+        let (questions, lines) = (writer(input), reader(output));
+        // From here on the process ends when this value does.
+        let mut solver = Solver { child, questions, lines, asked: 0, identity: unknown, limit: LIMIT };
+        match solver.line(START) {
+            Ok(line) => match serde_json::from_str::<Identity>(&line) {
+                Ok(identity) => solver.identity = identity,
+                Err(_) => return Err(missing("it does not say who it is".to_string())),
+            },
+            Err(SolverError::Interrupted) => return Err(SolverError::Interrupted),
+            Err(_) => {
+                let _ended = solver.child.kill();
+                let status = solver.child.wait().map_or_else(|e| e.to_string(), |s| s.to_string());
+                return Err(missing(format!("{status}; is libz3 there?")));
+            }
         }
-        Ok(Solver { child, input, output, identity })
+        if !solver.identity.new_enough {
+            let Identity { name, version, .. } = solver.identity.clone();
+            return Err(SolverError::TooOld { name, version });
+        }
+        Ok(solver)
     }
 
-    /// Asks a question.
+    /// Asks a question. After an error the solver is of no use any more.
     pub fn ask(&mut self, question: &Question) -> Result<Answer, SolverError> {
         let gone = |why: String| SolverError::Gone(why);
-        let line = serde_json::to_string(question).map_err(|e| gone(e.to_string()))?;
-        writeln!(self.input, "{line}").and_then(|()| self.input.flush()).map_err(|e| gone(e.to_string()))?;
-        let mut line = String::new();
-        self.output.read_line(&mut line).map_err(|e| gone(e.to_string()))?;
-        serde_json::from_str(&line).map_err(|_| gone("no answer".to_string()))
+        self.asked += 1;
+        let numbered = Numbered { number: self.asked, content: question };
+        let line = serde_json::to_string(&numbered).map_err(|e| gone(e.to_string()))?;
+        self.questions.send(line).map_err(|_| gone("it does not listen".to_string()))?;
+        let answer = self.line(self.limit)?;
+        match serde_json::from_str::<Numbered<Answer>>(&answer) {
+            Ok(Numbered { number, content }) if number == self.asked => Ok(content),
+            _ => Err(gone("its answer makes no sense".to_string())),
+        }
     }
+
+    /// The next line that it says.
+    fn line(&mut self, limit: Duration) -> Result<String, SolverError> {
+        let start = Instant::now();
+        loop {
+            match self.lines.recv_timeout(GLANCE) {
+                Ok(line) => return Ok(line),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.child.wait().map_or_else(|e| e.to_string(), |s| s.to_string());
+                    return Err(SolverError::Gone(status));
+                }
+                Err(RecvTimeoutError::Timeout) if interrupted() => return Err(SolverError::Interrupted),
+                Err(RecvTimeoutError::Timeout) if start.elapsed() > limit => return Err(SolverError::Overtime(limit)),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+}
+
+/// Writes lines, on a thread of its own: a process that does not read must not make its writer wait.
+fn writer(mut input: ChildStdin) -> Sender<String> {
+    let (sender, lines) = channel::<String>();
+    std::thread::spawn(move || {
+        for line in lines {
+            // That it went away is noticed where its answer is read.
+            if writeln!(input, "{line}").and_then(|()| input.flush()).is_err() {
+                return;
+            }
+        }
+    });
+    sender
+}
+
+/// Reads lines, on a thread of its own: waiting for one can end then.
+fn reader(output: ChildStdout) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines() {
+            let Ok(line) = line else { return };
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 impl Drop for Solver {
     fn drop(&mut self) {
-        // It ends by itself when its input does; one that hangs does not.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // It ends by itself when its input does; one that is busy or hangs does not. It may be gone already.
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
     }
 }

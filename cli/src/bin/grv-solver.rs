@@ -1,25 +1,33 @@
 //! Answers questions in SMT-LIB 2 with Z3. `grv verify` runs it as a process of its own, so that a library that is missing, a
 //! question without end or a crash is an answer too. One line of JSON comes in for each question, and one goes out.
 
-use grv_verifier::solve::{Answer, Question, Status};
+use grv_verifier::solve::{Answer, Identity, Numbered, Question, Status};
 use std::io::{BufRead, Write};
 use z3::{Params, SatResult, Solver, Tactic};
 
 /// The oldest Z3 that the bindings speak to.
 const OLDEST: (u32, u32, u32) = (4, 13, 3);
 
+/// How it searches: values that are given are put in before, four times as fast as the solver's own preparation.
+const TACTICS: [&str; 3] = ["simplify", "solve-eqs", "smt"];
+
 fn main() -> std::io::Result<()> {
     let (input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     let version = z3::full_version().trim_start_matches("Z3 ").to_string();
     let numbers: Vec<u32> = version.split(['.', ' ']).map_while(|n| n.parse().ok()).collect();
     let new_enough = matches!(numbers[..], [a, b, c, ..] if (a, b, c) >= OLDEST);
+    let identity = Identity { name: "z3".to_string(), version, options: TACTICS.join(" "), new_enough };
     // The first line says who answers.
-    writeln!(output, "{}", serde_json::json!({ "name": "z3", "version": version, "new_enough": new_enough }))?;
+    writeln!(output, "{}", serde_json::to_string(&identity)?)?;
     output.flush()?;
     for line in input.lines() {
-        let answer = match serde_json::from_str::<Question>(&line?) {
-            Ok(question) => ask(&question),
-            Err(error) => Answer { status: Status::Unknown(format!("no question: {error}")), resource: 0, model: String::new() },
+        // What is no question gets an answer that fits none.
+        let answer = match serde_json::from_str::<Numbered<Question>>(&line?) {
+            Ok(Numbered { number, content }) => Numbered { number, content: ask(&content) },
+            Err(error) => {
+                let status = Status::Unknown(format!("no question: {error}"));
+                Numbered { number: u64::MAX, content: Answer { status, resource: 0, model: String::new() } }
+            }
         };
         writeln!(output, "{}", serde_json::to_string(&answer)?)?;
         output.flush()?;
@@ -28,8 +36,8 @@ fn main() -> std::io::Result<()> {
 }
 
 fn ask(question: &Question) -> Answer {
-    // Values that are given are put in before the search: four times as fast as the solver's own preparation.
-    let solver = Tactic::new("simplify").and_then(&Tactic::new("solve-eqs")).and_then(&Tactic::new("smt")).solver();
+    let [first, second, third] = TACTICS.map(Tactic::new);
+    let solver = first.and_then(&second).and_then(&third).solver();
     let mut params = Params::new();
     params.set_u32("rlimit", question.budget);
     params.set_u32("random_seed", question.seed);

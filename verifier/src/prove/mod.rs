@@ -1,13 +1,18 @@
 //! From properties to questions, and from answers to verdicts.
 
+mod conclude;
 mod forms;
 mod ground;
 mod induct;
-pub mod run;
+mod kept;
+mod proof;
+mod queue;
+mod rounds;
+mod run;
 mod verdict;
 
-pub use run::{Options, verify};
-pub use verdict::{Kind, Obligation, Report, Summary, Verdict};
+pub use run::{Options, Progress, Task, Wanted, verify};
+pub use verdict::{Kind, Obligation, Report, Slice, Summary, Verdict};
 
 /// One thing to be proved: its negation, as text. Without text it was decided while it was put together.
 #[derive(Clone, Debug, PartialEq, Eq)]

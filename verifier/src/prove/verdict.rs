@@ -2,6 +2,8 @@
 
 use grv_lang::random::Counterexample;
 use grv_lang::span::Span;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What is found out about an obligation.
 #[derive(Clone, Debug)]
@@ -56,7 +58,7 @@ impl Verdict {
 }
 
 /// What kind of obligation it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
     /// In every state.
     Invariant,
@@ -92,9 +94,20 @@ impl Kind {
     }
 }
 
+/// What the questions about an obligation speak of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice {
+    /// Elements whose state it rests on.
+    pub elements: BTreeSet<String>,
+    /// Tables, and fields of headers.
+    pub fields: BTreeSet<String>,
+}
+
 /// Something to be proved, and what came of it.
 #[derive(Clone, Debug)]
 pub struct Obligation {
+    /// Names it in its box: its name, with a number if others have it too.
+    pub id: String,
     /// The property's name, or what an automatic one says.
     pub name: String,
     /// Where it is.
@@ -105,6 +118,8 @@ pub struct Obligation {
     pub rows: Vec<String>,
     /// Its name in Gravel's parity set.
     pub gravel: Option<String>,
+    /// Where it comes from, e.g. an RFC.
+    pub sources: Vec<String>,
     /// What was found out.
     pub verdict: Verdict,
     /// Whether an example of its premise was seen.
@@ -113,6 +128,10 @@ pub struct Obligation {
     pub time_ms: u64,
     /// The solver's resource units.
     pub resource: u64,
+    /// Whether all answers were known from before.
+    pub cached: bool,
+    /// What it rests on.
+    pub slice: Slice,
 }
 
 /// What is known of a box.

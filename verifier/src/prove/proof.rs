@@ -1,0 +1,128 @@
+//! From the answers about goals to the verdict about what they are the goals of.
+
+use super::run::Options;
+use super::verdict::{Slice, Verdict};
+use super::{Asked, Goal};
+use crate::desk::{Failure, Reply, Seat};
+use crate::solve::{Question, Status};
+use grv_lang::ir::Program;
+
+/// A proof under way. It fails with its first goal that is not shown, whatever order they are looked at in.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Proof {
+    /// Goals that nothing is known of yet.
+    pub(super) open: usize,
+    /// The first goal that was not shown so far, by number.
+    pub(super) failed: Option<(usize, Verdict)>,
+    pub(super) resource: u64,
+    pub(super) time_ms: u64,
+    /// Questions that were looked up, and that a solver was asked.
+    pub(super) questions: (usize, usize),
+    pub(super) slice: Slice,
+}
+
+impl Proof {
+    /// Adds what came of a goal.
+    pub(super) fn add(&mut self, number: usize, settled: Settled) {
+        self.open -= 1;
+        self.resource += settled.resource;
+        self.time_ms += settled.time_ms;
+        self.questions.0 += settled.questions.0;
+        self.questions.1 += settled.questions.1;
+        if let Some(verdict) = settled.failed
+            && self.failed.as_ref().is_none_or(|(first, _)| number < *first)
+        {
+            self.failed = Some((number, verdict));
+        }
+    }
+
+    /// Whether a goal may still matter.
+    pub(super) fn needs(&self, number: usize) -> bool {
+        self.failed.as_ref().is_none_or(|(first, _)| number < *first)
+    }
+
+    /// What the goals say together.
+    pub(super) fn verdict(&self) -> Verdict {
+        match &self.failed {
+            Some((_, verdict)) => verdict.clone(),
+            None if self.open == 0 => Verdict::Proved,
+            None => Verdict::NotAttempted("it was not finished".to_string()),
+        }
+    }
+
+    /// Whether it rests on answers that were kept, and no solver was asked.
+    pub(super) fn cached(&self) -> bool {
+        self.questions.0 > 0 && self.questions.1 == 0
+    }
+}
+
+/// What came of a goal; no verdict: it is shown.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    pub(super) failed: Option<Verdict>,
+    pub(super) resource: u64,
+    pub(super) time_ms: u64,
+    pub(super) questions: (usize, usize),
+}
+
+/// How a question is asked, one way after the other: for which share of the budget, and whether by the older procedure for integers.
+const WAYS: [(u32, bool); 3] = [(16, true), (8, false), (2, true)];
+
+/// Asks about a goal. `about` says what it belongs to, `name` is for files.
+pub(super) fn settle(seat: &mut Seat<'_>, goal: &Goal, options: &Options, about: &str, name: &str) -> Result<Settled, Failure> {
+    let mut settled = Settled::default();
+    let part = &goal.part;
+    settled.failed = match &goal.asked {
+        Asked::Decided(true) => None,
+        Asked::Decided(false) => Some(Verdict::NotInductive(part.clone())),
+        Asked::Unsupported(why) => Some(Verdict::NotAttempted(why.clone())),
+        Asked::Text { light, exact } => {
+            let mut ask = |text: &String, (budget, older): (u32, bool), form: &str| -> Result<Option<Status>, Failure> {
+                // To solvers, a budget of none is one without end.
+                let question = Question { text: text.clone(), budget: budget.max(1), seed: options.seed, model: false, older };
+                Ok(match seat.ask(&question, &format!("{about}: {part}"), &format!("{name}.{form}"))? {
+                    Reply::Answer(answer, fresh) => {
+                        settled.resource += answer.resource;
+                        let counted = if fresh { &mut settled.questions.1 } else { &mut settled.questions.0 };
+                        *counted += 1;
+                        Some(answer.status)
+                    }
+                    Reply::NotKept => None,
+                })
+            };
+            // What is quick in one way or the other is tried first.
+            let text = light.as_ref().unwrap_or(exact);
+            for (share, older) in WAYS {
+                match ask(text, (options.budget / share, older), "light")? {
+                    Some(Status::Unsat) => return Ok(settled),
+                    // It will have values in any other way.
+                    Some(Status::Sat) => break,
+                    _ => {}
+                }
+            }
+            match ask(exact, (options.budget, false), "exact")? {
+                Some(Status::Unsat) => None,
+                Some(Status::Sat) => Some(Verdict::NotInductive(part.clone())),
+                Some(Status::Budget) => Some(Verdict::Budget),
+                Some(Status::Unknown(why)) => Some(Verdict::Unknown(format!("{part}: {why}"))),
+                None => Some(Verdict::NotAttempted(format!("the cache is frozen and has no answer: {part}"))),
+            }
+        }
+    };
+    Ok(settled)
+}
+
+/// What a goal's question speaks of: its symbols are named after fields of tables and of headers.
+pub(super) fn slice(program: &Program, goal: &Goal, into: &mut Slice) {
+    let Asked::Text { exact, .. } = &goal.asked else { return };
+    for name in exact.lines().filter_map(|line| line.strip_prefix("(declare-fun |")?.split('|').next()) {
+        if let Some((path, field)) = name.rsplit_once('/').and_then(|(_, last)| last.split_once('.')) {
+            into.fields.insert(format!("{path}.{}", field.split('~').next().unwrap_or(field)));
+            continue;
+        }
+        for table in program.tables.iter().filter(|t| name.contains(&format!(".{}.", t.name))) {
+            into.fields.insert(table.name.clone());
+            into.elements.extend(program.elements.get(table.element.index()).map(|e| e.name.clone()));
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The proofs about one box. All invariants are taken to hold together, and the properties beside them, so that nothing waits. If
+//! an invariant is not shown, all that was made of it is thrown away, and a new round begins without it, until all that is left holds.
+
+use super::conclude::conclude;
+use super::induct::{Known, Natural, goal, requires};
+use super::kept;
+use super::proof::{Proof, Settled, settle, slice};
+use super::run::{BEGIN, INVARIANTS, Job, OTHERS, Progress, Run, Site, What, label};
+use super::verdict::{Report, Verdict};
+use super::{Asked, Goal, forms, ground};
+use crate::cache::Key;
+use crate::desk::{Failure, Seat};
+use crate::sym::Engine;
+use grv_lang::ir::{Form, Program};
+use grv_lang::random::{self, Broken, Explored};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What is known of a box so far.
+#[derive(Default)]
+pub(super) struct State {
+    explored: Explored,
+    given: Arc<Known>,
+    /// Whether the conditions on control tables are known, so that the rest can be asked.
+    begun: bool,
+    round: u32,
+    /// Of this round, what is not settled.
+    open: usize,
+    pub(super) proofs: BTreeMap<What, Proof>,
+    pub(super) sites: Vec<Site>,
+    key: Option<Key>,
+    pub(super) report: Option<Report>,
+}
+
+impl Run<'_> {
+    /// Random events, and the conditions on control tables, which all else may rest on.
+    pub(super) fn begin(&self, of: usize) {
+        let task = &self.tasks[of];
+        let key = kept::key(task, self.options, self.desk);
+        if let Some(report) = key.as_ref().and_then(|key| kept::get(self.desk, key)) {
+            (self.watch)(Progress::Report(of, &report));
+            self.state(of).report = Some(report);
+            return;
+        }
+        let explored = random::explore(&task.program, &task.tests, self.options.events, 0);
+        let mut state = self.state(of);
+        state.explored = explored;
+        state.key = key;
+        let all: Vec<What> = (0..task.program.requires.len()).map(What::Require).collect();
+        self.start(of, &mut state, &all);
+        if all.is_empty() {
+            self.first_round(of, &mut state);
+        }
+    }
+
+    /// Begins to look at some things.
+    fn start(&self, of: usize, state: &mut State, all: &[What]) {
+        state.open += all.len();
+        (self.watch)(Progress::More(all.len()));
+        for what in all {
+            let class = match what {
+                What::Require(_) => BEGIN,
+                What::Natural(_) => INVARIANTS,
+                What::Property(index) if state.given.invariants.contains(index) => INVARIANTS,
+                _ => OTHERS,
+            };
+            // What brings up most of the work comes first.
+            let time = if *what == What::Automatic { u64::MAX } else { self.time(&label(&self.tasks[of], &state.sites, *what)) };
+            self.queue.push((class, time), Job::Make(of, state.round, *what));
+        }
+    }
+
+    /// All that may be an invariant is taken for one.
+    fn first_round(&self, of: usize, state: &mut State) {
+        let program = &self.tasks[of].program;
+        let refuted = refuted(&state.explored);
+        let invariants = (0..program.properties.len())
+            .filter(|i| matches!(program.properties[*i].form, Form::Always { .. }) && !refuted.contains(i))
+            .filter(|i| program.properties[*i].assumed.is_none())
+            .collect();
+        let shown =
+            |index: &usize| state.proofs.get(&What::Require(*index)).is_some_and(|p| matches!(p.verdict(), Verdict::Proved));
+        let requires = (0..program.requires.len()).filter(shown).collect();
+        state.begun = true;
+        self.round(of, state, Known { invariants, natural: Natural::of(program), requires });
+    }
+
+    fn round(&self, of: usize, state: &mut State, given: Known) {
+        let task = &self.tasks[of];
+        state.proofs.retain(|what, _| matches!(what, What::Require(_)));
+        let mut all: Vec<What> = candidates(&task.program, &given);
+        let refuted = refuted(&state.explored);
+        for (index, property) in task.program.properties.iter().enumerate() {
+            if !(task.wanted)(Some(property), property.span) || property.assumed.is_some() || refuted.contains(&index) {
+                continue;
+            }
+            if !given.invariants.contains(&index) {
+                all.push(What::Property(index));
+            }
+            if !matches!(property.form, Form::Always { .. } | Form::Reachable { .. }) && !state.explored.shown[index] {
+                all.push(What::Premise(index));
+            }
+        }
+        if task.automatic {
+            all.push(What::Automatic);
+        }
+        state.given = Arc::new(given);
+        self.start(of, state, &all);
+        if all.is_empty() {
+            self.finish(of, state);
+        }
+    }
+
+    /// Makes the goals of something.
+    pub(super) fn make(&self, of: usize, round: u32, what: What) {
+        let given = {
+            let state = self.state(of);
+            if state.round != round {
+                return;
+            }
+            state.given.clone()
+        };
+        let start = Instant::now();
+        let program = &*self.tasks[of].program;
+        let goals = match what {
+            What::Require(index) => vec![goal("at the start", || {
+                let mut engine = Engine::new(program);
+                let world = engine.initial();
+                let holds = requires(&mut engine, &[index], &world)?;
+                ground::ask(&mut engine, &[], holds[0])
+            })],
+            What::Natural(index) => Natural::of(program)[index].goals(program, &given),
+            What::Property(index) => {
+                let property = &program.properties[index];
+                // Examples alone show what can happen.
+                if let Form::Reachable { .. } = property.form {
+                    Vec::new()
+                } else {
+                    asked(forms::goals(program, property, &given))
+                }
+            }
+            What::Premise(index) => asked(forms::premise(program, &program.properties[index], &given).into_iter().collect()),
+            What::Automatic | What::Site(_) => return self.make_sites(of, round, &given),
+        };
+        let time = start.elapsed().as_millis() as u64;
+        let mut state = self.state(of);
+        if state.round == round {
+            self.spread(of, &mut state, what, goals, time);
+        }
+    }
+
+    /// Makes the goals of all that every program is obliged to.
+    fn make_sites(&self, of: usize, round: u32, given: &Known) {
+        let task = &self.tasks[of];
+        let mut sites: Vec<(Site, Vec<Goal>)> = Vec::new();
+        for (name, span, goal) in forms::automatic(&task.program, given) {
+            match sites.iter_mut().find(|(site, _)| site.name == name && site.span == span) {
+                Some((_, goals)) => goals.push(goal),
+                None => sites.push((Site { name, span }, vec![goal])),
+            }
+        }
+        let mut state = self.state(of);
+        if state.round != round {
+            return;
+        }
+        let (sites, goals): (Vec<Site>, Vec<Vec<Goal>>) = sites.into_iter().unzip();
+        let wanted: Vec<bool> = sites.iter().map(|site| (task.wanted)(None, site.span)).collect();
+        state.sites = sites;
+        let count = wanted.iter().filter(|w| **w).count();
+        state.open += count;
+        (self.watch)(Progress::More(count));
+        for (index, (goals, _)) in goals.into_iter().zip(wanted).enumerate().filter(|(_, (_, wanted))| *wanted) {
+            self.spread(of, &mut state, What::Site(index), goals, 0);
+        }
+        self.settled(of, &mut state);
+    }
+
+    /// Hands out goals, one by one.
+    fn spread(&self, of: usize, state: &mut State, what: What, goals: Vec<Goal>, time_ms: u64) {
+        let mut proof = Proof { open: goals.len(), time_ms, ..Proof::default() };
+        goals.iter().for_each(|goal| slice(&self.tasks[of].program, goal, &mut proof.slice));
+        state.proofs.insert(what, proof);
+        if goals.is_empty() {
+            return self.settled(of, state);
+        }
+        let class = match what {
+            What::Require(_) => BEGIN,
+            What::Natural(_) => INVARIANTS,
+            What::Property(index) if state.given.invariants.contains(&index) => INVARIANTS,
+            _ => OTHERS,
+        };
+        let time = self.time(&label(&self.tasks[of], &state.sites, what));
+        for (number, goal) in goals.into_iter().enumerate() {
+            self.queue.push((class, time), Job::Ask(of, state.round, what, number, goal));
+        }
+    }
+
+    /// Asks about a goal, if it still matters.
+    pub(super) fn ask(
+        &self,
+        of: usize,
+        round: u32,
+        what: What,
+        (number, goal): (usize, &Goal),
+        seat: &mut Seat<'_>,
+    ) -> Result<(), Failure> {
+        let about = {
+            let state = self.state(of);
+            if state.round != round {
+                return Ok(());
+            }
+            let needed = state.proofs.get(&what).is_some_and(|p| p.needs(number));
+            needed.then(|| label(&self.tasks[of], &state.sites, what))
+        };
+        let mut settled = Settled::default();
+        if let Some(about) = about {
+            let start = Instant::now();
+            settled = settle(seat, goal, self.options, &about, &format!("{}.{number}", file_name(&about)))?;
+            settled.time_ms = start.elapsed().as_millis() as u64;
+        }
+        let mut state = self.state(of);
+        if state.round == round
+            && let Some(proof) = state.proofs.get_mut(&what)
+        {
+            proof.add(number, settled);
+            if proof.open == 0 {
+                self.settled(of, &mut state);
+            }
+        }
+        Ok(())
+    }
+
+    /// Something is settled: goes on to what follows.
+    fn settled(&self, of: usize, state: &mut State) {
+        state.open -= 1;
+        (self.watch)(Progress::Done(1));
+        if !state.begun {
+            if state.open == 0 {
+                self.first_round(of, state);
+            }
+            return;
+        }
+        let proof = |what: &What| state.proofs.get(what).filter(|p| p.open == 0);
+        let held = |what: &What| proof(what).is_some_and(|p| matches!(p.verdict(), Verdict::Proved));
+        let program = &self.tasks[of].program;
+        let candidates = candidates(program, &state.given);
+        if candidates.iter().all(|what| proof(what).is_some()) && !candidates.iter().all(held) {
+            let mut given = Known { requires: state.given.requires.clone(), ..Known::default() };
+            for what in candidates.into_iter().filter(held) {
+                match what {
+                    What::Natural(index) => given.natural.push(Natural::of(program)[index]),
+                    What::Property(index) => given.invariants.push(index),
+                    _ => {}
+                }
+            }
+            (self.watch)(Progress::Done(state.open));
+            state.open = 0;
+            state.round += 1;
+            self.round(of, state, given);
+        } else if state.open == 0 {
+            self.finish(of, state);
+        }
+    }
+
+    /// All proofs are done. Whoever looks for more examples and counterexamples than random events found adds them to
+    /// `state.explored` here: `failures` refute, and `shown` says of which properties there is an example.
+    fn finish(&self, of: usize, state: &mut State) {
+        let report = conclude(&self.tasks[of], &state.explored, &state.proofs, &state.sites);
+        if let Some(key) = &state.key {
+            kept::put(self.desk, key, &report);
+        }
+        (self.watch)(Progress::Report(of, &report));
+        state.report = Some(report);
+    }
+}
+
+/// All that is taken for an invariant.
+fn candidates(program: &Program, given: &Known) -> Vec<What> {
+    let natural = (0..).zip(Natural::of(program)).filter(|(_, natural)| given.natural.contains(natural));
+    natural.map(|(index, _)| What::Natural(index)).chain(given.invariants.iter().map(|i| What::Property(*i))).collect()
+}
+
+/// The properties that random events refuted, by index.
+fn refuted(explored: &Explored) -> Vec<usize> {
+    let property = |c: &random::Counterexample| if let Broken::Property(id, _) = &c.broken { Some(id.0 as usize) } else { None };
+    explored.failures.iter().filter_map(property).collect()
+}
+
+/// Goals; that there are none shows nothing.
+fn asked(goals: Vec<Goal>) -> Vec<Goal> {
+    let nothing = || Goal { part: String::new(), asked: Asked::Unsupported("there is nothing to ask about it yet".to_string()) };
+    if goals.is_empty() { vec![nothing()] } else { goals }
+}
+
+/// A label as the name of a file.
+fn file_name(label: &str) -> String {
+    label.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect()
+}
