@@ -251,3 +251,44 @@ impl Drop for Solver {
         let _status = self.child.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    const HELLO: &str = r#"{"name":"z3","version":"9","options":"","new_enough":true}"#;
+
+    fn solver(name: &str, then: &str) -> Solver {
+        let path = std::env::temp_dir().join(format!("grv-solver-{name}-{}", std::process::id()));
+        std::fs::write(&path, format!("#!/bin/sh\necho '{HELLO}'\n{then}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let solver = Solver::start(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        solver
+    }
+
+    fn question(text: String) -> Question {
+        Question { text, budget: 1, seed: 0, model: false }
+    }
+
+    #[test]
+    fn the_watchdog_ends_a_solver_that_ignores_its_budget() {
+        let mut solver = solver("hangs", "exec sleep 600");
+        solver.limit = Duration::from_millis(100);
+        let start = Instant::now();
+        // More than a pipe holds, which nobody reads.
+        let answer = solver.ask(&question("x".repeat(1 << 20)));
+        assert!(matches!(answer, Err(SolverError::Overtime(_))), "{answer:?}");
+        drop(solver);
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn an_answer_to_another_question_is_none() {
+        let reply = r#"{"number":1,"content":{"status":"unsat","resource":1,"model":""}}"#;
+        let mut solver = solver("repeats", &format!("while read q; do echo '{reply}'; done"));
+        assert!(solver.ask(&question(String::new())).is_ok_and(|a| a.status == Status::Unsat));
+        assert!(matches!(solver.ask(&question(String::new())), Err(SolverError::Gone(_))));
+    }
+}

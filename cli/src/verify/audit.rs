@@ -135,7 +135,8 @@ fn show(report: &Report) {
             ("tables that the runtime fills", &audit.fed),
             ("specs that it claims", &audit.claims),
         ] {
-            render::line(&format!("  {title}: {}", if items.is_empty() { "none" } else { "" }).trim_end().to_string());
+            let none = if items.is_empty() { " none" } else { "" };
+            render::line(&format!("  {title}:{none}"));
             for item in items {
                 let place = item.place.as_ref().map_or_else(String::new, |p| format!(" at {p}"));
                 render::line(&format!("    {}{place}: {}", item.name, item.text));
