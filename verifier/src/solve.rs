@@ -269,7 +269,7 @@ mod tests {
     }
 
     fn question(text: String) -> Question {
-        Question { text, budget: 1, seed: 0, model: false }
+        Question { text, budget: 1, seed: 0, model: false, older: false }
     }
 
     #[test]
