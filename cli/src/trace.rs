@@ -125,7 +125,7 @@ impl Observer for Tracer<'_> {
                 Some(value) => self.say(&format!("choose {name} = {value}")),
                 None => self.say(&format!("no choice for {name}")),
             },
-            Event::Emit { .. } => {}
+            Event::Emit { .. } | Event::Branch { .. } => {}
             Event::Leave { port, bytes } => self.say(&format!("-> {}: {}", self.port(port), capture::describe(bytes))),
             Event::Drop { reason, span, .. } => {
                 let reason = self.program.reasons.get(reason.index()).map_or("?", String::as_str);

@@ -207,7 +207,7 @@ impl Body {
         let Some(block) = self.blocks.last_mut() else { return };
         match kind {
             // What a lowering runs in any case needs no branch.
-            StmtKind::If { cond: ir::Expr::Const(1, _), then, written: false, .. } => block.extend(then),
+            StmtKind::If { cond: ir::Expr::Const(1, _), then, other } if other.is_empty() => block.extend(then),
             kind => block.push(Stmt { kind, span }),
         }
     }

@@ -572,7 +572,7 @@ impl Elab {
         let mut inner = block;
         inner.push(ir::Stmt { kind: StmtKind::Assign { dst: result, value: right }, span: r.span });
         let cond = if op == BinaryOp::And { Expr::Local(result) } else { ops::not(Expr::Local(result)) };
-        body.push(StmtKind::If { cond, then: inner, other: Vec::new(), written: false }, span);
+        body.push(StmtKind::If { cond, then: inner, other: Vec::new() }, span);
         Val::bool(Expr::Local(result))
     }
 

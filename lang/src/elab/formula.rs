@@ -40,7 +40,7 @@ impl Elab {
                     let (block, value) = body.nested(|body| cond.as_ref().map_or(ops::TRUE, |c| elab.cond(body, c)));
                     let mut then = block;
                     then.push(ir::Stmt { kind: StmtKind::Assign { dst: holds, value }, span });
-                    body.push(StmtKind::If { cond: fits, then, other: Vec::new(), written: false }, span);
+                    body.push(StmtKind::If { cond: fits, then, other: Vec::new() }, span);
                 });
                 Val::bool(Expr::Local(result))
             }
@@ -238,7 +238,7 @@ impl Elab {
                 );
             let mut inner = block;
             inner.push(ir::Stmt { kind: StmtKind::Assign { dst: holds, value }, span: then.span });
-            body.push(StmtKind::If { cond: fits, then: inner, other: Vec::new(), written: false }, then.span);
+            body.push(StmtKind::If { cond: fits, then: inner, other: Vec::new() }, then.span);
         })
     }
 
@@ -361,7 +361,7 @@ impl Elab {
                 ir::Stmt { kind: StmtKind::VerifyChecksums { handle: h.handle, result: one }, span },
                 ir::Stmt { kind: StmtKind::Assign { dst: result, value: Expr::Local(one) }, span },
             ];
-            body.push(StmtKind::If { cond: flag, then: asked, other: Vec::new(), written: false }, span);
+            body.push(StmtKind::If { cond: flag, then: asked, other: Vec::new() }, span);
         }
         Val::bool(Expr::Local(result))
     }
@@ -401,10 +401,7 @@ impl Elab {
                     },
                     ir::Stmt { kind: StmtKind::Assign { dst: result, value: Expr::Local(one) }, span },
                 ];
-                body.push(
-                    StmtKind::If { cond: ops::and(a.clone(), b.clone()), then: asked, other: Vec::new(), written: false },
-                    span,
-                );
+                body.push(StmtKind::If { cond: ops::and(a.clone(), b.clone()), then: asked, other: Vec::new() }, span);
             }
         }
         Some(Val::bool(Expr::Local(result)))
@@ -467,7 +464,7 @@ impl Elab {
         for (cond, except) in cases {
             let stmt = SpecStmt::Same { left: left.id, right: right.id, except, result };
             let asked = vec![ir::Stmt { kind: StmtKind::Spec(Box::new(stmt)), span }];
-            body.push(StmtKind::If { cond, then: asked, other: Vec::new(), written: false }, span);
+            body.push(StmtKind::If { cond, then: asked, other: Vec::new() }, span);
         }
         let same = Expr::Local(result);
         Val::bool(if negate { ops::not(same) } else { same })

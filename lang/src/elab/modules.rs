@@ -35,6 +35,11 @@ pub(crate) fn standard(segments: &[&str]) -> Option<(&'static str, &'static str)
     STANDARD.iter().find(|(n, ..)| n == name).map(|(_, path, text)| (*path, *text))
 }
 
+/// Whether a path is that of a module of the standard library.
+pub(crate) fn is_standard(path: &str) -> bool {
+    STANDARD.iter().any(|(_, known, _)| *known == path)
+}
+
 /// The name that an item declares.
 pub(crate) fn declared(kind: &ItemKind) -> Option<&Ident> {
     match kind {

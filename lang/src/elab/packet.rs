@@ -289,10 +289,13 @@ impl Elab {
             .collect();
         body.push(StmtKind::Push { header: id, before: target.handle, into, fields: values, ok }, span);
         let chains = body.chains.clone();
-        let (block, ()) = body.nested(|body| self.leaving_block(body, other));
+        let (block, ()) = body.nested(|body| {
+            self.branch(body, other.span, false);
+            self.leaving_block(body, other)
+        });
         body.chains = chains;
         body.diverged = false;
-        body.push(StmtKind::If { cond: Expr::Local(ok), then: Vec::new(), other: block, written: true }, span);
+        body.push(StmtKind::If { cond: Expr::Local(ok), then: Vec::new(), other: block }, span);
         for checksum in &info.checksums {
             let given = fields.iter().any(|(n, _)| *n.name == *info.fields[checksum.field.index()].name);
             if given {

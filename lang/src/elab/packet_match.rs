@@ -206,7 +206,7 @@ impl Elab {
                 // Arms that ended inside of the tree left no number; the last shared arm is the default only if all ends are shared.
                 stmts.push(ir::Stmt { kind: StmtKind::Switch { on: Expr::Local(selected), cases, default: Vec::new() }, span });
             }
-            StmtKind::If { cond: ops::TRUE, then: stmts, other: Vec::new(), written: false }
+            StmtKind::If { cond: ops::TRUE, then: stmts, other: Vec::new() }
         })
     }
 
@@ -293,7 +293,7 @@ impl Elab {
                 body.scopes.pop();
                 let (then, ()) = body.nested(|body| self.emit_leaf(body, em, *i, branches, want));
                 let (other, ()) = body.nested(|body| self.emit_tree(body, em, rest, chain, branches, want));
-                body.push(StmtKind::If { cond, then, other, written: true }, guard.span);
+                body.push(StmtKind::If { cond, then, other }, guard.span);
             }
             Tree::Test { item, span: at, ok, malformed, absent } => {
                 let Some(info) = self.header_info(*item) else { return };
@@ -324,7 +324,7 @@ impl Elab {
                     return body.push(parse, *at);
                 }
                 let (other, ()) = body.nested(|body| self.emit_tree(body, em, absent, chain, branches, want));
-                body.push(StmtKind::If { cond, then: vec![ir::Stmt { kind: parse, span: *at }], other, written: false }, *at);
+                body.push(StmtKind::If { cond, then: vec![ir::Stmt { kind: parse, span: *at }], other }, *at);
             }
         }
     }
@@ -347,6 +347,7 @@ impl Elab {
     fn arm_body(&mut self, body: &mut Body, em: &Emitter<'_>, i: usize, want: Option<&Ty>) -> Val {
         body.scopes.push(self.arm_names(em, i));
         self.set_chain(body, em, i);
+        self.branch(body, em.arms[i].arm.pattern.span, false);
         let val = self.expr(body, &em.arms[i].arm.body, want);
         body.scopes.pop();
         val

@@ -179,9 +179,9 @@ impl Elab {
                     let value = elab.cond(body, conclusion);
                     body.push(StmtKind::Assign { dst: holds, value }, span);
                 });
-                body.push(StmtKind::If { cond: Expr::Local(premise), then, other: Vec::new(), written: false }, span);
+                body.push(StmtKind::If { cond: Expr::Local(premise), then, other: Vec::new() }, span);
             });
-            body.push(StmtKind::If { cond: fits, then: inner, other: Vec::new(), written: false }, span);
+            body.push(StmtKind::If { cond: fits, then: inner, other: Vec::new() }, span);
         });
         Some(Form::Step { packets: arrivals, block, premise, holds })
     }
@@ -223,7 +223,7 @@ impl Elab {
                 body.push(StmtKind::Assign { dst: matches, value }, event.span);
                 extra(elab, body);
             });
-            body.push(StmtKind::If { cond: fits, then: inner, other: Vec::new(), written: false }, event.span);
+            body.push(StmtKind::If { cond: fits, then: inner, other: Vec::new() }, event.span);
         });
         Some(EventPattern { span: event.span, packet, port, emits, drops, block, matches })
     }
@@ -247,7 +247,7 @@ impl Elab {
                         let value = cond.as_ref().map_or(ops::TRUE, |c| elab.cond(body, c));
                         body.push(StmtKind::Assign { dst: matches, value }, span);
                     });
-                    body.push(StmtKind::If { cond: fits, then: inner, other: Vec::new(), written: false }, span);
+                    body.push(StmtKind::If { cond: fits, then: inner, other: Vec::new() }, span);
                 });
                 Some(Emission { port: on, packet, block, matches })
             }

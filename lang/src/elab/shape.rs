@@ -112,10 +112,7 @@ impl Elab {
             block = if selected == ops::TRUE {
                 vec![parse]
             } else {
-                vec![ir::Stmt {
-                    kind: StmtKind::If { cond: selected, then: vec![parse], other: Vec::new(), written: false },
-                    span,
-                }]
+                vec![ir::Stmt { kind: StmtKind::If { cond: selected, then: vec![parse], other: Vec::new() }, span }]
             };
         }
         block
@@ -167,7 +164,7 @@ impl Elab {
             let local = body.local(&format!("{name}.{}", f.name), Scalar::Bits(f.width));
             for ((flag, h), field) in alternatives.iter().zip(&places) {
                 let copy = ir::Stmt { kind: StmtKind::Assign { dst: local, value: Expr::Field(h.handle, *field) }, span };
-                body.push(StmtKind::If { cond: Expr::Local(*flag), then: vec![copy], other: Vec::new(), written: false }, span);
+                body.push(StmtKind::If { cond: Expr::Local(*flag), then: vec![copy], other: Vec::new() }, span);
             }
             fields.push((f.name.clone(), Val { ty: f.ty.clone(), cols: vec![Expr::Local(local)] }));
         }

@@ -74,15 +74,20 @@ impl Elab {
                 for (name, val) in bindings {
                     body.bind(&name, Binding::Val(val));
                 }
+                elab.branch(body, stmt.span, false);
                 elab.statements(body, rest.0, rest.1, want)
             },
             rest.1.map_or(stmt.span, |e| e.span),
         );
-        branches.run(self, body, want, |elab, body, want| elab.block(body, other, want), other.span);
+        let otherwise = |elab: &mut Elab, body: &mut Body, want: Option<&Ty>| {
+            elab.branch(body, other.span, false);
+            elab.block(body, other, want)
+        };
+        branches.run(self, body, want, otherwise, other.span);
         branches.join(body, stmt.span, |mut blocks| {
             let other = blocks.pop().unwrap_or_default();
             let then = blocks.pop().unwrap_or_default();
-            StmtKind::If { cond, then, other, written: true }
+            StmtKind::If { cond, then, other }
         })
     }
 
@@ -374,17 +379,43 @@ impl Elab {
     ) -> Val {
         let cond_val = self.cond(body, cond);
         let mut branches = Branches::new(body);
-        branches.run(self, body, want, |elab, body, want| elab.block(body, then, want), then.span);
-        match other {
-            Some(e) => branches.run(self, body, want, |elab, body, want| elab.expr(body, e, want), e.span),
-            None => branches.run(self, body, want, |_, _, _| Val::unit(), span),
-        }
-        let written = ops::constant(&cond_val).is_none();
+        let open = ops::constant(&cond_val).is_none();
+        let mark = |elab: &mut Elab, body: &mut Body, at: Span, implied: bool| {
+            if open {
+                elab.branch(body, at, implied);
+            }
+        };
+        let yes = |elab: &mut Elab, body: &mut Body, want: Option<&Ty>| {
+            mark(elab, body, then.span, false);
+            elab.block(body, then, want)
+        };
+        branches.run(self, body, want, yes, then.span);
+        let no = |elab: &mut Elab, body: &mut Body, want: Option<&Ty>| match other {
+            Some(e) => {
+                mark(elab, body, e.span, false);
+                elab.expr(body, e, want)
+            }
+            None => {
+                mark(elab, body, cond.span, true);
+                Val::unit()
+            }
+        };
+        branches.run(self, body, want, no, other.map_or(span, |e| e.span));
         branches.join(body, span, |mut blocks| {
             let other = blocks.pop().unwrap_or_default();
             let then = blocks.pop().unwrap_or_default();
-            StmtKind::If { cond: cond_val, then, other, written }
+            StmtKind::If { cond: cond_val, then, other }
         })
+    }
+}
+
+impl Elab {
+    /// Says that a branch of the source begins here. Where events do not come, or in the standard library, none does.
+    pub(super) fn branch(&mut self, body: &mut Body, span: Span, implied: bool) {
+        let own = !super::modules::is_standard(&self.sources.file(span.file).path);
+        if own && body.place == Place::Code && body.reading.is_none() {
+            body.push(StmtKind::Branch { implied }, span);
+        }
     }
 }
 

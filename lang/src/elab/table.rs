@@ -662,7 +662,7 @@ impl Elab {
     pub(super) fn insert_else(&mut self, body: &mut Body, e: &ast::Expr, other: &ast::Block, span: Span) {
         let mut parts = Vec::new();
         conjuncts(e, &mut parts);
-        let mut entries = Vec::new();
+        let (mut entries, mut ghost) = (Vec::new(), false);
         for part in parts {
             let ExprKind::Method(base, name, args) = &part.kind else {
                 self.error(Code::Misplaced, part.span, "`else` stands behind insertions: `m.insert(k, v) else { ... }`");
@@ -686,6 +686,7 @@ impl Elab {
             if !self.writable(body, &info, part.span) {
                 continue;
             }
+            ghost |= info.role == Role::Ghost;
             if info.role == Role::Ghost && (!other.stmts.is_empty() || other.value.is_some()) {
                 self.error(Code::GhostUsed, other.span, "whether ghost state is full must not matter: leave this empty");
             }
@@ -702,10 +703,17 @@ impl Elab {
         }
         let mut branches = Branches::new(body);
         branches.run(self, body, None, |_, _, _| Val::unit(), span);
-        branches.run(self, body, Some(&Ty::Unit), |elab, body, want| elab.block(body, other, want), other.span);
+        let full = |elab: &mut Elab, body: &mut Body, want: Option<&Ty>| {
+            // Ghost tables have room.
+            if !ghost {
+                elab.branch(body, other.span, false);
+            }
+            elab.block(body, other, want)
+        };
+        branches.run(self, body, Some(&Ty::Unit), full, other.span);
         branches.join(body, span, |mut blocks| {
             let other = blocks.pop().unwrap_or_default();
-            StmtKind::If { cond: Expr::Local(ok), then: Vec::new(), other, written: true }
+            StmtKind::If { cond: Expr::Local(ok), then: Vec::new(), other }
         });
     }
 

@@ -206,7 +206,7 @@ impl Elab {
             let value = cond.map_or(ops::TRUE, |c| self.cond(body, c));
             body.push(StmtKind::Assign { dst: holds, value }, span);
         });
-        body.push(StmtKind::If { cond: fits, then: inner, other: Vec::new(), written: false }, span);
+        body.push(StmtKind::If { cond: fits, then: inner, other: Vec::new() }, span);
         body.place = Place::Test;
         let block = body.blocks.pop().unwrap_or_default();
         self.test(body, TestStmt::ExpectMatch { port, packet, block, holds }, span);

@@ -41,6 +41,7 @@ impl Elab {
         let val = Val { ty: val.ty, cols };
         self.check_arms(body, &val.ty, arms, span);
         let mut branches = Branches::new(body);
+        let open = !val.cols.iter().all(|c| ops::constant(c).is_some());
         let mut conds = Vec::new();
         for (i, arm) in arms.iter().enumerate() {
             let (cond, bindings) = self.pattern(body, &arm.pattern, &val);
@@ -64,6 +65,9 @@ impl Elab {
                 |elab, body, want| {
                     for (name, val) in bindings {
                         body.bind(&name.name, Binding::Val(val));
+                    }
+                    if open {
+                        elab.branch(body, arm.pattern.span, false);
                     }
                     elab.expr(body, &arm.body, want)
                 },
@@ -245,11 +249,11 @@ fn chain(conds: Vec<(Expr, Span)>, blocks: Vec<crate::ir::Block>) -> StmtKind {
         other = if i == 0 && cond == ops::TRUE {
             block
         } else {
-            vec![crate::ir::Stmt { kind: StmtKind::If { cond, then: block, other, written: true }, span }]
+            vec![crate::ir::Stmt { kind: StmtKind::If { cond, then: block, other }, span }]
         };
     }
     match first {
-        Some(((cond, _), then)) => StmtKind::If { written: cond != ops::TRUE, cond, then, other },
-        None => StmtKind::If { cond: ops::TRUE, then: Vec::new(), other: Vec::new(), written: false },
+        Some(((cond, _), then)) => StmtKind::If { cond, then, other },
+        None => StmtKind::If { cond: ops::TRUE, then: Vec::new(), other: Vec::new() },
     }
 }

@@ -19,6 +19,7 @@ mod build;
 pub mod checksum;
 mod choice;
 mod config;
+mod cover;
 pub mod error;
 mod expr;
 pub mod hash;
@@ -38,6 +39,7 @@ pub mod value;
 
 pub use build::BuildError;
 pub use config::{TableUpdate, with_defaults};
+pub use cover::{Cover, Passage};
 pub use error::{ConfigError, ContentError, Defect, DefectKind, FeedError, UpdateError};
 pub use machine::{Chosen, Dropped, EntryView, Machine, Outcome};
 pub use oracle::{Decision, Oracle, Recording, Replay, Seeded};

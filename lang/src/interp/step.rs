@@ -266,6 +266,7 @@ impl<'a> Run<'a> {
                 let taken = if self.eval(frame, span, cond)?.is_true() { then } else { other };
                 return self.block(frame, taken);
             }
+            StmtKind::Branch { implied } => self.tell(Event::Branch { implied: *implied, span }),
             StmtKind::Switch { on, cases, default } => {
                 let on = self.eval(frame, span, on)?.bits;
                 let taken = cases.iter().find(|(value, ..)| *value == on).map_or(default, |(_, _, block)| block);

@@ -4,6 +4,7 @@ use super::config::TableUpdate;
 use super::error::{Defect, FeedError, UpdateError};
 use super::machine::{Machine, Outcome};
 use super::oracle::Oracle;
+use super::trace::Observer;
 use crate::ir::{PortId, TableId};
 
 /// Something that happens to a box.
@@ -21,14 +22,19 @@ pub enum Stimulus {
 
 impl Machine {
     /// Lets something happen. What is refused is no event of the box: nothing happens.
-    pub fn happen(&mut self, stimulus: &Stimulus, oracle: &mut dyn Oracle) -> Result<Outcome, Defect> {
+    pub fn happen(
+        &mut self,
+        stimulus: &Stimulus,
+        oracle: &mut dyn Oracle,
+        observer: Option<&mut dyn Observer>,
+    ) -> Result<Outcome, Defect> {
         let done = match stimulus {
-            Stimulus::Packet(port, bytes) => return self.packet(*port, bytes, oracle, None),
-            Stimulus::Time(nanoseconds) => match self.advance(*nanoseconds, oracle, None) {
+            Stimulus::Packet(port, bytes) => return self.packet(*port, bytes, oracle, observer),
+            Stimulus::Time(nanoseconds) => match self.advance(*nanoseconds, oracle, observer) {
                 Err(defect) if !defect.kind.stops() => Ok(()),
                 done => done,
             },
-            Stimulus::Update(contents) => match self.update(contents, oracle, None) {
+            Stimulus::Update(contents) => match self.update(contents, oracle, observer) {
                 Err(UpdateError::Defect(defect)) => Err(defect),
                 _ => Ok(()),
             },

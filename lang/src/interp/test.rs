@@ -239,11 +239,7 @@ impl Script<'_> {
             TestStmt::Send { port, packet } => {
                 self.settled(span)?;
                 let bytes = self.bindings.packet(*packet).to_vec();
-                let observer: Option<&mut dyn Observer> = match &mut self.observer {
-                    Some(observer) => Some(&mut **observer),
-                    None => None,
-                };
-                let outcome = self.machine.packet(*port, &bytes, &mut self.oracle, observer);
+                let outcome = self.machine.packet(*port, &bytes, &mut self.oracle, again(&mut self.observer));
                 self.events.push(Stimulus::Packet(*port, bytes));
                 let outcome = outcome.map_err(|defect| Failure { span, kind: defect.into() })?;
                 self.left.extend(outcome.out);
@@ -283,7 +279,7 @@ impl Script<'_> {
             TestStmt::Advance(time) => {
                 let nanoseconds = u64::try_from(self.eval(time, span)?).unwrap_or(u64::MAX);
                 self.events.push(Stimulus::Time(nanoseconds));
-                let done = self.machine.advance(nanoseconds, &mut self.oracle, None);
+                let done = self.machine.advance(nanoseconds, &mut self.oracle, again(&mut self.observer));
                 done.map_err(|defect| Failure { span, kind: defect.into() })
             }
             TestStmt::Update { tables, refused } => {
@@ -295,7 +291,7 @@ impl Script<'_> {
                     }
                     updates.push(TableUpdate { table: content.table, entries });
                 }
-                let done = self.machine.update(&updates, &mut self.oracle, None);
+                let done = self.machine.update(&updates, &mut self.oracle, again(&mut self.observer));
                 self.events.push(Stimulus::Update(updates));
                 match (done, refused) {
                     (Ok(()), false) | (Err(UpdateError::Refused { .. }), true) => Ok(()),
@@ -389,6 +385,14 @@ impl Script<'_> {
 
     fn reason(&self, reason: ReasonId) -> String {
         self.machine.program().reasons.get(reason.index()).cloned().unwrap_or_default()
+    }
+}
+
+/// An observer, lent.
+fn again<'o>(observer: &'o mut Option<&mut dyn Observer>) -> Option<&'o mut dyn Observer> {
+    match observer {
+        Some(observer) => Some(&mut **observer),
+        None => None,
     }
 }
 

@@ -100,6 +100,13 @@ pub enum Event<'a> {
         /// Where in the source.
         span: Span,
     },
+    /// A branch that the source wrote begins.
+    Branch {
+        /// See [`crate::ir::StmtKind::Branch`].
+        implied: bool,
+        /// Where in the source.
+        span: Span,
+    },
     /// The packet is sent along an output of an element.
     Emit {
         /// The element.

@@ -388,8 +388,12 @@ pub enum StmtKind {
         then: Block,
         /// If not.
         other: Block,
-        /// Whether the source wrote this branch (so that both sides must be reachable), or a lowering made it.
-        written: bool,
+    },
+    /// A branch that the source wrote begins here: an arm, or a side of an `if` or an `else`. It does nothing, and some event must come by.
+    /// In handlers only; not in the standard library, which need not be used to the full.
+    Branch {
+        /// Whether it is the side that is not written, of an `if` without `else`.
+        implied: bool,
     },
     /// Runs the block of the case that equals `on`. In handlers, where `on` is a variable, a statement that gives it a constant other than zero is
     /// followed by nothing but this switch: it names the case at which the way goes on (an arm of a match that is reached on

@@ -6,7 +6,7 @@ mod packets;
 mod values;
 
 use crate::interp::test::{Recorded, record};
-use crate::interp::{Defect, Machine, Outcome, Seeded, Stimulus};
+use crate::interp::{Cover, Defect, Machine, Outcome, Seeded, Stimulus};
 use crate::ir::{PortId, Program, PropertyId, Role, TableId, Test};
 use judge::{Moment, Verdict};
 use packets::Grammar;
@@ -44,6 +44,8 @@ pub struct Explored {
     pub failures: Vec<Counterexample>,
     /// By property: whether an event showed it, if it is `reachable`; or else, whether its premise held somewhere, and so did it.
     pub shown: Vec<bool>,
+    /// The branches and edges that events came by, those of the tests among them.
+    pub cover: Cover,
 }
 
 /// Properties are evaluated only while tables have at most so many entries.
@@ -55,8 +57,8 @@ const RUN: usize = 100;
 /// A property that fails is not looked at any more; a defect ends the search.
 pub fn explore(program: &Arc<Program>, tests: &[&Test], count: usize, seed: u64) -> Explored {
     let grammar = Grammar::new(program);
-    let starts = starts(program, tests);
     let mut explored = Explored { shown: vec![false; program.properties.len()], ..Explored::default() };
+    let starts = starts(program, tests, &mut explored.cover);
     let mut failed = vec![false; program.properties.len()];
     let mut number = 0;
     while explored.events < count {
@@ -68,8 +70,9 @@ pub fn explore(program: &Arc<Program>, tests: &[&Test], count: usize, seed: u64)
         };
         start.params.iter().flatten().for_each(|bits| source.remember(*bits));
         let Ok(machine) = Machine::new(program.clone(), start.params.clone()) else { continue };
-        let mut run = Run { program, machine, past: Vec::new() };
+        let mut run = Run { program, machine, past: Vec::new(), cover: Cover::default() };
         let mut given = start.events.into_iter();
+        let mut stopped = false;
         for _ in 0..RUN.min(count - explored.events) {
             explored.events += 1;
             let event = given.next().unwrap_or_else(|| next(program, &grammar, &mut source));
@@ -89,23 +92,25 @@ pub fn explore(program: &Arc<Program>, tests: &[&Test], count: usize, seed: u64)
                     failed[id.0 as usize] = true;
                 }
                 explored.failures.push(shrink(program, start.params.clone(), std::mem::take(&mut run.past), broken));
-                if defect {
-                    return explored;
-                }
+                stopped = defect;
                 break;
             }
+        }
+        explored.cover.seen.append(&mut run.cover.seen);
+        if stopped {
+            break;
         }
     }
     explored
 }
 
 /// The events of tests that are short enough to begin a run with.
-fn starts(program: &Arc<Program>, tests: &[&Test]) -> Vec<Recorded> {
+fn starts(program: &Arc<Program>, tests: &[&Test], cover: &mut Cover) -> Vec<Recorded> {
     let mut starts = Vec::new();
     for test in tests {
         let mut recorded = Recorded::default();
         // A test that fails is told of where tests are run; what led there is an event like others.
-        let _ = record(test, program, 0, None, &mut recorded);
+        let _ = record(test, program, 0, Some(&mut *cover), &mut recorded);
         if (1..RUN / 2).contains(&recorded.events.len()) {
             starts.push(recorded);
         }
@@ -144,13 +149,14 @@ struct Run<'p> {
     program: &'p Arc<Program>,
     machine: Machine,
     past: Vec<Moment>,
+    cover: Cover,
 }
 
 impl Run<'_> {
     /// Carries out an event.
     fn happens(&mut self, event: Stimulus, seed: u64) -> Result<(), Defect> {
         let before = self.machine.clone();
-        let done = self.machine.happen(&event, &mut Seeded::adversarial(seed));
+        let done = self.machine.happen(&event, &mut Seeded::adversarial(seed), Some(&mut self.cover));
         let (outcome, done) = match done {
             Ok(outcome) => (outcome, Ok(())),
             Err(defect) => (Outcome::default(), Err(defect)),
@@ -227,7 +233,7 @@ fn shrink(program: &Arc<Program>, params: Vec<Vec<u128>>, past: Vec<Moment>, mut
 /// Whether the same goes wrong behind the last of these events.
 fn again(program: &Arc<Program>, params: &[Vec<u128>], events: &[(Stimulus, u64)], broken: &Broken) -> Option<Broken> {
     let machine = Machine::new(program.clone(), params.to_vec()).ok()?;
-    let mut run = Run { program, machine, past: Vec::new() };
+    let mut run = Run { program, machine, past: Vec::new(), cover: Cover::default() };
     let mut defect = None;
     for (event, seed) in events {
         if defect.is_some() {

@@ -32,7 +32,7 @@ fn properties(task: &Task<'_>, explored: &Explored, proofs: &BTreeMap<What, Proo
             (Some(reason), ..) => Verdict::Assumed(reason.clone()),
             (_, Some(found), _) => Verdict::Refuted(Box::new(found.clone())),
             (_, _, Some(proof)) => with_witness(proof.verdict(), &property.form, witness, premise.as_ref()),
-            _ => Verdict::NotAttempted("it was not looked at".to_string()),
+            _ => not_looked_at(),
         };
         obligations.push(of_property(property, verdict, witness, proof));
     }
@@ -82,11 +82,18 @@ fn automatic(explored: &Explored, proofs: &BTreeMap<What, Proof>, sites: &[Site]
     };
     for (index, site) in sites.iter().enumerate() {
         let proof = proofs.get(&What::Site(index));
+        if let Some(seen) = site.passage {
+            let verdict = proof.map_or_else(not_looked_at, |p| p.verdict());
+            let verdict = if seen { Verdict::Proved } else { unseen(verdict, "no event was found that comes by") };
+            let rows = vec!["M6".to_string()];
+            obligations.push(Obligation { rows, witness: seen, ..plain(site.name.clone(), site.span, verdict, proof) });
+            continue;
+        }
         let found = defects.iter().find(|(_, defect)| defect.span == site.span);
         let verdict = match (found, proof) {
             (Some((found, _)), _) => refuted(found),
             (None, Some(proof)) => proof.verdict(),
-            (None, None) => Verdict::NotAttempted("it was not looked at".to_string()),
+            (None, None) => not_looked_at(),
         };
         obligations.push(plain(site.name.clone(), site.span, verdict, proof));
     }
@@ -111,10 +118,24 @@ fn number(obligations: &mut [Obligation]) {
     }
 }
 
+fn not_looked_at() -> Verdict {
+    Verdict::NotAttempted("it was not looked at".to_string())
+}
+
+/// What is to happen and was not seen to, by what came of the proof that it does not.
+fn unseen(never: Verdict, why: &str) -> Verdict {
+    match never {
+        Verdict::Proved => Verdict::Unreachable,
+        Verdict::NotInductive(_) => Verdict::Unknown(why.to_string()),
+        other => other,
+    }
+}
+
 /// A proof counts only if its premise was seen to hold; what can happen must have been seen.
 fn with_witness(verdict: Verdict, form: &Form, witness: bool, premise: Option<&Verdict>) -> Verdict {
     match (form, verdict) {
-        (Form::Reachable { .. }, Verdict::Proved) if !witness => Verdict::Unknown("no event was found that shows it".to_string()),
+        (Form::Reachable { .. }, _) if witness => Verdict::Proved,
+        (Form::Reachable { .. }, verdict) => unseen(verdict, "no event was found that shows it"),
         (Form::Always { .. }, verdict) => verdict,
         (_, Verdict::Proved) if !witness => match premise {
             Some(Verdict::Proved) => Verdict::Vacuous,

@@ -8,7 +8,7 @@ use crate::term::{Op, Sort, Term};
 use grv_lang::ir::spec::{EventPattern, Outcome, Since};
 use grv_lang::ir::{Block, Form, LocalId, PacketId, Program, Property, ReasonId, TableId, TableKind};
 
-/// The goals of a property that is no invariant; none: it is shown by examples alone.
+/// The goals of a property. Of one that says what can happen: that it cannot.
 pub(super) fn goals(program: &Program, property: &Property, given: &Known) -> Vec<Goal> {
     match &property.form {
         Form::Always { .. } => super::induct::invariant(program, property, given),
@@ -20,7 +20,9 @@ pub(super) fn goals(program: &Program, property: &Property, given: &Known) -> Ve
         }
         Form::OnlyAfter { .. } => vec![unsupported("`only after ... unless`")],
         Form::Bound { .. } => bound(program, property, given),
-        Form::Reachable { .. } => Vec::new(),
+        Form::Reachable { event } => vec![goal(&format!("a packet at `{}`", program.ports[event.port.index()].name), || {
+            never(program, property, given, event)
+        })],
     }
 }
 
@@ -64,6 +66,19 @@ fn step(program: &Program, property: &Property, given: &Known, wanted: Wanted) -
             ask(&mut engine, &all, none)
         }
     }
+}
+
+/// In no state is the step of a packet an instance of a pattern.
+fn never(program: &Program, property: &Property, given: &Known, pattern: &EventPattern) -> Result<Asked, Unsupported> {
+    let mut engine = Engine::new(program);
+    let world = engine.any("s");
+    let all = known(&mut engine, given, &world)?;
+    let env = start(&mut engine, property, &world);
+    let packet = engine.arriving("event");
+    let seen: Vec<Term> = instances(&mut engine, &env, pattern, &world, &packet)?.into_iter().map(|i| i.matches).collect();
+    let seen = engine.terms.or(&seen);
+    let none = engine.terms.not(seen);
+    ask(&mut engine, &all, none)
 }
 
 /// A property's variables, nothing bound yet.

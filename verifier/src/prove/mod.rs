@@ -7,10 +7,12 @@ mod induct;
 mod kept;
 mod proof;
 mod queue;
+mod reach;
 mod rounds;
 mod run;
 mod verdict;
 
+pub use reach::unseen;
 pub use run::{Options, Progress, Task, Wanted, verify};
 pub use verdict::{Kind, Obligation, Report, Slice, Summary, Verdict};
 

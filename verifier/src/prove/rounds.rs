@@ -7,7 +7,7 @@ use super::kept;
 use super::proof::{Proof, Settled, settle, slice};
 use super::run::{BEGIN, INVARIANTS, Job, OTHERS, Progress, Run, Site, What, label};
 use super::verdict::{Report, Verdict};
-use super::{Asked, Goal, forms, ground};
+use super::{Asked, Goal, forms, ground, reach};
 use crate::cache::Key;
 use crate::desk::{Failure, Seat};
 use crate::sym::Engine;
@@ -133,8 +133,8 @@ impl Run<'_> {
             What::Natural(index) => Natural::of(program)[index].goals(program, &given),
             What::Property(index) => {
                 let property = &program.properties[index];
-                // Examples alone show what can happen.
-                if let Form::Reachable { .. } = property.form {
+                // An example shows what can happen.
+                if matches!(property.form, Form::Reachable { .. }) && self.state(of).explored.shown[index] {
                     Vec::new()
                 } else {
                     asked(forms::goals(program, property, &given))
@@ -157,8 +157,14 @@ impl Run<'_> {
         for (name, span, goal) in forms::automatic(&task.program, given) {
             match sites.iter_mut().find(|(site, _)| site.name == name && site.span == span) {
                 Some((_, goals)) => goals.push(goal),
-                None => sites.push((Site { name, span }, vec![goal])),
+                None => sites.push((Site { name, span, passage: None }, vec![goal])),
             }
+        }
+        let cover = self.state(of).explored.cover.clone();
+        for place in reach::places(&task.program) {
+            let seen = place.seen(&cover);
+            let goals = if seen { Vec::new() } else { place.goals(&task.program, given) };
+            sites.push((Site { name: place.name, span: place.span, passage: Some(seen) }, goals));
         }
         let mut state = self.state(of);
         if state.round != round {

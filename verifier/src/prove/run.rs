@@ -81,6 +81,8 @@ pub(super) enum What {
 pub(super) struct Site {
     pub(super) name: String,
     pub(super) span: Span,
+    /// Whether the obligation is that some event comes by, and if so whether one was seen. A proof is that none does.
+    pub(super) passage: Option<bool>,
 }
 
 /// Verifies boxes; their reports in order.

@@ -6,6 +6,7 @@ use super::tables::Match;
 use super::value::Sym;
 use super::wiring::{Arrival, ranks};
 use crate::term::{Sort, Term, Terms};
+use grv_lang::interp::Passage;
 use grv_lang::ir::spec::Quantifier;
 use grv_lang::ir::{Block, Body, ElementId, InputRef, LocalId, Obligation, PacketId, PortId, Program, ReasonId, TableId};
 use grv_lang::span::Span;
@@ -79,13 +80,13 @@ pub struct Obliged {
     pub span: Span,
 }
 
-/// A branch of the source, and the ways that take it.
+/// A branch of the source or an edge of the wiring, and the ways that take it.
 #[derive(Clone, Debug)]
 pub struct Branch {
     /// These ways.
     pub guard: Term,
-    /// Where in the source.
-    pub span: Span,
+    /// Which one.
+    pub passage: Passage,
 }
 
 /// All that the step of a packet does.
@@ -209,7 +210,7 @@ pub struct Engine<'p> {
     /// Longest-prefix matches that were made.
     pub(crate) matches: Vec<Match>,
     pub(crate) happens: Happens,
-    /// Branches of the source that steps came by.
+    /// Branches and edges that steps came by.
     pub branches: Vec<Branch>,
     stamps: u32,
     pub(crate) depth: usize,

@@ -7,6 +7,7 @@ use super::state::{Change, World, is_keyed, root};
 use super::value::Sym;
 use super::wiring::Arrival;
 use crate::term::{Op, Sort, Term};
+use grv_lang::interp::Passage;
 use grv_lang::ir::{
     Block, Body, ElementId, Expr, HandleId, HeaderId, LocalId, Obligation, PacketId, PortId, Scalar, Stmt, StmtKind, TableId,
     TableKind, Target,
@@ -191,14 +192,13 @@ impl<'p> Engine<'p> {
                 env.locals[dst.index()] = self.expr(&env, value, span)?;
                 Ok(env)
             }
-            StmtKind::If { cond, then, other, written } => {
+            StmtKind::If { cond, then, other } => {
                 let cond = self.condition(&env, cond, span)?;
-                if *written {
-                    self.branch(env.way, cond, then.first().map_or(span, |s| s.span));
-                    let not = self.terms.not(cond);
-                    self.branch(env.way, not, other.first().map_or(span, |s| s.span));
-                }
                 self.either(env, cond, |e, env| e.block(env, then), |e, env| e.block(env, other), span)
+            }
+            StmtKind::Branch { implied } => {
+                self.branches.push(Branch { guard: env.way, passage: Passage::Branch { span, implied: *implied } });
+                Ok(env)
             }
             StmtKind::Switch { on, cases, default } => {
                 let on = self.expr(&env, on, span)?;
@@ -278,6 +278,7 @@ impl<'p> Engine<'p> {
                 let args = self.exprs(&env, args, span)?;
                 let Some(id) = env.element else { return Err(Unsupported::new("an output outside a handler", span)) };
                 let target = self.program.elements[id.index()].outputs[*output as usize].target;
+                self.branches.push(Branch { guard: env.way, passage: Passage::Edge(id, *output) });
                 let packet = env.packets[0].clone();
                 match target {
                     Target::Port(port) => self.happens.out.push(Output { guard: env.way, port, packet }),
@@ -312,11 +313,6 @@ impl<'p> Engine<'p> {
         env.way = self.terms.and(&[env.way, cond]);
     }
 
-    fn branch(&mut self, way: Term, cond: Term, span: Span) {
-        let guard = self.terms.and(&[way, cond]);
-        self.branches.push(Branch { guard, span });
-    }
-
     fn switch(
         &mut self,
         env: Env<'p>,
@@ -325,7 +321,7 @@ impl<'p> Engine<'p> {
         default: &'p Block,
         span: Span,
     ) -> Result<Env<'p>, Unsupported> {
-        let Some(((value, at, block), rest)) = cases.split_first() else { return self.block(env, default) };
+        let Some(((value, _, block), rest)) = cases.split_first() else { return self.block(env, default) };
         let value = match on {
             Sym::Bits(term) => match self.terms.sort(term) {
                 Sort::Bits(width) => Sym::Bits(self.terms.bits(*value, width)),
@@ -336,7 +332,6 @@ impl<'p> Engine<'p> {
             Sym::Small { .. } | Sym::Int(_) => self.number(*value),
         };
         let cond = self.terms.equal(on, value);
-        self.branch(env.way, cond, *at);
         self.either(env, cond, |e, env| e.block(env, block), |e, env| e.switch(env, on, rest, default, span), span)
     }
 

@@ -43,13 +43,13 @@ impl Printer<'_> {
             StmtKind::Assign { dst, value } => {
                 self.line(format!("{} = {}", n.set(*dst), n.expr(value)));
             }
-            StmtKind::If { cond, then, other, written } => {
-                let made = if *written { "" } else { "lowered " };
-                self.braced(&format!("{made}if {}", n.expr(cond)), n, then);
+            StmtKind::If { cond, then, other } => {
+                self.braced(&format!("if {}", n.expr(cond)), n, then);
                 if !other.is_empty() {
                     self.braced("else", n, other);
                 }
             }
+            StmtKind::Branch { .. } => self.line("branch"),
             StmtKind::Switch { on, cases, default } => {
                 self.line(format!("switch {} {{", n.expr(on)));
                 self.nest(|p| {

@@ -92,6 +92,7 @@ fn parts(stmt: &StmtKind) -> Parts<'_> {
             exprs.extend(fields);
         }
         StmtKind::VerifyChecksums { result, .. } => p.sets.push(*result),
+        StmtKind::Branch { .. } => {}
         StmtKind::Pop { .. } | StmtKind::Drop { .. } => p.effect = true,
         StmtKind::Emit { args, .. } => {
             p.effect = true;

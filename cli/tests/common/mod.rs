@@ -1,0 +1,66 @@
+//! What the tests of the command share.
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use grv_lang::compile::{Compilation, compile};
+use grv_lang::ir::Program;
+use grv_lang::source::Loader;
+use grv_verifier::cache::Cache;
+use grv_verifier::desk::Desk;
+use grv_verifier::prove::{Options, Report, Task, verify};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the workspace is there")
+}
+
+/// All files below a folder whose names end so.
+pub(crate) fn files(folder: &str, ending: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![root().join(folder)];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(&folder).expect("the folder is there") {
+            let path = entry.expect("the folder can be read").path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|e| e == ending) {
+                found.push(path.strip_prefix(root()).expect("below the root").display().to_string());
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "nothing in {folder}");
+    found
+}
+
+/// All programs below a folder.
+pub(crate) fn programs(folder: &str) -> Vec<String> {
+    files(folder, "grv")
+}
+
+/// Modules beside the examples.
+pub(crate) struct Modules;
+
+impl Loader for Modules {
+    fn load(&self, module: &[&str], from: &str) -> Option<(String, Vec<u8>)> {
+        let file: PathBuf = module.iter().collect::<PathBuf>().with_extension("grv");
+        let path = root().join(from);
+        let found = path.ancestors().skip(1).map(|folder| folder.join(&file)).find(|f| f.exists())?;
+        Some((found.display().to_string(), std::fs::read(&found).ok()?))
+    }
+}
+
+/// A program of this repository, compiled.
+pub(crate) fn load(path: &str) -> Compilation {
+    let bytes = std::fs::read(root().join(path)).expect("the program can be read");
+    compile(path, &bytes, &Modules)
+}
+
+/// What is found out about a box of a program: about all its properties, and perhaps what every program is obliged to.
+pub(crate) fn verified(of: &Compilation, program: &Arc<Program>, automatic: bool) -> Report {
+    let tests = of.tests.iter().filter(|(_, on)| Arc::ptr_eq(on, program)).map(|(test, _)| test).collect();
+    let (name, program) = (program.name.clone(), program.clone());
+    let task = Task { name, program, tests, wanted: &|_, _| true, automatic, whole: automatic };
+    let desk = Desk::open(env!("CARGO_BIN_EXE_grv-solver").into(), Cache::off(), None, None).expect("there is a solver");
+    verify(&[task], &Options::default(), &desk, &|_| {}).expect("it is verified").remove(0)
+}
