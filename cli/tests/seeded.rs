@@ -1,16 +1,12 @@
-//! Bugs put into the examples, one at a time: each must be refuted by the promise that it breaks. `tests/seeded/README.md` says
-//! how they are written down.
+//! Bugs that can be put into the examples, one at a time. Here: each is still a program, so that the lists keep up with the
+//! examples. `tests/seeded/README.md` says how they are written down, and what is not tested yet.
 
 mod common;
 
-use common::{Modules, files, programs, root, verified};
+use common::{Modules, files, programs, root};
 use grv_lang::compile::{Compilation, compile};
 use grv_lang::diagnostics::Severity;
-use grv_lang::ir::Program;
-use grv_lang::random::{self, Broken};
 use grv_lang::source::Loader;
-use grv_verifier::prove::Verdict;
-use std::sync::Arc;
 
 /// A bug.
 #[derive(Default)]
@@ -59,13 +55,6 @@ impl Loader for Buggy<'_> {
     }
 }
 
-/// Whether an obligation is an instance of what a bug breaks: properties of port arrays and of several clauses are several, and
-/// those of a claim bear the specification's name before their own.
-fn is_of(name: &str, breaks: &str) -> bool {
-    let own = |name: &str| name.strip_prefix(breaks).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '[']));
-    own(name) || name.split_once('.').is_some_and(|(_, rest)| own(rest))
-}
-
 /// The example with a bug.
 fn buggy(list: &str, bug: &Bug) -> Compilation {
     let text = std::fs::read_to_string(root().join(&bug.file)).expect("the file can be read");
@@ -79,36 +68,6 @@ fn buggy(list: &str, bug: &Bug) -> Compilation {
     compile(&path, whole.as_bytes(), &buggy)
 }
 
-/// What is found out about the promise that a bug breaks; `refuted` if any part of it is.
-fn verdict(list: &str, bug: &Bug) -> String {
-    let mut of = buggy(list, bug);
-    // Nothing but the promise is looked at.
-    let whole = of.boxes.remove(0);
-    let mut program: Program = (*whole).clone();
-    program.properties.retain(|p| is_of(&p.name, &bug.breaks));
-    let automatic = program.properties.is_empty();
-    let program = Arc::new(program);
-    for (_, on) in of.tests.iter_mut().filter(|(_, on)| Arc::ptr_eq(on, &whole)) {
-        *on = program.clone();
-    }
-    if !automatic {
-        let tests: Vec<_> = of.tests.iter().filter(|(_, on)| Arc::ptr_eq(on, &program)).map(|(test, _)| test).collect();
-        for seed in 0..5 {
-            let explored = random::explore(&program, &tests, 3_000, seed);
-            if explored.failures.iter().any(|f| matches!(f.broken, Broken::Property(..))) {
-                return "refuted".to_string();
-            }
-        }
-    }
-    let report = verified(&of, &program, automatic);
-    let own: Vec<_> = report.obligations.iter().filter(|o| is_of(&o.name, &bug.breaks)).collect();
-    let refuted = own.iter().find(|o| matches!(o.verdict, Verdict::Refuted(_)));
-    match refuted.or(own.iter().find(|o| !matches!(o.verdict, Verdict::Proved))).or(own.first()) {
-        Some(o) => o.verdict.name().to_string(),
-        None => "no such promise".to_string(),
-    }
-}
-
 #[test]
 fn each_bug_is_a_program() {
     let mut wrong = Vec::new();
@@ -118,6 +77,7 @@ fn each_bug_is_a_program() {
         assert!(all.len() >= 5, "{list}: {} bugs", all.len());
         boxes += 1;
         for bug in all {
+            assert!(!bug.breaks.is_empty(), "{list}: `{}` breaks nothing", bug.what);
             let of = buggy(&list, &bug);
             let errors: Vec<_> = of.diagnostics.iter().filter(|d| d.severity() == Severity::Error).map(|d| &d.message).collect();
             if let Some(first) = errors.first() {
@@ -127,21 +87,4 @@ fn each_bug_is_a_program() {
     }
     assert_eq!(boxes, programs("examples").len(), "each example has its bugs");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-#[test]
-fn each_bug_is_refuted() {
-    let only = std::env::var("GRV_SEEDED").unwrap_or_default();
-    let (mut count, mut left) = (0, Vec::new());
-    for list in files("tests/seeded", "bugs") {
-        for bug in bugs(&list).iter().filter(|b| list.contains(&only) || b.what.contains(&only)) {
-            count += 1;
-            let found = verdict(&list, bug);
-            if found != "refuted" {
-                left.push(format!("{list}: {}: `{}` is {found}", bug.what, bug.breaks));
-            }
-        }
-    }
-    assert!(count > 0, "no bugs");
-    assert!(left.is_empty(), "{} of {count} bugs are not refuted:\n{}", left.len(), left.join("\n"));
 }

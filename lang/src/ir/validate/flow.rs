@@ -345,6 +345,7 @@ impl<'c, 'a> Walk<'c, 'a> {
                 let other = self.block(other, Some(state));
                 return meet(then, other);
             }
+            StmtKind::Branch { .. } => {}
             StmtKind::Switch { on, cases, default } => return self.switch(state, on, cases, default, passed),
             StmtKind::Check { cond, .. } => self.expect(&state, "condition", cond, Scalar::Bool),
             StmtKind::Parse { packet, header, after, into, ok, malformed } => {
