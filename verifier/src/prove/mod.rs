@@ -10,6 +10,7 @@ mod queue;
 mod reach;
 mod rounds;
 mod run;
+mod search;
 mod verdict;
 
 pub use reach::unseen;

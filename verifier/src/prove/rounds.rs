@@ -5,16 +5,17 @@ use super::conclude::conclude;
 use super::induct::{Known, Natural, goal, requires};
 use super::kept;
 use super::proof::{Proof, Settled, settle, slice};
-use super::run::{BEGIN, INVARIANTS, Job, OTHERS, Progress, Run, Site, What, label};
+use super::run::{BEGIN, INVARIANTS, Job, OTHERS, Progress, Run, Site, Task, What, label};
 use super::verdict::{Report, Verdict};
+use super::search::{self, Aim, Found};
 use super::{Asked, Goal, forms, ground, reach};
 use crate::cache::Key;
 use crate::desk::{Failure, Seat};
 use crate::sym::Engine;
 use grv_lang::ir::{Form, Program};
-use grv_lang::random::{self, Broken, Explored};
+use grv_lang::random::{self, Broken, Explored, Trace};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// What is known of a box so far.
@@ -30,6 +31,10 @@ pub(super) struct State {
     pub(super) proofs: BTreeMap<What, Proof>,
     pub(super) sites: Vec<Site>,
     key: Option<Key>,
+    /// States that examples and counterexamples are looked for from.
+    starts: Arc<[Trace]>,
+    /// The same with a table that is full.
+    full: Arc<OnceLock<Vec<Trace>>>,
     pub(super) report: Option<Report>,
 }
 
@@ -157,14 +162,13 @@ impl Run<'_> {
         for (name, span, goal) in forms::automatic(&task.program, given) {
             match sites.iter_mut().find(|(site, _)| site.name == name && site.span == span) {
                 Some((_, goals)) => goals.push(goal),
-                None => sites.push((Site { name, span, passage: None }, vec![goal])),
+                None => sites.push((Site { name, span, place: None }, vec![goal])),
             }
         }
         let cover = self.state(of).explored.cover.clone();
         for place in reach::places(&task.program) {
-            let seen = place.seen(&cover);
-            let goals = if seen { Vec::new() } else { place.goals(&task.program, given) };
-            sites.push((Site { name: place.name, span: place.span, passage: Some(seen) }, goals));
+            let goals = if place.seen(&cover) { Vec::new() } else { place.goals(&task.program, given) };
+            sites.push((Site { name: place.name.clone(), span: place.span, place: Some(place) }, goals));
         }
         let mut state = self.state(of);
         if state.round != round {
@@ -269,9 +273,56 @@ impl Run<'_> {
         }
     }
 
-    /// All proofs are done. Whoever looks for more examples and counterexamples than random events found adds them to
-    /// `state.explored` here: `failures` refute, and `shown` says of which properties there is an example.
+    /// All proofs are done: what is left open is looked for.
     fn finish(&self, of: usize, state: &mut State) {
+        let aims = aims(&self.tasks[of], state);
+        if aims.is_empty() {
+            return self.report(of, state);
+        }
+        let task = &self.tasks[of];
+        state.starts = random::starts(&task.program, &task.tests).into();
+        state.open = aims.len();
+        (self.watch)(Progress::More(aims.len()));
+        for aim in aims {
+            self.queue.push((OTHERS, 0), Job::Search(of, aim));
+        }
+    }
+
+    /// Looks for an example or a counterexample: from states that tests lead to, and then from such in which a table is full.
+    pub(super) fn search(&self, of: usize, aim: &Aim, seat: &mut Seat<'_>) -> Result<(), Failure> {
+        let task = &self.tasks[of];
+        let (starts, full, known) = {
+            let state = self.state(of);
+            (state.starts.clone(), state.full.clone(), matches!(aim, Aim::Passes(place) if place.seen(&state.explored.cover)))
+        };
+        let mut found = None;
+        if !known {
+            found = search::look(seat, &task.program, &starts, (aim, 1), self.options.budget)?;
+            if found.is_none() {
+                let full = full.get_or_init(|| search::filled(&task.program, &starts));
+                found = search::look(seat, &task.program, full, (aim, 0), self.options.budget)?;
+            }
+        }
+        let mut state = self.state(of);
+        match found {
+            Some(Found::Shown(run)) => {
+                state.explored.cover.seen.extend(run.cover.seen);
+                if let Aim::Shown(property) | Aim::Broken(property) = aim {
+                    state.explored.shown[*property] = true;
+                }
+            }
+            Some(Found::Broken(found)) => state.explored.failures.push(found),
+            None => {}
+        }
+        state.open -= 1;
+        (self.watch)(Progress::Done(1));
+        if state.open == 0 {
+            self.report(of, &mut state);
+        }
+        Ok(())
+    }
+
+    fn report(&self, of: usize, state: &mut State) {
         let report = conclude(&self.tasks[of], &state.explored, &state.proofs, &state.sites);
         if let Some(key) = &state.key {
             kept::put(self.desk, key, &report);
@@ -279,6 +330,36 @@ impl Run<'_> {
         (self.watch)(Progress::Report(of, &report));
         state.report = Some(report);
     }
+}
+
+/// What is to be looked for when all proofs are done: examples of what was proved, and counterexamples to what was not.
+fn aims(task: &Task<'_>, state: &State) -> Vec<Aim> {
+    let mut aims = Vec::new();
+    let verdict = |what| state.proofs.get(&what).map(Proof::verdict);
+    let refuted = refuted(&state.explored);
+    for (index, property) in task.program.properties.iter().enumerate().filter(|(index, _)| !refuted.contains(index)) {
+        let Some(verdict) = verdict(What::Property(index)) else { continue };
+        let proved = matches!(verdict, Verdict::Proved);
+        match property.form {
+            Form::Always { .. } if proved => {}
+            Form::Reachable { .. } if !state.explored.shown[index] && !proved => aims.push(Aim::Shown(index)),
+            Form::Reachable { .. } => {}
+            _ if !proved => aims.push(Aim::Broken(index)),
+            _ if state.explored.shown[index] => {}
+            // There is none.
+            _ if matches!(state.proofs.get(&What::Premise(index)).map(Proof::verdict), Some(Verdict::Proved)) => {}
+            _ => aims.push(Aim::Shown(index)),
+        }
+    }
+    for (index, site) in state.sites.iter().enumerate() {
+        let Some(verdict) = verdict(What::Site(index)) else { continue };
+        match &site.place {
+            _ if matches!(verdict, Verdict::Proved) => {}
+            Some(place) => aims.push(Aim::Passes(place.clone())),
+            None => aims.push(Aim::Defect(site.span)),
+        }
+    }
+    aims
 }
 
 /// All that is taken for an invariant.

@@ -3,7 +3,9 @@
 
 use super::Goal;
 use super::queue::Queue;
+use super::reach::Place;
 use super::rounds::State;
+use super::search::Aim;
 use super::verdict::Report;
 use crate::cache::Key;
 use crate::desk::{Desk, Failure, Seat};
@@ -81,8 +83,8 @@ pub(super) enum What {
 pub(super) struct Site {
     pub(super) name: String,
     pub(super) span: Span,
-    /// Whether the obligation is that some event comes by, and if so whether one was seen. A proof is that none does.
-    pub(super) passage: Option<bool>,
+    /// Where some event is to come by, if that is the obligation. A proof is that none does.
+    pub(super) place: Option<Place>,
 }
 
 /// Verifies boxes; their reports in order.
@@ -143,6 +145,8 @@ pub(super) enum Job {
     Make(usize, u32, What),
     /// Asks about one.
     Ask(usize, u32, What, usize, Goal),
+    /// Looks for an example or a counterexample.
+    Search(usize, Aim),
 }
 
 /// A run.
@@ -213,6 +217,7 @@ impl Run<'_> {
                 Ok(())
             }
             Job::Ask(of, round, what, number, goal) => self.ask(of, round, what, (number, &goal), seat),
+            Job::Search(of, aim) => self.search(of, &aim, seat),
         }
     }
 }
