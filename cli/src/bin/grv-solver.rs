@@ -4,6 +4,7 @@
 use grv_verifier::solve::{Answer, Identity, Numbered, Question, Status};
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
+use z3::ast::Ast;
 use z3::{Model, Params, SatResult, Solver, Tactic};
 
 /// The oldest Z3 that the bindings speak to.
@@ -73,7 +74,8 @@ fn values(model: &Model) -> BTreeMap<String, String> {
     let constants = model.iter().filter(|function| function.arity() == 0);
     constants
         .filter_map(|function| {
-            let value = model.get_const_interp(&function.apply(&[]))?;
+            // What was defined has terms for values, of any size.
+            let value = model.get_const_interp(&function.apply(&[])).filter(|value| value.num_children() == 0)?;
             Some((function.name(), value.to_string()))
         })
         .collect()

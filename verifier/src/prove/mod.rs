@@ -1,6 +1,7 @@
 //! From properties to questions, and from answers to verdicts.
 
 mod conclude;
+mod examples;
 mod forms;
 mod ground;
 mod induct;

@@ -4,10 +4,9 @@
 use super::conclude::conclude;
 use super::induct::{Known, Natural, goal, requires};
 use super::kept;
-use super::proof::{Proof, Settled, settle, slice};
-use super::run::{BEGIN, INVARIANTS, Job, OTHERS, Progress, Run, Site, Task, What, label};
+use super::proof::{Effort, Proof, Settled, settle, slice};
+use super::run::{Ask, BEGIN, INVARIANTS, Job, OTHERS, Progress, Run, SLOW, Site, What, label};
 use super::verdict::{Report, Verdict};
-use super::search::{self, Aim, Found};
 use super::{Asked, Goal, forms, ground, reach};
 use crate::cache::Key;
 use crate::desk::{Failure, Seat};
@@ -21,7 +20,7 @@ use std::time::Instant;
 /// What is known of a box so far.
 #[derive(Default)]
 pub(super) struct State {
-    explored: Explored,
+    pub(super) explored: Explored,
     given: Arc<Known>,
     /// Whether the conditions on control tables are known, so that the rest can be asked.
     begun: bool,
@@ -31,10 +30,16 @@ pub(super) struct State {
     pub(super) proofs: BTreeMap<What, Proof>,
     pub(super) sites: Vec<Site>,
     key: Option<Key>,
+    /// Searches under way.
+    pub(super) searching: usize,
+    /// What waits for them to end.
+    later: Vec<What>,
+    /// That to which counterexamples were looked for.
+    pub(super) sought: Vec<What>,
     /// States that examples and counterexamples are looked for from.
-    starts: Arc<[Trace]>,
+    pub(super) starts: Arc<[Trace]>,
     /// The same with a table that is full.
-    full: Arc<OnceLock<Vec<Trace>>>,
+    pub(super) full: Arc<OnceLock<Vec<Trace>>>,
     pub(super) report: Option<Report>,
 }
 
@@ -52,6 +57,7 @@ impl Run<'_> {
         let mut state = self.state(of);
         state.explored = explored;
         state.key = key;
+        self.look_for_examples(of, &mut state);
         let all: Vec<What> = (0..task.program.requires.len()).map(What::Require).collect();
         self.start(of, &mut state, &all);
         if all.is_empty() {
@@ -111,8 +117,29 @@ impl Run<'_> {
             all.push(What::Automatic);
         }
         state.given = Arc::new(given);
-        self.start(of, state, &all);
-        if all.is_empty() {
+        // That something cannot happen is asked only if no example of it is found.
+        let needless = |what: &What| match what {
+            What::Premise(_) | What::Automatic => true,
+            What::Property(index) => matches!(task.program.properties[*index].form, Form::Reachable { .. }),
+            _ => false,
+        };
+        let (later, now) = all.into_iter().partition(|what| state.searching > 0 && needless(what));
+        state.later = later;
+        self.start(of, state, &now);
+        if now.is_empty() {
+            self.go_on(of, state);
+        }
+    }
+
+    /// Goes on when searches have ended, and when nothing is open any more.
+    pub(super) fn go_on(&self, of: usize, state: &mut State) {
+        if state.searching > 0 || !state.begun {
+            return;
+        }
+        if !state.later.is_empty() {
+            let later = std::mem::take(&mut state.later);
+            self.start(of, state, &later);
+        } else if state.open == 0 {
             self.finish(of, state);
         }
     }
@@ -145,6 +172,7 @@ impl Run<'_> {
                     asked(forms::goals(program, property, &given))
                 }
             }
+            What::Premise(index) if self.state(of).explored.shown[index] => Vec::new(),
             What::Premise(index) => asked(forms::premise(program, &program.properties[index], &given).into_iter().collect()),
             What::Automatic | What::Site(_) => return self.make_sites(of, round, &given),
         };
@@ -202,32 +230,48 @@ impl Run<'_> {
         };
         let time = self.time(&label(&self.tasks[of], &state.sites, what));
         for (number, goal) in goals.into_iter().enumerate() {
-            self.queue.push((class, time), Job::Ask(of, state.round, what, number, goal));
+            let ask = Ask { of, round: state.round, what, number, goal };
+            self.queue.push((class, time), Job::Ask(ask, Effort::Little));
         }
     }
 
-    /// Asks about a goal, if it still matters.
-    pub(super) fn ask(
-        &self,
-        of: usize,
-        round: u32,
-        what: What,
-        (number, goal): (usize, &Goal),
-        seat: &mut Seat<'_>,
-    ) -> Result<(), Failure> {
+    /// Asks about a goal, if it still matters: at first what is quick, and if that does not settle it, once more with all that may
+    /// be spent. Before that, counterexamples are looked for.
+    pub(super) fn ask(&self, ask: Ask, effort: Effort, seat: &mut Seat<'_>) -> Result<(), Failure> {
+        let Ask { of, round, what, number, goal } = ask;
         let about = {
             let state = self.state(of);
             if state.round != round {
                 return Ok(());
             }
             let needed = state.proofs.get(&what).is_some_and(|p| p.needs(number));
-            needed.then(|| label(&self.tasks[of], &state.sites, what))
+            let refuted = matches!(what, What::Property(index) if refuted(&state.explored).contains(&index));
+            (needed && !refuted).then(|| label(&self.tasks[of], &state.sites, what))
         };
         let mut settled = Settled::default();
-        if let Some(about) = about {
+        if let Some(about) = &about {
             let start = Instant::now();
-            settled = settle(seat, goal, self.options, &about, &format!("{}.{number}", file_name(&about)))?;
-            settled.time_ms = start.elapsed().as_millis() as u64;
+            let name = format!("{}.{number}", file_name(about));
+            let found = settle(seat, &goal, effort, self.options, (about, &name))?;
+            let time_ms = start.elapsed().as_millis() as u64;
+            let Some(found) = found else {
+                let mut state = self.state(of);
+                if state.round == round
+                    && let Some(proof) = state.proofs.get_mut(&what)
+                {
+                    proof.time_ms += time_ms;
+                    self.look_for_counterexamples(of, &mut state, what);
+                    let time = self.time(about);
+                    self.queue.push((SLOW, time), Job::Ask(Ask { of, round, what, number, goal }, Effort::All));
+                }
+                return Ok(());
+            };
+            settled = Settled { time_ms, ..found };
+            if settled.failed.is_some() {
+                self.look_for_counterexamples(of, &mut self.state(of), what);
+            }
+        } else {
+            settled.failed = Some(Verdict::NotAttempted("it does not matter any more".to_string()));
         }
         let mut state = self.state(of);
         if state.round == round
@@ -268,61 +312,13 @@ impl Run<'_> {
             state.open = 0;
             state.round += 1;
             self.round(of, state, given);
-        } else if state.open == 0 {
-            self.finish(of, state);
+        } else {
+            self.go_on(of, state);
         }
     }
 
-    /// All proofs are done: what is left open is looked for.
+    /// All is done.
     fn finish(&self, of: usize, state: &mut State) {
-        let aims = aims(&self.tasks[of], state);
-        if aims.is_empty() {
-            return self.report(of, state);
-        }
-        let task = &self.tasks[of];
-        state.starts = random::starts(&task.program, &task.tests).into();
-        state.open = aims.len();
-        (self.watch)(Progress::More(aims.len()));
-        for aim in aims {
-            self.queue.push((OTHERS, 0), Job::Search(of, aim));
-        }
-    }
-
-    /// Looks for an example or a counterexample: from states that tests lead to, and then from such in which a table is full.
-    pub(super) fn search(&self, of: usize, aim: &Aim, seat: &mut Seat<'_>) -> Result<(), Failure> {
-        let task = &self.tasks[of];
-        let (starts, full, known) = {
-            let state = self.state(of);
-            (state.starts.clone(), state.full.clone(), matches!(aim, Aim::Passes(place) if place.seen(&state.explored.cover)))
-        };
-        let mut found = None;
-        if !known {
-            found = search::look(seat, &task.program, &starts, (aim, 1), self.options.budget)?;
-            if found.is_none() {
-                let full = full.get_or_init(|| search::filled(&task.program, &starts));
-                found = search::look(seat, &task.program, full, (aim, 0), self.options.budget)?;
-            }
-        }
-        let mut state = self.state(of);
-        match found {
-            Some(Found::Shown(run)) => {
-                state.explored.cover.seen.extend(run.cover.seen);
-                if let Aim::Shown(property) | Aim::Broken(property) = aim {
-                    state.explored.shown[*property] = true;
-                }
-            }
-            Some(Found::Broken(found)) => state.explored.failures.push(found),
-            None => {}
-        }
-        state.open -= 1;
-        (self.watch)(Progress::Done(1));
-        if state.open == 0 {
-            self.report(of, &mut state);
-        }
-        Ok(())
-    }
-
-    fn report(&self, of: usize, state: &mut State) {
         let report = conclude(&self.tasks[of], &state.explored, &state.proofs, &state.sites);
         if let Some(key) = &state.key {
             kept::put(self.desk, key, &report);
@@ -332,36 +328,6 @@ impl Run<'_> {
     }
 }
 
-/// What is to be looked for when all proofs are done: examples of what was proved, and counterexamples to what was not.
-fn aims(task: &Task<'_>, state: &State) -> Vec<Aim> {
-    let mut aims = Vec::new();
-    let verdict = |what| state.proofs.get(&what).map(Proof::verdict);
-    let refuted = refuted(&state.explored);
-    for (index, property) in task.program.properties.iter().enumerate().filter(|(index, _)| !refuted.contains(index)) {
-        let Some(verdict) = verdict(What::Property(index)) else { continue };
-        let proved = matches!(verdict, Verdict::Proved);
-        match property.form {
-            Form::Always { .. } if proved => {}
-            Form::Reachable { .. } if !state.explored.shown[index] && !proved => aims.push(Aim::Shown(index)),
-            Form::Reachable { .. } => {}
-            _ if !proved => aims.push(Aim::Broken(index)),
-            _ if state.explored.shown[index] => {}
-            // There is none.
-            _ if matches!(state.proofs.get(&What::Premise(index)).map(Proof::verdict), Some(Verdict::Proved)) => {}
-            _ => aims.push(Aim::Shown(index)),
-        }
-    }
-    for (index, site) in state.sites.iter().enumerate() {
-        let Some(verdict) = verdict(What::Site(index)) else { continue };
-        match &site.place {
-            _ if matches!(verdict, Verdict::Proved) => {}
-            Some(place) => aims.push(Aim::Passes(place.clone())),
-            None => aims.push(Aim::Defect(site.span)),
-        }
-    }
-    aims
-}
-
 /// All that is taken for an invariant.
 fn candidates(program: &Program, given: &Known) -> Vec<What> {
     let natural = (0..).zip(Natural::of(program)).filter(|(_, natural)| given.natural.contains(natural));
@@ -369,7 +335,7 @@ fn candidates(program: &Program, given: &Known) -> Vec<What> {
 }
 
 /// The properties that random events refuted, by index.
-fn refuted(explored: &Explored) -> Vec<usize> {
+pub(super) fn refuted(explored: &Explored) -> Vec<usize> {
     let property = |c: &random::Counterexample| if let Broken::Property(id, _) = &c.broken { Some(id.0 as usize) } else { None };
     explored.failures.iter().filter_map(property).collect()
 }
