@@ -15,6 +15,7 @@ const MOST_ELEMENTS: usize = 64;
 impl<'p> Engine<'p> {
     /// One of several states of boxes with the same parameters, and which one it is.
     pub(crate) fn among(&mut self, machines: &[&Machine]) -> (World, Term) {
+        self.loose = true;
         self.params = machines.first().map(|m| m.params().to_vec());
         let which = self.terms.var("start", Sort::Bits(8));
         let last = self.terms.bits(machines.len().saturating_sub(1) as u128, 8);

@@ -1,6 +1,6 @@
 //! What symbolic runs share: the terms, what is known of them, and what steps do.
 
-use super::packet::{Found, Packet};
+use super::packet::{Found, Packet, Position};
 use super::state::World;
 use super::tables::Match;
 use super::value::Sym;
@@ -8,7 +8,7 @@ use super::wiring::{Arrival, ranks};
 use crate::term::{Sort, Term, Terms};
 use grv_lang::interp::Passage;
 use grv_lang::ir::spec::Quantifier;
-use grv_lang::ir::{Block, Body, ElementId, InputRef, LocalId, Obligation, PacketId, PortId, Program, ReasonId, TableId};
+use grv_lang::ir::{Block, Body, ElementId, HeaderId, InputRef, LocalId, Obligation, PacketId, PortId, Program, ReasonId, TableId};
 use grv_lang::span::Span;
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
@@ -209,6 +209,10 @@ pub struct Engine<'p> {
     pub(crate) slots: Vec<Slot>,
     /// Integers that stand for exceptions to formulas over ranges.
     pub(crate) examples: Vec<Sym>,
+    /// Whether checksums may be anything: what is found is tried out anyway.
+    pub(crate) loose: bool,
+    /// Then: of which headers it was asked whether they are right.
+    pub(crate) loosely_right: Vec<(Packet, Position, HeaderId, Term)>,
     /// Longest-prefix matches that were made.
     pub(crate) matches: Vec<Match>,
     pub(crate) happens: Happens,
@@ -235,6 +239,8 @@ impl<'p> Engine<'p> {
             generation: 0,
             known: Vec::new(),
             matches: Vec::new(),
+            loose: false,
+            loosely_right: Vec::new(),
             examples: Vec::new(),
             slots: Vec::new(),
             checksums: Vec::new(),

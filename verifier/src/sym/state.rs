@@ -79,7 +79,7 @@ impl Log {
     }
 
     /// The changes since an earlier log, the first one first.
-    fn since(&self, earlier: &Log) -> Vec<Change> {
+    pub(crate) fn since(&self, earlier: &Log) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut at = self;
         while !at.is(earlier) {

@@ -1,7 +1,7 @@
 //! Statements on tables, as the interpreter has them: what the rules leave open (room, contention, sweeping) stays open.
 
 use super::env::{Engine, Env, Unsupported};
-use super::state::{Change, Entry, World, is_keyed, root, shares};
+use super::state::{Change, Entry, Log, TableState, World, is_keyed, root, shares};
 use super::value::Sym;
 use crate::term::{Op, Sort, Term};
 use grv_lang::ir::{BinaryOp, Expr, InsertEntry, Lifetime, LifetimeFn, LocalId, Scalar, Stmt, StmtKind, TableId, TableKind};
@@ -556,6 +556,7 @@ impl<'p> Engine<'p> {
                 }
                 return Ok(());
             }
+            (None, false) => return self.longest_of_known(env, &state, address, (found, length, value), span),
             _ => return Err(Unsupported::new("longest-prefix match on a table that handlers change", span)),
         };
         let hit = self.terms.symbol(&format!("{name}.match"), &[Sort::Bits(width)], Sort::Bool);
@@ -579,6 +580,50 @@ impl<'p> Engine<'p> {
         for (local, scalar) in value.iter().zip(&entry.value) {
             let zero = self.terms.zero(env.body.locals[local.index()].ty);
             env.locals[local.index()] = self.terms.select(hit, *scalar, zero);
+        }
+        Ok(())
+    }
+
+    /// Longest-prefix match in a table all of whose entries are known.
+    fn longest_of_known(
+        &mut self,
+        env: &mut Env<'p>,
+        state: &TableState,
+        address: Term,
+        (found, length, value): (LocalId, LocalId, &[LocalId]),
+        span: Span,
+    ) -> Result<(), Unsupported> {
+        let mut entries = Vec::new();
+        for change in state.log.since(&Log::default()) {
+            let known = match change.key[..] {
+                [Sym::Bits(prefix), Sym::Bits(bits)] => self.terms.as_bits(prefix).and(self.terms.as_bits(bits)).map(|b| (b, prefix, bits)),
+                _ => None,
+            };
+            let there = change.present.and_then(|p| self.terms.as_bool(p)) == Some(true) && change.deadline.is_none();
+            match (known, change.value) {
+                (Some((by, prefix, bits)), Some(value)) if there => entries.push((by, change.guard, prefix, bits, value)),
+                _ => return Err(Unsupported::new("longest-prefix match on a table that handlers change", span)),
+            }
+        }
+        // The longest has the last word.
+        entries.sort_by_key(|(bits, ..)| *bits);
+        let (mut hit, mut best) = (self.terms.bool(false), self.terms.bits(0, 8));
+        let mut best_value: Vec<Sym> = value.iter().map(|local| self.terms.zero(env.body.locals[local.index()].ty)).collect();
+        for (_, guard, prefix, bits, entry) in entries {
+            let bits = self.terms.extract(bits, 0, 8);
+            let own = self.prefix(address, bits);
+            let same = self.terms.eq(own, prefix);
+            let here = self.terms.and(&[guard, same]);
+            hit = self.terms.or(&[hit, here]);
+            best = self.terms.ite(here, bits, best);
+            for (old, new) in best_value.iter_mut().zip(entry) {
+                *old = self.terms.select(here, new, *old);
+            }
+        }
+        env.locals[found.index()] = Sym::Bool(hit);
+        env.locals[length.index()] = Sym::Bits(best);
+        for (local, scalar) in value.iter().zip(best_value) {
+            env.locals[local.index()] = scalar;
         }
         Ok(())
     }

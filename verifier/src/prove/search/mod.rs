@@ -84,11 +84,14 @@ fn attempt(
     budget: u32,
 ) -> Result<Option<Found>, Failure> {
     // What cannot be put into a formula cannot be looked for this way.
+    if std::env::var("GRV_DEBUG").is_ok() && let Err(e) = aim::course(program, states, aim, before, last) { eprintln!("{e}"); }
     let Ok(Some((mut engine, course, wanted))) = aim::course(program, states, aim, before, last) else { return Ok(None) };
     let Ok(Some(asserted)) = roots(&mut engine, &wanted) else { return Ok(None) };
     let text = script(&engine.terms, &asserted);
     let question = Question { text, budget: (budget / SHARE).max(1), seed: 0, model: true, older: false };
+    if std::env::var("GRV_DEBUG").is_ok() { std::fs::write(format!("/tmp/smt/q{}-{}.smt2", states.len(), before.len()), &question.text).ok(); }
     let Reply::Answer(answer, _) = seat.ask(&question, "an example", "example")? else { return Ok(None) };
+    if std::env::var("GRV_DEBUG").is_ok() { eprintln!("Q {aim:?} states {} before {} size {} {:?} {}", states.len(), before.len(), question.text.len(), answer.status, answer.resource); if answer.status == Status::Sat { eprintln!("{:?}", answer.model); } }
     if answer.status != Status::Sat {
         return Ok(None);
     }
