@@ -784,6 +784,14 @@ pub enum BinaryOp {
     MulOverflows,
 }
 
+impl BinaryOp {
+    /// Whether the result is a boolean, whatever the operands are.
+    pub fn compares(self) -> bool {
+        use BinaryOp::{AddOverflows, Eq, Le, Lt, MulOverflows, Ne, SubOverflows};
+        matches!(self, Eq | Ne | Lt | Le | AddOverflows | SubOverflows | MulOverflows)
+    }
+}
+
 /// State: a table, a cell or a counter of one element instance.
 #[derive(Clone, Debug, Serialize)]
 pub struct Table {
