@@ -48,12 +48,11 @@ pub(crate) trait Leaves {
                     _ => u128::from(a == b),
                 }
             }
-            Expr::Param(..) | Expr::Field(..) | Expr::Own(_) => self.read(expr, fault),
             _ => self.other(expr, fault).unwrap_or_else(|found| aside(found, fault)),
         }
     }
 
-    /// The same of an operand: most are variables and constants, which need no call.
+    /// The same of an operand: most are leaves, and variables and constants need no call.
     #[inline(always)]
     fn operand(&self, expr: &Expr, fault: &Cell<Option<Fault>>) -> u128 {
         match expr {
@@ -61,6 +60,7 @@ pub(crate) trait Leaves {
             Expr::Local(id) => {
                 self.local(*id).unwrap_or_else(|| aside(Fault::Malformed("a variable that is not declared"), fault))
             }
+            Expr::Param(..) | Expr::Field(..) | Expr::Own(_) => self.read(expr, fault),
             _ => self.bits(expr, fault),
         }
     }

@@ -329,6 +329,7 @@ impl<'a> Run<'a> {
     }
 
     /// An expression's value.
+    #[inline(always)]
     pub(crate) fn eval(&self, frame: &Frame<'_>, span: Span, expr: &Expr) -> Step<u128> {
         self.scope(frame).eval(expr).map_err(|fault| self.defect(frame, span, fault.into()))
     }
