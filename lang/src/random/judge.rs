@@ -297,7 +297,7 @@ fn bound(property: &Property, past: &[Moment]) -> Result<Verdict, Defect> {
     let nothing = Bindings::new(&property.body);
     let value = |before: &Machine, bound: &Bindings, expr| Session::new(before).eval(&property.body, bound, expr, property.span);
     let keys = |before: &Machine, bound: &Bindings| -> Result<Vec<u128>, Defect> {
-        key.iter().map(|expr| Ok(value(before, bound, expr)?)).collect()
+        key.iter().map(|expr| value(before, bound, expr)).collect()
     };
     let Some(last) = past.last() else { return Ok(Verdict::Fits) };
     let mut verdict = Verdict::Fits;
