@@ -2,43 +2,36 @@
 
 use crate::files::reason;
 use etherparse::{LaxPacketHeaders, LaxPayloadSlice, NetHeaders, TransportHeader};
-use pcap_file::DataLink;
-use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapParser, PcapWriter};
 use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
-use pcap_file::pcapng::{Block, PcapNgReader};
+use pcap_file::pcapng::{Block, PcapNgParser};
+use pcap_file::{DataLink, PcapError};
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 use std::time::Duration;
 
-/// A captured packet.
-pub struct Packet {
+/// A captured packet, in the bytes of its file.
+pub struct Packet<'f> {
     /// Since the epoch.
     pub time: Duration,
     /// The frame, as far as it was captured.
-    pub bytes: Vec<u8>,
+    pub bytes: Cow<'f, [u8]>,
     /// Whether the capture cut it short.
     pub cut: bool,
 }
 
 /// The packets of a capture; what is wrong with it ends them.
-pub struct Capture {
+pub struct Capture<'f> {
     /// The packets before the first error.
-    pub packets: Vec<Packet>,
+    pub packets: Vec<Packet<'f>>,
     /// The first error.
     pub error: Option<String>,
 }
 
-/// Reads a capture file.
-pub(crate) fn read(path: &Path) -> Result<Capture, String> {
-    let bytes = std::fs::read(path).map_err(|e| format!("{}: {}", path.display(), reason(&e)))?;
-    let capture = parse(&bytes);
-    Ok(Capture { error: capture.error.map(|e| format!("{}: {e}", path.display())), ..capture })
-}
-
 /// Reads a capture. Bytes that are none give an error with the number of the packet, and the packets before it.
-pub fn parse(bytes: &[u8]) -> Capture {
+pub fn parse(bytes: &[u8]) -> Capture<'_> {
     let mut packets = Vec::new();
     let result = match bytes.get(..4) {
         Some([0x0a, 0x0d, 0x0d, 0x0a]) => read_pcapng(bytes, &mut packets),
@@ -49,24 +42,27 @@ pub fn parse(bytes: &[u8]) -> Capture {
     Capture { packets, error }
 }
 
-fn read_pcap(bytes: &[u8], packets: &mut Vec<Packet>) -> Result<(), String> {
-    let mut reader = PcapReader::new(bytes).map_err(|e| format!("this is no pcap or pcapng file: {e}"))?;
-    if reader.header().datalink != DataLink::ETHERNET {
-        return Err(format!("only Ethernet captures can be read, this is {:?}", reader.header().datalink));
+fn read_pcap<'f>(bytes: &'f [u8], packets: &mut Vec<Packet<'f>>) -> Result<(), String> {
+    let (mut bytes, parser) = PcapParser::new(bytes).map_err(|e| format!("this is no pcap or pcapng file: {}", wrong(e)))?;
+    if parser.header().datalink != DataLink::ETHERNET {
+        return Err(format!("only Ethernet captures can be read, this is {:?}", parser.header().datalink));
     }
-    while let Some(packet) = reader.next_packet() {
-        let packet = packet.map_err(|e| e.to_string())?;
+    while !bytes.is_empty() {
+        let (rest, packet) = parser.next_packet(bytes).map_err(wrong)?;
         let cut = (packet.data.len() as u32) < packet.orig_len;
-        packets.push(Packet { time: packet.timestamp, bytes: packet.data.into_owned(), cut });
+        packets.push(Packet { time: packet.timestamp, bytes: packet.data, cut });
+        bytes = rest;
     }
     Ok(())
 }
 
-fn read_pcapng(bytes: &[u8], packets: &mut Vec<Packet>) -> Result<(), String> {
-    let mut reader = PcapNgReader::new(bytes).map_err(|e| format!("this is no pcapng file: {e}"))?;
+fn read_pcapng<'f>(bytes: &'f [u8], packets: &mut Vec<Packet<'f>>) -> Result<(), String> {
+    let (mut bytes, mut parser) = PcapNgParser::new(bytes).map_err(|e| format!("this is no pcapng file: {}", wrong(e)))?;
     let mut interfaces: Vec<(DataLink, u8)> = Vec::new();
-    while let Some(block) = reader.next_block() {
-        let (interface, units, data, original) = match block.map_err(|e| e.to_string())? {
+    while !bytes.is_empty() {
+        let (rest, block) = parser.next_block(bytes).map_err(wrong)?;
+        bytes = rest;
+        let (interface, units, data, original) = match block {
             Block::SectionHeader(_) => {
                 interfaces.clear();
                 continue;
@@ -91,9 +87,17 @@ fn read_pcapng(bytes: &[u8], packets: &mut Vec<Packet>) -> Result<(), String> {
             return Err(format!("only Ethernet captures can be read, this is {link:?}"));
         }
         let cut = (data.len() as u32) < original;
-        packets.push(Packet { time: time(units, *resolution), bytes: data.into_owned(), cut });
+        packets.push(Packet { time: time(units, *resolution), bytes: data, cut });
     }
     Ok(())
+}
+
+/// What is wrong with the bytes of a capture.
+fn wrong(error: PcapError) -> String {
+    match error {
+        PcapError::IncompleteBuffer => "the file ends in the middle of it".to_string(),
+        other => other.to_string(),
+    }
 }
 
 /// A timestamp in units of the resolution: a negative power of 10, or of 2 if the highest bit is set.

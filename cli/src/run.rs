@@ -8,6 +8,7 @@ use grv_lang::config::{self, Settings};
 use grv_lang::diagnostics::Severity;
 use grv_lang::interp::{Machine, Observer, Outcome, Seeded, with_defaults};
 use grv_lang::ir::{PortId, Program};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +42,15 @@ pub(crate) struct Args {
 }
 
 /// A packet that is going to arrive.
-struct Arrival {
+struct Arrival<'f> {
     time: Duration,
+    port: PortId,
+    bytes: Cow<'f, [u8]>,
+}
+
+/// A capture file with the port that its packets arrive at.
+struct Input<'a> {
+    path: &'a str,
     port: PortId,
     bytes: Vec<u8>,
 }
@@ -70,7 +78,8 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
         let ports: Vec<&str> = program.ports.iter().filter(|p| p.entry.is_some()).map(|p| p.name.as_str()).collect();
         return Err(format!("say what arrives: `--in PORT=FILE.pcap`; the box has the ports {}", ports.join(", ")));
     }
-    let (arrivals, mut errors) = arrivals(&args.inputs, &program)?;
+    let inputs = args.inputs.iter().map(|input| read(input, &program)).collect::<Result<Vec<_>, _>>()?;
+    let (arrivals, mut errors) = arrivals(&inputs);
     let mut writers = writers(args.out.as_deref(), &program)?;
     let mut outcome = Outcome::default();
     let start = arrivals.first().map_or(Duration::ZERO, |a| a.time);
@@ -142,30 +151,35 @@ fn start(program: &Arc<Program>, settings: &Settings, oracle: &mut Seeded) -> Re
     Ok(machine)
 }
 
+/// Reads what is to arrive at a port: `PORT=FILE`.
+fn read<'a>(input: &'a str, program: &Program) -> Result<Input<'a>, String> {
+    let Some((name, path)) = input.split_once('=') else {
+        return Err(format!("`--in {input}`: PORT=FILE is expected"));
+    };
+    let found = program.ports.iter().position(|p| p.name == name && p.entry.is_some());
+    let Some(port) = found else {
+        let known: Vec<&str> = program.ports.iter().filter(|p| p.entry.is_some()).map(|p| p.name.as_str()).collect();
+        return Err(format!("no packets arrive at `{name}`; the box has the ports {}", known.join(", ")));
+    };
+    let bytes = std::fs::read(path).map_err(|e| format!("{path}: {}", files::reason(&e)))?;
+    Ok(Input { path, port: PortId(port as u32), bytes })
+}
+
 /// All packets in order of time, and what is wrong with the captures.
-fn arrivals(inputs: &[String], program: &Program) -> Result<(Vec<Arrival>, Vec<String>), String> {
+fn arrivals<'f>(inputs: &'f [Input<'_>]) -> (Vec<Arrival<'f>>, Vec<String>) {
     let (mut all, mut errors) = (Vec::new(), Vec::new());
-    for input in inputs {
-        let Some((name, path)) = input.split_once('=') else {
-            return Err(format!("`--in {input}`: PORT=FILE is expected"));
-        };
-        let found = program.ports.iter().position(|p| p.name == name && p.entry.is_some());
-        let Some(port) = found else {
-            let known: Vec<&str> = program.ports.iter().filter(|p| p.entry.is_some()).map(|p| p.name.as_str()).collect();
-            return Err(format!("no packets arrive at `{name}`; the box has the ports {}", known.join(", ")));
-        };
-        let capture = capture::read(Path::new(path))?;
+    for Input { path, port, bytes } in inputs {
+        let capture = capture::parse(bytes);
         let cut = capture.packets.iter().filter(|p| p.cut).count();
         if cut > 0 {
             render::remark(&format!("{path}: {cut} packets were cut short by the capture; they are processed as they are"));
         }
-        let port = PortId(port as u32);
-        all.extend(capture.packets.into_iter().map(|p| Arrival { time: p.time, port, bytes: p.bytes }));
-        errors.extend(capture.error);
+        all.extend(capture.packets.into_iter().map(|p| Arrival { time: p.time, port: *port, bytes: p.bytes }));
+        errors.extend(capture.error.map(|e| format!("{path}: {e}")));
     }
     // A stable sort: packets of one time stay in the order of the command line.
     all.sort_by_key(|arrival| arrival.time);
-    Ok((all, errors))
+    (all, errors)
 }
 
 fn writers(folder: Option<&Path>, program: &Program) -> Result<Vec<Writer>, String> {

@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
     let params = with_defaults(&FIREWALL, &[]).expect("the firewall has defaults");
     let mut machine = Machine::new(FIREWALL.clone(), params).expect("the firewall starts");
     let mut oracle = Seeded::adversarial(data.len() as u64);
-    let frames = capture.packets.iter().map(|p| p.bytes.as_slice()).chain([data]).filter(|f| f.len() <= 65_535);
+    let frames = capture.packets.iter().map(|p| &*p.bytes).chain([data]).filter(|f| f.len() <= 65_535);
     for (index, frame) in frames.enumerate() {
         grv::capture::describe(frame);
         machine.packet(PortId((index % 2) as u32), frame, &mut oracle, None).expect("the firewall has no defects");

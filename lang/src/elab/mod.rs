@@ -8,17 +8,21 @@
 //! | types.rs | types, their layout as columns |
 //! | headers.rs | header declarations |
 //! | body.rs | the state of elaborating one block: variables, scopes, statements |
-//! | expr.rs, ops.rs, call.rs | expressions |
+//! | expr.rs, operator.rs, ops.rs, call.rs | expressions: names and literals, operators, the same on the IR, calls |
 //! | stmt.rs, value_match.rs | statements, matches on values |
 //! | packet.rs, packet_match.rs | header fields, checksums, matches on packets |
-//! | table.rs | state and its operations |
-//! | element.rs, middlebox.rs, wiring.rs, program.rs | elements, instances, connections, and the program that they make |
-//! | property.rs, formula.rs, shape.rs | specifications |
-//! | test.rs | tests |
+//! | state.rs, table.rs, choose.rs | declarations of state, its operations, bounded searches |
+//! | element.rs, middlebox.rs, connect.rs, wiring.rs, program.rs | elements, instances, connections, and the program that they make |
+//! | property.rs, formula.rs, shape.rs, claim.rs | specifications, and who claims them |
+//! | test.rs, build.rs | tests, and the packets that they build |
 //! | flow.rs | totality of handlers, over the IR |
 
 mod body;
+mod build;
 mod call;
+mod choose;
+mod claim;
+mod connect;
 mod element;
 mod expr;
 mod flow;
@@ -26,12 +30,14 @@ mod formula;
 mod headers;
 mod middlebox;
 mod modules;
+mod operator;
 mod ops;
 mod packet;
 mod packet_match;
 mod program;
 mod property;
 mod shape;
+mod state;
 mod stmt;
 mod table;
 mod test;

@@ -44,7 +44,7 @@ pub(crate) struct Builder<'a> {
 impl Builder<'_> {
     fn eval(&self, expr: &Expr) -> Result<u128, BuildError> {
         match self.session.eval(self.body, self.bindings, expr, self.span) {
-            Ok(value) => Ok(value.bits),
+            Ok(bits) => Ok(bits),
             Err(defect) => Err(match defect.kind {
                 super::DefectKind::Fault(fault) => fault.into(),
                 _ => Fault::Malformed("an expression of a packet").into(),

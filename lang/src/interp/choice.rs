@@ -5,7 +5,7 @@
 use super::error::DefectKind;
 use super::machine::Chosen;
 use super::oracle::{Choice, Patience, Pick};
-use super::step::{Flow, Frame, Run, Step};
+use super::step::{Frame, Run, Step};
 use super::trace::{Event, TableOp};
 use super::value::Fault;
 use crate::ir::{Block, LocalId, Stmt, StmtKind, Tier};
@@ -16,7 +16,7 @@ const MOST_TRIES: u64 = 1 << 26;
 
 /// The parts of a choice that its tiers share.
 struct Search<'c> {
-    frame: Frame<'c>,
+    frame: &'c Frame<'c>,
     span: Span,
     var: LocalId,
     low: u128,
@@ -35,7 +35,7 @@ enum Tried {
 }
 
 impl Run<'_> {
-    pub(crate) fn search(&mut self, frame: Frame<'_>, stmt: &Stmt) -> Step<()> {
+    pub(crate) fn search(&mut self, frame: &Frame<'_>, stmt: &Stmt) -> Step<()> {
         let span = stmt.span;
         match &stmt.kind {
             StmtKind::First { table, index, value, test, holds, found } => {
@@ -46,10 +46,10 @@ impl Run<'_> {
                         return Err(self.wrong_kind(frame, span));
                     };
                     for (local, bits) in value.iter().zip(element) {
-                        self.scratch.locals[frame.locals + local.index()] = *bits;
+                        self.scratch.vars.locals[frame.locals + local.index()] = *bits;
                     }
                     self.set(frame, *index, at.into());
-                    self.pure(frame, span, test)?;
+                    self.whole(frame, span, test)?;
                     hit = self.get(frame, *holds) != 0;
                     if hit {
                         break;
@@ -65,13 +65,13 @@ impl Run<'_> {
                 if self.observer.is_some() {
                     let shown: Vec<u128> = value.iter().map(|local| self.get(frame, *local)).collect();
                     let (op, key) = (TableOp::First, [self.get(frame, *index)]);
-                    self.tell(Event::Table { op, table: *table, key: &key, value: &shown, ok: hit, span });
+                    self.tell(|| Event::Table { op, table: *table, key: &key, value: &shown, ok: hit, span });
                 }
                 Ok(())
             }
             StmtKind::Choose { var, low, high, within, test, holds, tiers, ok } => {
-                let low = self.eval(frame, span, low)?.bits;
-                let high = self.eval(frame, span, high)?.bits;
+                let low = self.eval(frame, span, low)?;
+                let high = self.eval(frame, span, high)?;
                 let mut search =
                     Search { frame, span, var: *var, low, high, within: *within, test, holds: *holds, tiers, tries: 0 };
                 let (value, left) = self.choose(&mut search)?;
@@ -79,18 +79,10 @@ impl Run<'_> {
                 self.set(frame, *ok, value.is_some().into());
                 let name = &frame.body.locals[var.index()].name;
                 self.outcome.choices.push(Chosen { name: name.clone(), value, left, span });
-                self.tell(Event::Choice { name, value, left, span });
+                self.tell(|| Event::Choice { name, value, left, span });
                 Ok(())
             }
             _ => Err(self.defect(frame, span, Fault::Malformed("a statement out of its place").into())),
-        }
-    }
-
-    /// Runs a block of pure statements and look-ups.
-    fn pure(&mut self, frame: Frame<'_>, span: Span, block: &Block) -> Step<()> {
-        match self.block(frame, block)? {
-            Flow::Next => Ok(()),
-            Flow::Dropped => Err(self.defect(frame, span, Fault::Malformed("a drop in a test").into())),
         }
     }
 
@@ -123,7 +115,7 @@ impl Run<'_> {
     /// Tries a tier.
     fn tier(&mut self, search: &mut Search<'_>, tier: u32, start: u128, patience: Patience) -> Step<Tried> {
         if let Some(Tier::Exactly(expr)) = search.tiers.get(tier as usize) {
-            let value = self.eval(search.frame, search.span, expr)?.bits;
+            let value = self.eval(search.frame, search.span, expr)?;
             let accepted = (search.low..=search.high).contains(&value) && self.accepts(search, value)?;
             return Ok(if accepted { Tried::Chosen(value) } else { Tried::Left });
         }
@@ -166,7 +158,7 @@ impl Run<'_> {
         for tier in 0..=tiers {
             if let Some(chosen) = value {
                 let here = match search.tiers.get(tier as usize) {
-                    Some(Tier::Exactly(expr)) => self.eval(search.frame, search.span, expr)?.bits == chosen,
+                    Some(Tier::Exactly(expr)) => self.eval(search.frame, search.span, expr)? == chosen,
                     _ => self.belongs(search, tier, chosen)?,
                 };
                 if here {
@@ -191,7 +183,7 @@ impl Run<'_> {
         match search.tiers.get(tier as usize) {
             Some(Tier::Test(block, holds)) => {
                 self.set(search.frame, search.var, value);
-                self.pure(search.frame, search.span, block)?;
+                self.whole(search.frame, search.span, block)?;
                 Ok(self.get(search.frame, *holds) != 0)
             }
             _ => Ok(true),
@@ -202,7 +194,7 @@ impl Run<'_> {
     fn accepts(&mut self, search: &mut Search<'_>, value: u128) -> Step<bool> {
         self.count(search)?;
         self.set(search.frame, search.var, value);
-        self.pure(search.frame, search.span, search.test)?;
+        self.whole(search.frame, search.span, search.test)?;
         Ok(self.get(search.frame, search.holds) != 0)
     }
 

@@ -1,7 +1,9 @@
 //! A program with its parameters: all that stays the same while a box runs, computed once.
 
 use super::error::{ConfigError, ContentError};
-use super::expr::Scope;
+use super::expr::{Leaves, Scope};
+use super::spec::Bindings;
+use super::step::Frame;
 use super::table::{BYTE, Bucket, Indexed, Store, prefix_mask};
 use super::value::{Fault, fits};
 use super::{hash, state};
@@ -122,8 +124,8 @@ impl Config {
     /// The value of an expression over constants and parameters.
     fn constant(&self, expr: &Expr) -> Result<u128, Fault> {
         let body = Body::default();
-        let scope = Scope { config: self, body: &body, locals: &[], places: &[], packets: &[], now: 0 };
-        Ok(scope.eval(expr)?.bits)
+        let scope = Scope { config: self, frame: &Frame::of(&body), vars: &Bindings::default(), now: 0 };
+        scope.eval(expr)
     }
 
     /// A control table's store with new contents.

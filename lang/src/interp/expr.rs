@@ -1,80 +1,198 @@
-//! Pure expressions. Evaluating one reads variables, headers, parameters and the time; it changes nothing.
+//! Pure expressions. Evaluating one reads variables, headers, parameters and the time; it changes nothing. Values are bare
+//! bits: types are known without them, and looked up where an operator depends on one.
 
 use super::config::Config;
 use super::hash;
 use super::packet::{self, Place};
-use super::value::{Fault, Value, binary, convert, unary};
-use crate::ir::{Body, Expr, FieldId, HandleId, Header, PacketId, Program, Scalar};
+use super::spec::Bindings;
+use super::step::Frame;
+use super::value::{Fault, binary, convert, unary};
+use crate::ir::{BinaryOp, Expr, Field, FieldId, HandleId, Hash, HashId, Header, LocalId, PacketId, Program, Scalar, UnaryOp};
+use std::cell::Cell;
+
+/// Where the leaves of expressions have their values from.
+pub(crate) trait Leaves {
+    /// The value of a variable, if it is declared.
+    fn local(&self, id: LocalId) -> Option<u128>;
+
+    /// The value of another leaf.
+    fn leaf(&self, expr: &Expr) -> Result<u128, Fault>;
+
+    /// The type of a leaf that has a value.
+    fn leaf_type(&self, expr: &Expr) -> Scalar;
+
+    /// A hash function and its starting value.
+    fn hash(&self, id: HashId) -> Result<(&Hash, u64), Fault>;
+
+    /// The value of an expression; the bits above its type's width are zero.
+    #[inline(always)]
+    fn eval(&self, expr: &Expr) -> Result<u128, Fault> {
+        let fault = Cell::new(None);
+        let bits = self.operand(expr, &fault);
+        match fault.into_inner() {
+            None => Ok(bits),
+            Some(fault) => Err(fault),
+        }
+    }
+
+    /// The same, where a fault is put aside and the value then means nothing: a value alone stays in registers. Here are the
+    /// expressions that there are most of; the others are out of their way.
+    fn bits(&self, expr: &Expr, fault: &Cell<Option<Fault>>) -> u128 {
+        match expr {
+            Expr::Unary(UnaryOp::Not, value) => u128::from(self.operand(value, fault) == 0),
+            Expr::Binary(op @ (BinaryOp::Eq | BinaryOp::And | BinaryOp::Or), left, right) => {
+                let (a, b) = (self.operand(left, fault), self.operand(right, fault));
+                match op {
+                    BinaryOp::And => a & b,
+                    BinaryOp::Or => a | b,
+                    _ => u128::from(a == b),
+                }
+            }
+            _ => self.other(expr, fault).unwrap_or_else(|found| aside(found, fault)),
+        }
+    }
+
+    /// The same of an operand: most are leaves, and variables and constants need no call.
+    #[inline(always)]
+    fn operand(&self, expr: &Expr, fault: &Cell<Option<Fault>>) -> u128 {
+        match expr {
+            Expr::Const(bits, _) => *bits,
+            Expr::Local(id) => {
+                self.local(*id).unwrap_or_else(|| aside(Fault::Malformed("a variable that is not declared"), fault))
+            }
+            Expr::Param(..) | Expr::Field(..) | Expr::Own(_) => self.read(expr, fault),
+            _ => self.bits(expr, fault),
+        }
+    }
+
+    /// The other expressions.
+    #[inline(never)]
+    fn other(&self, expr: &Expr, fault: &Cell<Option<Fault>>) -> Result<u128, Fault> {
+        match expr {
+            Expr::Unary(op, value) => Ok(unary(*op, self.operand(value, fault), self.ty(value))),
+            Expr::Binary(op, left, right) => binary(*op, self.operand(left, fault), self.operand(right, fault), self.ty(left)),
+            Expr::Convert(value, to) => convert(self.operand(value, fault), self.ty(value), *to),
+            Expr::Select(cond, then, other) => Ok(self.operand(if self.operand(cond, fault) != 0 { then } else { other }, fault)),
+            Expr::Hash(id, args) => {
+                let (function, mut h) = self.hash(*id)?;
+                for (arg, ty) in args.iter().zip(&function.args) {
+                    hash::feed(&mut h, self.operand(arg, fault), *ty);
+                }
+                Ok(hash::finish(h, function.width))
+            }
+            leaf => Ok(self.read(leaf, fault)),
+        }
+    }
+
+    /// The value of a leaf other than a constant or a variable.
+    #[inline(never)]
+    fn read(&self, leaf: &Expr, fault: &Cell<Option<Fault>>) -> u128 {
+        self.leaf(leaf).unwrap_or_else(|found| aside(found, fault))
+    }
+
+    /// The type of an expression that has a value.
+    fn ty(&self, expr: &Expr) -> Scalar {
+        match expr {
+            Expr::Const(_, ty) | Expr::Convert(_, ty) => *ty,
+            Expr::Unary(UnaryOp::Not, _) => Scalar::Bool,
+            Expr::Unary(UnaryOp::Complement, value) => self.ty(value),
+            Expr::Binary(op, left, _) => {
+                if op.compares() {
+                    Scalar::Bool
+                } else {
+                    self.ty(left)
+                }
+            }
+            Expr::Select(_, then, _) => self.ty(then),
+            Expr::Hash(id, _) => self.hash(*id).map_or(Scalar::Bool, |(function, _)| Scalar::Bits(function.width)),
+            leaf => self.leaf_type(leaf),
+        }
+    }
+}
+
+/// Puts a fault aside, if it is the first.
+#[cold]
+fn aside(found: Fault, fault: &Cell<Option<Fault>>) -> u128 {
+    fault.set(fault.get().or(Some(found)));
+    0
+}
 
 /// What the expressions of a body can see.
 #[derive(Clone, Copy)]
 pub(crate) struct Scope<'a> {
     pub(crate) config: &'a Config,
-    pub(crate) body: &'a Body,
-    pub(crate) locals: &'a [u128],
-    pub(crate) places: &'a [Place],
-    pub(crate) packets: &'a [Vec<u8>],
+    pub(crate) frame: &'a Frame<'a>,
+    pub(crate) vars: &'a Bindings,
     pub(crate) now: u64,
 }
 
-impl Scope<'_> {
-    /// The value of an expression.
-    pub(crate) fn eval(&self, expr: &Expr) -> Result<Value, Fault> {
-        Ok(match expr {
-            Expr::Const(bits, ty) => Value { bits: *bits, ty: *ty },
-            Expr::Local(id) => {
-                let (Some(bits), Some(local)) = (self.locals.get(id.index()), self.body.locals.get(id.index())) else {
-                    return Err(Fault::Malformed("a variable that is not declared"));
-                };
-                Value { bits: *bits, ty: local.ty }
-            }
-            Expr::Param(id, column) => {
-                let values = self.config.params.get(id.index());
-                let param = self.config.program.params.get(id.index());
-                let column = *column as usize;
-                match (values.and_then(|v| v.get(column)), param.and_then(|p| p.columns.get(column))) {
-                    (Some(bits), Some(column)) => Value { bits: *bits, ty: column.ty },
-                    _ => return Err(Fault::Malformed("a parameter that is not declared")),
-                }
-            }
-            Expr::Field(handle, field) => self.field(*handle, *field)?,
-            Expr::Own(_) => return Err(Fault::Malformed("a header's own field outside its declaration")),
-            Expr::HeaderLength(handle) => Value::bits(self.place(*handle)?.length.into(), 16),
-            Expr::PacketLength(packet) => Value::bits(self.packet(*packet)?.len() as u128, 16),
-            Expr::Now => Value::bits(self.now.into(), 64),
-            Expr::Unary(op, value) => unary(*op, self.eval(value)?),
-            Expr::Binary(op, left, right) => binary(*op, self.eval(left)?, self.eval(right)?)?,
-            Expr::Convert(value, to) => convert(self.eval(value)?, *to)?,
-            Expr::Select(cond, then, other) => {
-                if self.eval(cond)?.is_true() {
-                    self.eval(then)?
-                } else {
-                    self.eval(other)?
-                }
-            }
-            Expr::Hash(id, args) => {
-                let (function, mut h) = self.config.hash(*id)?;
-                for (arg, ty) in args.iter().zip(&function.args) {
-                    hash::feed(&mut h, self.eval(arg)?.bits, *ty);
-                }
-                Value::bits(hash::finish(h, function.width), function.width)
-            }
-        })
+impl Leaves for Scope<'_> {
+    #[inline(always)]
+    fn local(&self, id: LocalId) -> Option<u128> {
+        self.vars.locals.get(self.frame.locals + id.index()).copied()
     }
 
+    #[inline(always)]
+    fn leaf(&self, expr: &Expr) -> Result<u128, Fault> {
+        match expr {
+            Expr::Param(id, column) => {
+                let columns = self.config.params.get(id.index());
+                let bits = columns.and_then(|columns| columns.get(*column as usize)).copied();
+                bits.ok_or(Fault::Malformed("a parameter that is not declared"))
+            }
+            Expr::Field(handle, id) => {
+                let place = self.place(*handle)?;
+                let (field, packet) = self.field(*handle, *id)?;
+                let first = place.start as usize * 8 + field.offset as usize;
+                let bits = packet::get_bits(self.packet(packet)?, first, field.width);
+                bits.ok_or(Fault::Malformed("a field outside its packet"))
+            }
+            Expr::HeaderLength(handle) => Ok(self.place(*handle)?.length.into()),
+            Expr::PacketLength(packet) => Ok(self.packet(*packet)?.len() as u128),
+            Expr::Now => Ok(self.now.into()),
+            _ => Err(Fault::Malformed("a header's own field outside its declaration")),
+        }
+    }
+
+    fn leaf_type(&self, expr: &Expr) -> Scalar {
+        let declared = match expr {
+            Expr::Local(id) => self.frame.body.locals.get(id.index()).map(|local| local.ty),
+            Expr::Param(id, column) => {
+                let param = self.config.program.params.get(id.index());
+                param.and_then(|param| param.columns.get(*column as usize)).map(|column| column.ty)
+            }
+            Expr::Field(handle, field) => self.field(*handle, *field).ok().map(|(field, _)| Scalar::Bits(field.width)),
+            Expr::HeaderLength(_) | Expr::PacketLength(_) => Some(Scalar::Bits(16)),
+            Expr::Now => Some(Scalar::Bits(64)),
+            _ => None,
+        };
+        declared.unwrap_or(Scalar::Bool)
+    }
+
+    fn hash(&self, id: HashId) -> Result<(&Hash, u64), Fault> {
+        self.config.hash(id)
+    }
+}
+
+impl Scope<'_> {
     /// The place of a header that was found or made.
     pub(crate) fn place(&self, handle: HandleId) -> Result<Place, Fault> {
-        self.places.get(handle.index()).copied().filter(|place| place.is_some()).ok_or(Fault::NoHeader)
+        self.vars.places.get(self.frame.places + handle.index()).copied().filter(|place| place.is_some()).ok_or(Fault::NoHeader)
+    }
+
+    /// The places of all headers of the body.
+    pub(crate) fn places(&self) -> &[Place] {
+        self.vars.places.get(self.frame.places..).unwrap_or(&[])
     }
 
     /// A packet's bytes.
     pub(crate) fn packet(&self, packet: PacketId) -> Result<&[u8], Fault> {
-        self.packets.get(packet.index()).map(Vec::as_slice).ok_or(Fault::NoPacket)
+        self.vars.packets.get(self.frame.packets + packet.index()).map(Vec::as_slice).ok_or(Fault::NoPacket)
     }
 
     /// The layout behind a handle, and the packet that it is in.
     pub(crate) fn layout(&self, handle: HandleId) -> Result<(&Header, PacketId), Fault> {
-        let declared = self.body.handles.get(handle.index());
+        let declared = self.frame.body.handles.get(handle.index());
         let header = declared.and_then(|declared| self.config.program.headers.get(declared.header.index()));
         match (declared, header) {
             (Some(declared), Some(header)) => Ok((header, declared.packet)),
@@ -82,15 +200,11 @@ impl Scope<'_> {
         }
     }
 
-    fn field(&self, handle: HandleId, field: FieldId) -> Result<Value, Fault> {
-        let place = self.place(handle)?;
+    /// A field, and the packet that it is in.
+    pub(crate) fn field(&self, handle: HandleId, field: FieldId) -> Result<(&Field, PacketId), Fault> {
         let (header, packet) = self.layout(handle)?;
         let field = header.fields.get(field.index()).ok_or(Fault::Malformed("a field that is not declared"))?;
-        let first = place.start as usize * 8 + field.offset as usize;
-        match packet::get_bits(self.packet(packet)?, first, field.width) {
-            Some(bits) => Ok(Value { bits, ty: Scalar::Bits(field.width) }),
-            None => Err(Fault::Malformed("a field outside its packet")),
-        }
+        Ok((field, packet))
     }
 }
 
@@ -102,38 +216,28 @@ pub(crate) struct Own<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
-/// The value of an expression in a header's declaration.
-pub(crate) fn own(scope: Own<'_>, expr: &Expr) -> Result<Value, Fault> {
-    Ok(match expr {
-        Expr::Const(bits, ty) => Value { bits: *bits, ty: *ty },
-        Expr::Own(id) => {
-            let field = scope.header.fields.get(id.index());
-            let read = field.and_then(|f| packet::get_bits(scope.bytes, f.offset as usize, f.width).zip(Some(f.width)));
-            match read {
-                Some((bits, width)) => Value { bits, ty: Scalar::Bits(width) },
-                None => return Err(Fault::Malformed("a field outside the fixed part")),
-            }
-        }
-        Expr::Unary(op, value) => unary(*op, own(scope, value)?),
-        Expr::Binary(op, left, right) => binary(*op, own(scope, left)?, own(scope, right)?)?,
-        Expr::Convert(value, to) => convert(own(scope, value)?, *to)?,
-        Expr::Select(cond, then, other) => {
-            if own(scope, cond)?.is_true() {
-                own(scope, then)?
-            } else {
-                own(scope, other)?
-            }
-        }
-        Expr::Hash(id, args) => {
-            let function = scope.program.hashes.get(id.index()).ok_or(Fault::Malformed("a hash that is not declared"))?;
-            let mut values = Vec::with_capacity(args.len());
-            for arg in args {
-                values.push(own(scope, arg)?.bits);
-            }
-            Value::bits(hash::hash(function, &values), function.width)
-        }
-        Expr::Local(_) | Expr::Param(..) | Expr::Field(..) | Expr::HeaderLength(_) | Expr::PacketLength(_) | Expr::Now => {
+impl Leaves for Own<'_> {
+    fn local(&self, _id: LocalId) -> Option<u128> {
+        None
+    }
+
+    #[inline(always)]
+    fn leaf(&self, expr: &Expr) -> Result<u128, Fault> {
+        let Expr::Own(id) = expr else {
             return Err(Fault::Malformed("a header's declaration that looks outside the header"));
-        }
-    })
+        };
+        let field = self.header.fields.get(id.index());
+        let bits = field.and_then(|field| packet::get_bits(self.bytes, field.offset as usize, field.width));
+        bits.ok_or(Fault::Malformed("a field outside the fixed part"))
+    }
+
+    fn leaf_type(&self, expr: &Expr) -> Scalar {
+        let field = if let Expr::Own(id) = expr { self.header.fields.get(id.index()) } else { None };
+        field.map_or(Scalar::Bool, |field| Scalar::Bits(field.width))
+    }
+
+    fn hash(&self, id: HashId) -> Result<(&Hash, u64), Fault> {
+        let function = self.program.hashes.get(id.index()).ok_or(Fault::Malformed("a hash that is not declared"))?;
+        Ok((function, hash::seed(&function.name)))
+    }
 }

@@ -213,7 +213,7 @@ impl Machine {
             let mut session = Session::new(&next);
             let mut bindings = Bindings::new(&require.body);
             session.run(&require.body, &mut bindings, &require.body.block, oracle)?;
-            if !session.eval(&require.body, &bindings, &require.holds, require.span)?.is_true() {
+            if session.eval(&require.body, &bindings, &require.holds, require.span)? == 0 {
                 return Err(UpdateError::Refused { message: require.message.clone(), span: require.span });
             }
         }

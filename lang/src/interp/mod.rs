@@ -12,7 +12,7 @@
 //! - Control tables by generations, `require` before installation: [`machine::Machine::update`].
 //! - Buckets in exact units: [`table::Bucket`]. Counters wrap: [`tables`].
 //! - Choice, tier by tier: [`choice`]; whatever the rules leave open is an [`oracle::Oracle`]'s to decide.
-//! - Frames, headers and their places, room: [`packet`] and [`step`]; checksums: [`checksum`].
+//! - Frames, headers and their places, room: [`packet`] and [`headers`]; checksums: [`checksum`].
 //! - States and steps as specifications see them: [`spec`]; tests: [`mod@test`].
 
 mod build;
@@ -23,6 +23,7 @@ mod cover;
 pub mod error;
 mod expr;
 pub mod hash;
+mod headers;
 pub mod machine;
 pub mod maglev;
 pub mod oracle;

@@ -1,7 +1,7 @@
 //! Frames as bytes and the places of headers in them. A place is only ever computed here, so that every read and write of a
 //! field is inside the frame; what does not fit is `None`, never a panic.
 
-use super::expr::{Own, own};
+use super::expr::{Leaves, Own};
 use super::value::mask;
 use crate::ir::{Header, Program};
 
@@ -47,16 +47,16 @@ pub fn parse(program: &Program, header: &Header, bytes: &[u8], start: u32, limit
     let scope = Own { program, header, bytes: &bytes[start as usize..(start + header.fixed) as usize] };
     let mut length = header.fixed;
     if let Some((_, bytes)) = &header.variable {
-        let variable = u32::try_from(own(scope, bytes).ok()?.bits as i128).ok()?;
+        let variable = u32::try_from(scope.eval(bytes).ok()? as i128).ok()?;
         length = length.checked_add(variable).filter(|length| *length <= left)?;
     }
-    if !own(scope, &header.valid).ok()?.is_true() {
+    if scope.eval(&header.valid).ok()? == 0 {
         return None;
     }
     let end = match &header.body {
         None => limit,
         Some(body) => {
-            let body = u32::try_from(own(scope, body).ok()?.bits as i128).ok()?;
+            let body = u32::try_from(scope.eval(body).ok()? as i128).ok()?;
             (start + length).checked_add(body).filter(|end| *end <= limit)?
         }
     };
@@ -68,7 +68,7 @@ pub fn parse(program: &Program, header: &Header, bytes: &[u8], start: u32, limit
 pub fn place_of(program: &Program, header: &Header, bytes: &[u8], start: u32, length: u32, limit: u32) -> Place {
     let end = header.body.as_ref().and_then(|body| {
         let fixed = bytes.get(start as usize..(start + header.fixed) as usize)?;
-        let body = u32::try_from(own(Own { program, header, bytes: fixed }, body).ok()?.bits as i128).ok()?;
+        let body = u32::try_from(Own { program, header, bytes: fixed }.eval(body).ok()? as i128).ok()?;
         (start + length).checked_add(body).filter(|end| *end <= limit)
     });
     Place { start, length, end: end.unwrap_or(limit), limit }
@@ -107,35 +107,71 @@ pub fn removed(place: &mut Place, at: u32, length: u32) {
     }
 }
 
+/// The number that at most 8 bytes are, in network order.
+#[inline]
+fn word(bytes: &[u8]) -> u64 {
+    match *bytes {
+        [a] => a.into(),
+        [a, b] => u16::from_be_bytes([a, b]).into(),
+        [a, b, c, d] => u32::from_be_bytes([a, b, c, d]).into(),
+        _ => bytes.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte)),
+    }
+}
+
 /// Reads `width` bits (1 to 128) from bit `first` on, in network order.
+#[inline]
 pub fn get_bits(bytes: &[u8], first: usize, width: u8) -> Option<u128> {
-    let last = (first + usize::from(width)).checked_sub(1)?;
+    let last = first + usize::from(width.checked_sub(1)?);
     let field = bytes.get(first / 8..=last / 8)?;
-    let (end, front) = field.split_last()?;
-    let mut value = front.iter().fold(0u128, |value, byte| (value << 8) | u128::from(*byte));
-    let kept = last % 8 + 1;
-    value = (value << kept) | u128::from(end >> (8 - kept));
-    Some(value & mask(width))
+    let behind = 7 - last % 8;
+    // Most fields fit a machine word, which is much faster.
+    Some(if field.len() <= 8 {
+        u128::from((word(field) >> behind) & (u64::MAX >> (64 - width)))
+    } else {
+        get_wide(field, behind, width)
+    })
+}
+
+/// The same of more than 8 bytes, of which the last bits are `behind` the field.
+#[inline(never)]
+fn get_wide(field: &[u8], behind: usize, width: u8) -> u128 {
+    let Some((end, front)) = field.split_last() else { return 0 };
+    let value = front.iter().fold(0, |value: u128, byte| (value << 8) | u128::from(*byte));
+    ((value << (8 - behind)) | u128::from(end >> behind)) & mask(width)
 }
 
 /// Writes `width` bits (1 to 128) from bit `first` on, and nothing else. False if they are not inside.
 #[must_use]
 pub fn set_bits(bytes: &mut [u8], first: usize, width: u8, value: u128) -> bool {
-    let Some(last) = (first + usize::from(width)).checked_sub(1) else { return false };
+    let Some(last) = width.checked_sub(1).map(|bits| first + usize::from(bits)) else { return false };
     let Some(field) = bytes.get_mut(first / 8..=last / 8) else { return false };
-    let mut value = value & mask(width);
+    let behind = 7 - last % 8;
+    if field.len() <= 8 {
+        let ones = (u64::MAX >> (64 - width)) << behind;
+        let mut word = (word(field) & !ones) | (((value as u64) << behind) & ones);
+        for byte in field.iter_mut().rev() {
+            *byte = word as u8;
+            word >>= 8;
+        }
+    } else {
+        set_wide(field, behind, width, value & mask(width));
+    }
+    true
+}
+
+/// The same of more than 8 bytes, of which the last bits are `behind` the field.
+#[inline(never)]
+fn set_wide(field: &mut [u8], mut behind: usize, width: u8, mut value: u128) {
     let mut left = usize::from(width);
-    // From the last byte to the first: how many bits of the byte lie behind the field, and how many belong to it.
-    let mut behind = 7 - last % 8;
+    // From the last byte to the first: how many bits of the byte belong to the field.
     for byte in field.iter_mut().rev() {
         let here = left.min(8 - behind);
         let ones = (mask(here as u8) as u8) << behind;
         *byte = (*byte & !ones) | (((value as u8) << behind) & ones);
-        value = if here < 128 { value >> here } else { 0 };
+        value >>= here;
         left -= here;
         behind = 0;
     }
-    true
 }
 
 #[cfg(test)]

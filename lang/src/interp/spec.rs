@@ -5,14 +5,14 @@
 use super::checksum;
 use super::config::Config;
 use super::error::{Defect, DefectKind};
-use super::expr::Scope;
+use super::expr::{Leaves, Scope};
 use super::machine::{Machine, Outcome};
 use super::oracle::Oracle;
 use super::packet::{Place, get_bits, set_bits};
 use super::state::State;
 use super::step::{Frame, Run, Scratch, Step};
 use super::table::{BYTE, SlotId};
-use super::value::{Fault, Value};
+use super::value::Fault;
 use crate::ir::spec::{AfterEvent, Quantifier};
 use crate::ir::{Body, Expr, FieldId, HandleId, HeaderId, LocalId, PacketId, PortId, SpecStmt, Stmt, TableId, TableKind};
 use crate::span::Span;
@@ -85,10 +85,8 @@ impl Session {
 
     /// Runs statements. Defects of the steps that they speak of are errors.
     pub fn run(&mut self, body: &Body, bindings: &mut Bindings, block: &[Stmt], oracle: &mut dyn Oracle) -> Result<(), Defect> {
-        self.scratch.locals = std::mem::take(&mut bindings.locals);
-        self.scratch.places = std::mem::take(&mut bindings.places);
-        self.scratch.packets = std::mem::take(&mut bindings.packets);
-        let frame = Frame { body, element: None, locals: 0, places: 0, packets: 0 };
+        self.scratch.vars = std::mem::take(bindings);
+        let frame = Frame::of(body);
         let mut outcome = Outcome::default();
         let mut run = Run {
             config: &self.machine.config,
@@ -101,29 +99,18 @@ impl Session {
             depth: 0,
             emitted: 0,
         };
-        let result = run.block(frame, block);
-        bindings.locals = std::mem::take(&mut self.scratch.locals);
-        bindings.places = std::mem::take(&mut self.scratch.places);
-        bindings.packets = std::mem::take(&mut self.scratch.packets);
+        let result = run.whole(&frame, Span::default(), block);
+        *bindings = std::mem::take(&mut self.scratch.vars);
         bindings.locals.truncate(body.locals.len());
         bindings.places.truncate(body.handles.len());
         bindings.packets.truncate(body.packets.len());
-        match result {
-            Ok(_) => Ok(()),
-            Err(defect) => Err(*defect),
-        }
+        result.map_err(|defect| *defect)
     }
 
     /// The value of an expression.
-    pub fn eval(&self, body: &Body, bindings: &Bindings, expr: &Expr, span: Span) -> Result<Value, Defect> {
-        let scope = Scope {
-            config: &self.machine.config,
-            body,
-            locals: &bindings.locals,
-            places: &bindings.places,
-            packets: &bindings.packets,
-            now: self.machine.now(),
-        };
+    pub fn eval(&self, body: &Body, bindings: &Bindings, expr: &Expr, span: Span) -> Result<u128, Defect> {
+        let frame = Frame::of(body);
+        let scope = Scope { config: &self.machine.config, frame: &frame, vars: bindings, now: self.machine.now() };
         scope.eval(expr).map_err(|fault| Defect { kind: DefectKind::Fault(fault), element: None, span })
     }
 
@@ -207,20 +194,20 @@ impl Instances {
 }
 
 impl Run<'_> {
-    pub(crate) fn spec_stmt(&mut self, frame: Frame<'_>, span: Span, stmt: &SpecStmt) -> Step<()> {
+    pub(crate) fn spec_stmt(&mut self, frame: &Frame<'_>, span: Span, stmt: &SpecStmt) -> Step<()> {
         match stmt {
             SpecStmt::Entries { quantifier, table, key, value, block, holds, result } => {
-                let bits = self.entries(frame, *quantifier, *table, (key, value), (block, *holds))?;
+                let bits = self.entries(frame, span, *quantifier, *table, (key, value), (block, *holds))?;
                 self.set(frame, *result, bits);
             }
             SpecStmt::Range { quantifier, var, low, high, block, holds, result } => {
-                let low = self.eval(frame, span, low)?.bits as i128;
-                let high = self.eval(frame, span, high)?.bits as i128;
+                let low = self.eval(frame, span, low)? as i128;
+                let high = self.eval(frame, span, high)? as i128;
                 let mut instances = Instances::new(*quantifier);
                 let mut at = low;
                 while at <= high {
                     self.set(frame, *var, at as u128);
-                    self.block(frame, block)?;
+                    self.whole(frame, span, block)?;
                     if instances.add(self.get(frame, *holds) != 0) || at == i128::MAX {
                         break;
                     }
@@ -264,7 +251,7 @@ impl Run<'_> {
                 let mut instances = Instances::new(*quantifier);
                 for (_, bytes) in outcome.out.iter().filter(|(left, _)| left == on) {
                     self.bind(frame, *into, bytes);
-                    self.block(frame, block)?;
+                    self.whole(frame, span, block)?;
                     if instances.add(self.get(frame, *holds) != 0) {
                         break;
                     }
@@ -295,7 +282,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn key(&mut self, frame: Frame<'_>, span: Span, key: &[Expr]) -> Step<Vec<u128>> {
+    fn key(&mut self, frame: &Frame<'_>, span: Span, key: &[Expr]) -> Step<Vec<u128>> {
         let mut bits = Vec::with_capacity(key.len());
         self.values(frame, span, key, &mut bits)?;
         Ok(bits)
@@ -303,7 +290,8 @@ impl Run<'_> {
 
     fn entries(
         &mut self,
-        frame: Frame<'_>,
+        frame: &Frame<'_>,
+        span: Span,
         quantifier: Quantifier,
         table: TableId,
         (key, value): (&[LocalId], &[LocalId]),
@@ -318,10 +306,10 @@ impl Run<'_> {
                 }
                 if let Some(store) = self.state.indexed(table) {
                     for (local, bits) in value.iter().zip(store.get(index)) {
-                        self.scratch.locals[frame.locals + local.index()] = *bits;
+                        self.scratch.vars.locals[frame.locals + local.index()] = *bits;
                     }
                 }
-                self.block(frame, block)?;
+                self.whole(frame, span, block)?;
                 if instances.add(self.get(frame, holds) != 0) {
                     break;
                 }
@@ -337,9 +325,9 @@ impl Run<'_> {
             .collect();
         for (k, v) in live {
             for (local, bits) in key.iter().zip(&k).chain(value.iter().zip(&v)) {
-                self.scratch.locals[frame.locals + local.index()] = *bits;
+                self.scratch.vars.locals[frame.locals + local.index()] = *bits;
             }
-            self.block(frame, block)?;
+            self.whole(frame, span, block)?;
             if instances.add(self.get(frame, holds) != 0) {
                 break;
             }
@@ -348,19 +336,19 @@ impl Run<'_> {
     }
 
     /// Binds a packet variable; what was known of its headers is forgotten.
-    fn bind(&mut self, frame: Frame<'_>, packet: PacketId, bytes: &[u8]) {
-        if let Some(slot) = self.scratch.packets.get_mut(frame.packets + packet.index()) {
+    fn bind(&mut self, frame: &Frame<'_>, packet: PacketId, bytes: &[u8]) {
+        if let Some(slot) = self.scratch.vars.packets.get_mut(frame.packets + packet.index()) {
             slot.clear();
             slot.extend_from_slice(bytes);
         }
         for (index, _) in frame.body.handles.iter().enumerate().filter(|(_, handle)| handle.packet == packet) {
-            self.scratch.places[frame.places + index] = Place::NONE;
+            self.scratch.vars.places[frame.places + index] = Place::NONE;
         }
     }
 
     /// The step of a packet in the current state, by its place among those that are known.
-    fn known(&mut self, frame: Frame<'_>, span: Span, packet: PacketId, port: PortId) -> Step<usize> {
-        let Some(bytes) = self.scratch.packets.get(frame.packets + packet.index()).cloned() else {
+    fn known(&mut self, frame: &Frame<'_>, span: Span, packet: PacketId, port: PortId) -> Step<usize> {
+        let Some(bytes) = self.scratch.vars.packets.get(frame.packets + packet.index()).cloned() else {
             return Err(self.defect(frame, span, Fault::NoPacket.into()));
         };
         let Some(context) = &mut self.spec else {
@@ -369,7 +357,7 @@ impl Run<'_> {
         context.step(self.state, &bytes, port, self.oracle).map_err(Box::new)
     }
 
-    fn outcome_of(&mut self, frame: Frame<'_>, span: Span, packet: PacketId, port: PortId) -> Step<Rc<Outcome>> {
+    fn outcome_of(&mut self, frame: &Frame<'_>, span: Span, packet: PacketId, port: PortId) -> Step<Rc<Outcome>> {
         let at = self.known(frame, span, packet, port)?;
         match &self.spec {
             Some(context) => Ok(context.steps[at].outcome.clone()),
@@ -377,7 +365,7 @@ impl Run<'_> {
         }
     }
 
-    fn after(&mut self, frame: Frame<'_>, span: Span, event: &AfterEvent, block: &[Stmt]) -> Step<()> {
+    fn after(&mut self, frame: &Frame<'_>, span: Span, event: &AfterEvent, block: &[Stmt]) -> Step<()> {
         let (next, number) = match event {
             AfterEvent::Packet(packet, port) => {
                 let at = self.known(frame, span, *packet, *port)?;
@@ -388,7 +376,7 @@ impl Run<'_> {
                 ((*known.after).clone(), known.next)
             }
             AfterEvent::Time(duration) => {
-                let nanoseconds = self.eval(frame, span, duration)?.bits;
+                let nanoseconds = self.eval(frame, span, duration)?;
                 let nanoseconds = u64::try_from(nanoseconds).unwrap_or(u64::MAX);
                 let Some(context) = &mut self.spec else {
                     return Err(self.defect(frame, span, Fault::Malformed("a formula outside a specification").into()));
@@ -401,7 +389,7 @@ impl Run<'_> {
         };
         let before = std::mem::replace(self.state, next);
         let number = self.spec.as_mut().map(|context| std::mem::replace(&mut context.state, number));
-        let result = self.block(frame, block);
+        let result = self.whole(frame, span, block);
         *self.state = before;
         if let (Some(context), Some(number)) = (&mut self.spec, number) {
             context.state = number;
@@ -410,7 +398,7 @@ impl Run<'_> {
     }
 
     /// Whether two packets are the same but for some fields of the left one's headers.
-    fn same(&self, frame: Frame<'_>, span: Span, left: PacketId, right: PacketId, except: &[(HandleId, FieldId)]) -> Step<bool> {
+    fn same(&self, frame: &Frame<'_>, span: Span, left: PacketId, right: PacketId, except: &[(HandleId, FieldId)]) -> Step<bool> {
         let scope = self.scope(frame);
         let a = self.sound(frame, span, scope.packet(left))?;
         let b = self.sound(frame, span, scope.packet(right))?;
@@ -433,18 +421,18 @@ impl Run<'_> {
     }
 
     /// What follows a header, up to the end of its body.
-    fn rest(&self, frame: Frame<'_>, span: Span, handle: HandleId) -> Step<&[u8]> {
+    fn rest(&self, frame: &Frame<'_>, span: Span, handle: HandleId) -> Step<&[u8]> {
         let scope = self.scope(frame);
         let place = self.sound(frame, span, scope.place(handle))?;
         let (_, packet) = self.sound(frame, span, scope.layout(handle))?;
-        let bytes = &self.scratch.packets[frame.packets + packet.index()];
+        let bytes = &self.scratch.vars.packets[frame.packets + packet.index()];
         bytes
             .get(place.after() as usize..(place.end as usize).max(place.after() as usize))
             .ok_or_else(|| self.defect(frame, span, Fault::Malformed("a body outside its packet").into()))
     }
 
     /// Whether all checksums of a header are right.
-    pub(crate) fn checksums_valid(&self, frame: Frame<'_>, span: Span, handle: HandleId) -> Step<bool> {
+    pub(crate) fn checksums_valid(&self, frame: &Frame<'_>, span: Span, handle: HandleId) -> Step<bool> {
         let scope = self.scope(frame);
         let place = self.sound(frame, span, scope.place(handle))?;
         let (header, packet) = self.sound(frame, span, scope.layout(handle))?;
@@ -453,7 +441,7 @@ impl Run<'_> {
             .body
             .handles
             .iter()
-            .zip(scope.places)
+            .zip(scope.places())
             .filter(|(other, at)| other.packet == packet && at.is_some() && at.start < place.start)
             .map(|(other, at)| (other.header, *at))
             .collect();

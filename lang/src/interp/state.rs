@@ -142,9 +142,13 @@ impl State {
         if tick < store.next_death {
             return 0;
         }
-        let deadline = |entry: &Entry| self.deadlines.at(entry.slot).unwrap_or(u64::MAX);
-        let dead: Vec<_> = store.entries.iter().filter(|(_, e)| deadline(e) <= tick).map(|(key, _)| key.clone()).collect();
-        let next_death = store.entries.values().map(deadline).filter(|at| *at > tick).min().unwrap_or(u64::MAX);
+        let (mut dead, mut next_death) = (Vec::new(), u64::MAX);
+        for (key, entry) in &store.entries {
+            match self.deadlines.at(entry.slot).unwrap_or(u64::MAX) {
+                at if at <= tick => dead.push(key.clone()),
+                at => next_death = next_death.min(at),
+            }
+        }
         for key in &dead {
             self.take_out(table, key);
         }

@@ -1,6 +1,7 @@
 //! Statements on tables: look-ups, insertion of groups, lifetimes, buckets, arrays, cells and counters.
 
 use super::error::DefectKind;
+use super::expr::Leaves;
 use super::step::{Frame, Run, Step};
 use super::table::{BYTE, Entry, SlotId, table_name};
 use super::trace::{Event, TableOp};
@@ -18,7 +19,7 @@ struct Part<'p> {
 }
 
 impl Run<'_> {
-    pub(crate) fn table_stmt(&mut self, frame: Frame<'_>, stmt: &Stmt) -> Step<()> {
+    pub(crate) fn table_stmt(&mut self, frame: &Frame<'_>, stmt: &Stmt) -> Step<()> {
         let mut values = std::mem::take(&mut self.scratch.values);
         values.clear();
         let result = self.table_stmt_with(frame, stmt, &mut values);
@@ -27,7 +28,7 @@ impl Run<'_> {
     }
 
     /// The statement, with a buffer for evaluated scalars.
-    fn table_stmt_with(&mut self, frame: Frame<'_>, stmt: &Stmt, values: &mut Vec<u128>) -> Step<()> {
+    fn table_stmt_with(&mut self, frame: &Frame<'_>, stmt: &Stmt, values: &mut Vec<u128>) -> Step<()> {
         let span = stmt.span;
         match &stmt.kind {
             StmtKind::Lookup { table, key, touch, found, value } => {
@@ -36,7 +37,7 @@ impl Run<'_> {
                 let is_live = live.is_some();
                 for (index, local) in value.iter().enumerate() {
                     let bits = live.and_then(|entry| entry.value.get(index)).copied().unwrap_or(0);
-                    self.scratch.locals[frame.locals + local.index()] = bits;
+                    self.scratch.vars.locals[frame.locals + local.index()] = bits;
                 }
                 self.set(frame, *found, is_live.into());
                 if *touch && is_live {
@@ -47,20 +48,20 @@ impl Run<'_> {
             }
             StmtKind::Longest { table, key, found, length, value } => {
                 let address = self.eval(frame, span, key)?;
-                let width = if let Scalar::Bits(width) = address.ty { width } else { 1 };
+                let width = if let Scalar::Bits(width) = self.scope(frame).ty(key) { width } else { 1 };
                 let store = self.state.keyed(*table);
-                let mut prefixes = store.into_iter().flat_map(|store| store.prefixes(address.bits, width));
+                let mut prefixes = store.into_iter().flat_map(|store| store.prefixes(address, width));
                 let hit = prefixes.find(|(_, entry)| self.state.is_live(self.config, *table, entry));
                 let bits = hit.map_or(0, |(key, _)| key[1]);
                 for (index, local) in value.iter().enumerate() {
                     let bits = hit.and_then(|(_, entry)| entry.value.get(index).copied()).unwrap_or(0);
-                    self.scratch.locals[frame.locals + local.index()] = bits;
+                    self.scratch.vars.locals[frame.locals + local.index()] = bits;
                 }
                 let hit = hit.is_some();
                 drop(prefixes);
                 self.set(frame, *found, hit.into());
                 self.set(frame, *length, bits);
-                self.tell_table(frame, TableOp::Longest, *table, &[address.bits, bits], value, hit, span);
+                self.tell_table(frame, TableOp::Longest, *table, &[address, bits], value, hit, span);
             }
             StmtKind::Insert { entries, ok } => {
                 let mut parts = Vec::with_capacity(entries.len());
@@ -76,7 +77,7 @@ impl Run<'_> {
                 for part in &parts {
                     let (key, value) = (&values[part.key.clone()], &values[part.value.clone()]);
                     let (op, table) = (TableOp::Insert, part.entry.table);
-                    self.tell(Event::Table { op, table, key, value, ok: done, span });
+                    self.tell(|| Event::Table { op, table, key, value, ok: done, span });
                 }
             }
             StmtKind::SetValue { table, key, value } => {
@@ -88,7 +89,7 @@ impl Run<'_> {
                 if let Some(entry) = self.state.keyed_mut(*table).and_then(|store| store.entries.get_mut(key)) {
                     entry.value.copy_from_slice(value);
                 }
-                self.tell(Event::Table { op: TableOp::Set, table: *table, key, value, ok: true, span });
+                self.tell(|| Event::Table { op: TableOp::Set, table: *table, key, value, ok: true, span });
             }
             StmtKind::Remove { table, key } => {
                 self.values(frame, span, key, values)?;
@@ -97,11 +98,11 @@ impl Run<'_> {
                     self.state.take_out(*table, values);
                 }
                 let (op, value) = (TableOp::Remove, [].as_slice());
-                self.tell(Event::Table { op, table: *table, key: values, value, ok: live, span });
+                self.tell(|| Event::Table { op, table: *table, key: values, value, ok: live, span });
             }
             StmtKind::ExpireAt { table, key, at } => {
                 self.values(frame, span, key, values)?;
-                let at = self.eval(frame, span, at)?.bits as u64;
+                let at = self.eval(frame, span, at)? as u64;
                 let slot = self.live_or_defect(frame, span, *table, values)?;
                 if slot == SlotId::FOREVER {
                     let slot = Arc::make_mut(&mut self.state.deadlines).make(at);
@@ -113,15 +114,15 @@ impl Run<'_> {
                     self.state.set_deadline(self.config, *table, slot, at);
                 }
                 let (op, value) = (TableOp::ExpireAt, [u128::from(at)]);
-                self.tell(Event::Table { op, table: *table, key: values, value: &value, ok: true, span });
+                self.tell(|| Event::Table { op, table: *table, key: values, value: &value, ok: true, span });
             }
             StmtKind::Take { table, key, amount, result } => {
                 self.values(frame, span, key, values)?;
-                let amount = self.eval(frame, span, amount)?.bits;
+                let amount = self.eval(frame, span, amount)?;
                 let taken = self.take(frame, span, *table, values, amount)?;
                 self.set(frame, *result, taken);
                 let (op, value) = (TableOp::Take, [taken]);
-                self.tell(Event::Table { op, table: *table, key: values, value: &value, ok: taken == 0, span });
+                self.tell(|| Event::Table { op, table: *table, key: values, value: &value, ok: taken == 0, span });
             }
             StmtKind::ReadArray { table, index, value } => {
                 let index = self.index(frame, span, *table, index)?;
@@ -135,14 +136,14 @@ impl Run<'_> {
             StmtKind::WriteCell { table, value } => self.write(frame, span, *table, 0, value, values)?,
             StmtKind::Count { table, index, amount } => {
                 let index = self.index(frame, span, *table, index)?;
-                let amount = self.eval(frame, span, amount)?.bits as u64;
+                let amount = self.eval(frame, span, amount)? as u64;
                 let Some([count]) = self.state.indexed_mut(*table).map(|store| store.get_mut(index)) else {
                     return Err(self.wrong_kind(frame, span));
                 };
                 *count = u128::from((*count as u64).wrapping_add(amount));
                 let value = [*count];
                 let (op, key) = (TableOp::Write, [u128::from(index)]);
-                self.tell(Event::Table { op, table: *table, key: &key, value: &value, ok: true, span });
+                self.tell(|| Event::Table { op, table: *table, key: &key, value: &value, ok: true, span });
             }
             StmtKind::ReadCounter { table, index, value } => {
                 let index = self.index(frame, span, *table, index)?;
@@ -154,11 +155,11 @@ impl Run<'_> {
     }
 
     /// Evaluates scalars.
-    pub(crate) fn values(&self, frame: Frame<'_>, span: Span, exprs: &[Expr], into: &mut Vec<u128>) -> Step<()> {
+    pub(crate) fn values(&self, frame: &Frame<'_>, span: Span, exprs: &[Expr], into: &mut Vec<u128>) -> Step<()> {
         let scope = self.scope(frame);
         for expr in exprs {
             match scope.eval(expr) {
-                Ok(value) => into.push(value.bits),
+                Ok(value) => into.push(value),
                 Err(fault) => return Err(self.defect(frame, span, fault.into())),
             }
         }
@@ -169,7 +170,7 @@ impl Run<'_> {
     #[allow(clippy::too_many_arguments, reason = "they are the fields of one event")]
     fn tell_table(
         &mut self,
-        frame: Frame<'_>,
+        frame: &Frame<'_>,
         op: TableOp,
         table: TableId,
         key: &[u128],
@@ -179,12 +180,12 @@ impl Run<'_> {
     ) {
         if self.observer.is_some() {
             let value: Vec<u128> = value.iter().map(|local| self.get(frame, *local)).collect();
-            self.tell(Event::Table { op, table, key, value: &value, ok, span });
+            self.tell(|| Event::Table { op, table, key, value: &value, ok, span });
         }
     }
 
     /// Inserts entries, all or none.
-    fn insert(&mut self, frame: Frame<'_>, span: Span, parts: &[Part<'_>], values: &[u128]) -> Step<bool> {
+    fn insert(&mut self, frame: &Frame<'_>, span: Span, parts: &[Part<'_>], values: &[u128]) -> Step<bool> {
         for (index, part) in parts.iter().enumerate() {
             let key = &values[part.key.clone()];
             let earlier = parts[..index].iter().any(|p| p.entry.table == part.entry.table && values[p.key.clone()] == *key);
@@ -241,7 +242,7 @@ impl Run<'_> {
     }
 
     /// Puts one entry in: a live one is replaced and refreshed, a dead one makes room. There is room.
-    fn put(&mut self, frame: Frame<'_>, span: Span, table: TableId, key: &[u128], value: &[u128]) -> Step<()> {
+    fn put(&mut self, frame: &Frame<'_>, span: Span, table: TableId, key: &[u128], value: &[u128]) -> Step<()> {
         let config = self.config;
         let lifetime = &config.program.tables[table.index()].lifetime;
         let live = self.state.live(config, table, key).map(|entry| entry.slot);
@@ -249,9 +250,9 @@ impl Run<'_> {
             self.state.take_out(table, key);
         }
         // What the deadline is made of, from the new value.
-        let base = self.scratch.locals.len();
-        self.scratch.locals.extend_from_slice(key);
-        self.scratch.locals.extend_from_slice(value);
+        let base = self.scratch.vars.locals.len();
+        self.scratch.vars.locals.extend_from_slice(key);
+        self.scratch.vars.locals.extend_from_slice(value);
         let now = self.state.now;
         let slot = match lifetime {
             Lifetime::Forever => live.unwrap_or(SlotId::FOREVER),
@@ -294,7 +295,7 @@ impl Run<'_> {
                 }
             }
         };
-        self.scratch.locals.truncate(base);
+        self.scratch.vars.locals.truncate(base);
         let deadline = self.state.deadlines.at(slot).unwrap_or(u64::MAX);
         let Some(store) = self.state.keyed_mut(table) else { return Err(self.wrong_kind(frame, span)) };
         store.next_death = store.next_death.min(deadline);
@@ -309,29 +310,29 @@ impl Run<'_> {
     }
 
     /// Refreshes a live entry: `deadline = max(deadline, now + T)`; of an entry that shares another's deadline, the other's.
-    fn touch(&mut self, frame: Frame<'_>, span: Span, table: TableId, key: &[u128]) -> Step<()> {
+    fn touch(&mut self, frame: &Frame<'_>, span: Span, table: TableId, key: &[u128]) -> Step<()> {
         let config = self.config;
         let declared = &config.program.tables[table.index()];
         let Some(entry) = self.state.live(config, table, key) else { return Ok(()) };
         let slot = entry.slot;
-        let base = self.scratch.locals.len();
+        let base = self.scratch.vars.locals.len();
         match &declared.lifetime {
             Lifetime::Forever | Lifetime::Fixed(_) => {}
             Lifetime::Idle(duration) => {
-                self.scratch.locals.extend_from_slice(key);
-                self.scratch.locals.extend(entry.value.iter().take(declared.value.len()));
+                self.scratch.vars.locals.extend_from_slice(key);
+                self.scratch.vars.locals.extend(entry.value.iter().take(declared.value.len()));
                 let at = self.state.now.saturating_add(self.duration(frame, span, duration, base)?);
-                self.scratch.locals.truncate(base);
+                self.scratch.vars.locals.truncate(base);
                 // A later deadline needs no word to the stores: nothing dies earlier for it.
                 if self.state.deadlines.at(slot).is_some_and(|deadline| deadline < at) {
                     Arc::make_mut(&mut self.state.deadlines).set(slot, at);
                 }
             }
             Lifetime::IdleWith { table: other, key: other_key } => {
-                self.scratch.locals.extend_from_slice(key);
-                self.scratch.locals.extend(entry.value.iter().take(declared.value.len()));
+                self.scratch.vars.locals.extend_from_slice(key);
+                self.scratch.vars.locals.extend(entry.value.iter().take(declared.value.len()));
                 let other_key = self.computed(frame, span, other_key, base)?;
-                self.scratch.locals.truncate(base);
+                self.scratch.vars.locals.truncate(base);
                 // Another incarnation, or none: nobody knows for how long to refresh.
                 let same = self.state.live(config, *other, &other_key).is_some_and(|other| other.slot == slot);
                 if same {
@@ -343,29 +344,29 @@ impl Run<'_> {
     }
 
     /// A lifetime's nanoseconds, of the entry whose key and value stand from `base` on.
-    fn duration(&mut self, frame: Frame<'_>, span: Span, function: &LifetimeFn, base: usize) -> Step<u64> {
+    fn duration(&mut self, frame: &Frame<'_>, span: Span, function: &LifetimeFn, base: usize) -> Step<u64> {
         let inner = self.enter(&function.body, frame.element, base);
-        self.block(inner, &function.body.block)?;
+        self.whole(&inner, span, &function.body.block)?;
         let result = match function.result.first() {
-            Some(expr) => self.eval(inner, span, expr)?.bits as u64,
+            Some(expr) => self.eval(&inner, span, expr)? as u64,
             None => return Err(self.defect(frame, span, Fault::Malformed("a lifetime without a value").into())),
         };
-        self.scratch.places.truncate(inner.places);
+        self.scratch.vars.places.truncate(inner.places);
         Ok(result)
     }
 
     /// The key of the entry that shares its deadline with the one whose key and value stand from `base` on.
-    fn computed(&mut self, frame: Frame<'_>, span: Span, function: &LifetimeFn, base: usize) -> Step<Vec<u128>> {
+    fn computed(&mut self, frame: &Frame<'_>, span: Span, function: &LifetimeFn, base: usize) -> Step<Vec<u128>> {
         let inner = self.enter(&function.body, frame.element, base);
-        self.block(inner, &function.body.block)?;
+        self.whole(&inner, span, &function.body.block)?;
         let mut key = Vec::with_capacity(function.result.len());
-        self.values(inner, span, &function.result, &mut key)?;
-        self.scratch.places.truncate(inner.places);
+        self.values(&inner, span, &function.result, &mut key)?;
+        self.scratch.vars.places.truncate(inner.places);
         Ok(key)
     }
 
     /// Takes tokens: 0 conforms, 1 exceeds, 2 no room for a new key.
-    fn take(&mut self, frame: Frame<'_>, span: Span, table: TableId, key: &[u128], amount: u128) -> Step<u128> {
+    fn take(&mut self, frame: &Frame<'_>, span: Span, table: TableId, key: &[u128], amount: u128) -> Step<u128> {
         let Some(bucket) = self.config.buckets.get(table.index()).copied().flatten() else {
             return Err(self.wrong_kind(frame, span));
         };
@@ -395,7 +396,7 @@ impl Run<'_> {
     pub(crate) fn feed(&mut self, table: TableId, key: &[u128], value: Option<&[u128]>, span: Span) -> Step<bool> {
         let body = crate::ir::Body::default();
         let element = self.config.program.tables[table.index()].element;
-        let locals = self.scratch.locals.len();
+        let locals = self.scratch.vars.locals.len();
         let frame = self.enter(&body, Some(element), locals);
         let Some(value) = value else {
             self.state.take_out(table, key);
@@ -409,12 +410,12 @@ impl Run<'_> {
         if !self.room(table, &[key]) {
             return Ok(false);
         }
-        self.put(frame, span, table, key, value)?;
+        self.put(&frame, span, table, key, value)?;
         Ok(true)
     }
 
     /// The deadline of a live entry; a defect if it is not live.
-    fn live_or_defect(&self, frame: Frame<'_>, span: Span, table: TableId, key: &[u128]) -> Step<SlotId> {
+    fn live_or_defect(&self, frame: &Frame<'_>, span: Span, table: TableId, key: &[u128]) -> Step<SlotId> {
         match self.state.live(self.config, table, key) {
             Some(entry) => Ok(entry.slot),
             None => Err(self.defect(frame, span, DefectKind::NotLive(table_name(&self.config.program, table)))),
@@ -422,8 +423,8 @@ impl Run<'_> {
     }
 
     /// An index below the table's length.
-    fn index(&self, frame: Frame<'_>, span: Span, table: TableId, index: &Expr) -> Step<u64> {
-        let index = self.eval(frame, span, index)?.bits;
+    fn index(&self, frame: &Frame<'_>, span: Span, table: TableId, index: &Expr) -> Step<u64> {
+        let index = self.eval(frame, span, index)?;
         let length = self.config.program.tables.get(table.index()).map_or(0, |table| table.capacity.max(1));
         match u64::try_from(index).ok().filter(|index| *index < length) {
             Some(index) => Ok(index),
@@ -431,12 +432,12 @@ impl Run<'_> {
         }
     }
 
-    fn read(&mut self, frame: Frame<'_>, span: Span, table: TableId, index: u64, value: &[LocalId]) -> Step<()> {
+    fn read(&mut self, frame: &Frame<'_>, span: Span, table: TableId, index: u64, value: &[LocalId]) -> Step<()> {
         let Some(element) = self.state.indexed(table).map(|store| store.get(index)) else {
             return Err(self.wrong_kind(frame, span));
         };
         for (local, bits) in value.iter().zip(element) {
-            self.scratch.locals[frame.locals + local.index()] = *bits;
+            self.scratch.vars.locals[frame.locals + local.index()] = *bits;
         }
         self.tell_table(frame, TableOp::Read, table, &[index.into()], value, true, span);
         Ok(())
@@ -444,7 +445,7 @@ impl Run<'_> {
 
     fn write(
         &mut self,
-        frame: Frame<'_>,
+        frame: &Frame<'_>,
         span: Span,
         table: TableId,
         index: u64,
@@ -458,12 +459,12 @@ impl Run<'_> {
         };
         element.copy_from_slice(values);
         let (op, key) = (TableOp::Write, [u128::from(index)]);
-        self.tell(Event::Table { op, table, key: &key, value: values, ok: true, span });
+        self.tell(|| Event::Table { op, table, key: &key, value: values, ok: true, span });
         Ok(())
     }
 
     #[cold]
-    pub(crate) fn wrong_kind(&self, frame: Frame<'_>, span: Span) -> Box<super::Defect> {
+    pub(crate) fn wrong_kind(&self, frame: &Frame<'_>, span: Span) -> Box<super::Defect> {
         self.defect(frame, span, Fault::Malformed("an operation that this kind of table does not have").into())
     }
 }

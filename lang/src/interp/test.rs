@@ -207,7 +207,7 @@ impl Script<'_> {
 
     fn eval(&self, expr: &Expr, span: Span) -> Result<u128, Failure> {
         match Session::new(&self.machine).eval(&self.test.body, &self.bindings, expr, span) {
-            Ok(value) => Ok(value.bits),
+            Ok(bits) => Ok(bits),
             Err(defect) => Err(Failure { span, kind: defect.into() }),
         }
     }

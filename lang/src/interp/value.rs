@@ -2,15 +2,6 @@
 
 use crate::ir::{BinaryOp, Scalar, UnaryOp};
 
-/// A scalar with its type. A mathematical integer is kept as an `i128`, bit by bit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Value {
-    /// The bits; those above the type's width are zero.
-    pub bits: u128,
-    /// The type.
-    pub ty: Scalar,
-}
-
 /// Why an expression has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -28,28 +19,6 @@ pub enum Fault {
     Malformed(&'static str),
 }
 
-impl Value {
-    /// A boolean.
-    pub fn bool(value: bool) -> Value {
-        Value { bits: value.into(), ty: Scalar::Bool }
-    }
-
-    /// A bit string; bits above the width are cut off.
-    pub fn bits(bits: u128, width: u8) -> Value {
-        Value { bits: bits & mask(width), ty: Scalar::Bits(width) }
-    }
-
-    /// An integer.
-    pub fn int(value: i128) -> Value {
-        Value { bits: value as u128, ty: Scalar::Int }
-    }
-
-    /// Whether it is true (not zero).
-    pub fn is_true(self) -> bool {
-        self.bits != 0
-    }
-}
-
 /// Ones in the lowest `width` bits.
 pub fn mask(width: u8) -> u128 {
     if width >= 128 { u128::MAX } else { (1 << width) - 1 }
@@ -65,43 +34,33 @@ pub fn fits(bits: u128, ty: Scalar) -> bool {
 }
 
 /// Zero-extends, truncates, or converts from or to an integer. An integer that does not fit is reduced modulo 2^width.
-pub fn convert(value: Value, to: Scalar) -> Result<Value, Fault> {
-    match (value.ty, to) {
-        (Scalar::Int, Scalar::Int) => Ok(value),
-        (_, Scalar::Int) => match i128::try_from(value.bits) {
-            Ok(int) => Ok(Value::int(int)),
-            Err(_) => Err(Fault::IntegerRange),
-        },
-        (_, Scalar::Bits(width)) => Ok(Value::bits(value.bits, width)),
-        (_, Scalar::Bool) => Ok(Value::bool(value.bits & 1 == 1)),
+pub fn convert(bits: u128, from: Scalar, to: Scalar) -> Result<u128, Fault> {
+    match to {
+        Scalar::Bool => Ok(bits & 1),
+        Scalar::Bits(width) => Ok(bits & mask(width)),
+        Scalar::Int if from == Scalar::Int || i128::try_from(bits).is_ok() => Ok(bits),
+        Scalar::Int => Err(Fault::IntegerRange),
     }
 }
 
-/// Applies an operator with one operand.
-pub fn unary(op: UnaryOp, value: Value) -> Value {
-    match (op, value.ty) {
-        (UnaryOp::Not, _) => Value::bool(!value.is_true()),
-        (UnaryOp::Complement, Scalar::Bits(width)) => Value::bits(!value.bits, width),
-        (UnaryOp::Complement, Scalar::Bool) => Value::bool(!value.is_true()),
-        (UnaryOp::Complement, Scalar::Int) => Value { bits: !value.bits, ty: Scalar::Int },
+/// Applies an operator to an operand of that type.
+pub fn unary(op: UnaryOp, bits: u128, ty: Scalar) -> u128 {
+    match (op, ty) {
+        (UnaryOp::Not, _) | (UnaryOp::Complement, Scalar::Bool) => (bits == 0).into(),
+        (UnaryOp::Complement, Scalar::Bits(width)) => !bits & mask(width),
+        (UnaryOp::Complement, Scalar::Int) => !bits,
     }
 }
 
-/// Applies an operator with two operands. The type is that of the left one.
-pub fn binary(op: BinaryOp, left: Value, right: Value) -> Result<Value, Fault> {
-    let (a, b) = (left.bits, right.bits);
-    match op {
-        BinaryOp::Eq => return Ok(Value::bool(a == b)),
-        BinaryOp::Ne => return Ok(Value::bool(a != b)),
-        _ => {}
-    }
-    let width = match left.ty {
+/// Applies an operator to two operands, of which the left one is of that type.
+pub fn binary(op: BinaryOp, a: u128, b: u128, ty: Scalar) -> Result<u128, Fault> {
+    let width = match ty {
         Scalar::Int => return integer(op, a as i128, b as i128),
         Scalar::Bits(width) => width,
         Scalar::Bool => 1,
     };
     let most = mask(width);
-    let bits = match op {
+    Ok(match op {
         BinaryOp::Add => a.wrapping_add(b) & most,
         BinaryOp::Sub => a.wrapping_sub(b) & most,
         BinaryOp::Mul => a.wrapping_mul(b) & most,
@@ -114,14 +73,14 @@ pub fn binary(op: BinaryOp, left: Value, right: Value) -> Result<Value, Fault> {
         BinaryOp::Xor => a ^ b,
         BinaryOp::Shl => shift(b).map_or(0, |by| a << by) & most,
         BinaryOp::Shr => shift(b).map_or(0, |by| a >> by),
-        BinaryOp::Lt => return Ok(Value::bool(a < b)),
-        BinaryOp::Le => return Ok(Value::bool(a <= b)),
-        BinaryOp::AddOverflows => return Ok(Value::bool(a.checked_add(b).is_none_or(|sum| sum > most))),
-        BinaryOp::SubOverflows => return Ok(Value::bool(a < b)),
-        BinaryOp::MulOverflows => return Ok(Value::bool(a.checked_mul(b).is_none_or(|product| product > most))),
-        BinaryOp::Eq | BinaryOp::Ne => unreachable!("handled above"),
-    };
-    Ok(Value { bits, ty: left.ty })
+        BinaryOp::Eq => (a == b).into(),
+        BinaryOp::Ne => (a != b).into(),
+        BinaryOp::Lt => (a < b).into(),
+        BinaryOp::Le => (a <= b).into(),
+        BinaryOp::AddOverflows => a.checked_add(b).is_none_or(|sum| sum > most).into(),
+        BinaryOp::SubOverflows => (a < b).into(),
+        BinaryOp::MulOverflows => a.checked_mul(b).is_none_or(|product| product > most).into(),
+    })
 }
 
 /// The distance of a shift, if it is below 128.
@@ -130,12 +89,12 @@ fn shift(by: u128) -> Option<u32> {
 }
 
 /// Mathematical integers: exact, or a fault. Division rounds down; a saturating difference is at least zero.
-fn integer(op: BinaryOp, a: i128, b: i128) -> Result<Value, Fault> {
+fn integer(op: BinaryOp, a: i128, b: i128) -> Result<u128, Fault> {
     let result = match op {
         BinaryOp::Add | BinaryOp::SatAdd => a.checked_add(b),
         BinaryOp::Sub => a.checked_sub(b),
         BinaryOp::SatSub => a.checked_sub(b).map(|difference| difference.max(0)),
-        BinaryOp::Mul => a.checked_mul(b),
+        BinaryOp::Mul => product(a, b),
         BinaryOp::Div if b == 0 => Some(0),
         BinaryOp::Div => floor_div(a, b),
         BinaryOp::Rem if b == 0 => Some(a),
@@ -145,13 +104,21 @@ fn integer(op: BinaryOp, a: i128, b: i128) -> Result<Value, Fault> {
         BinaryOp::Xor => Some(a ^ b),
         BinaryOp::Shl => u32::try_from(b).ok().and_then(|by| 1i128.checked_shl(by)).and_then(|power| a.checked_mul(power)),
         BinaryOp::Shr => Some(a >> b.clamp(0, 127)),
-        BinaryOp::Eq => return Ok(Value::bool(a == b)),
-        BinaryOp::Ne => return Ok(Value::bool(a != b)),
-        BinaryOp::Lt => return Ok(Value::bool(a < b)),
-        BinaryOp::Le => return Ok(Value::bool(a <= b)),
-        BinaryOp::AddOverflows | BinaryOp::SubOverflows | BinaryOp::MulOverflows => return Ok(Value::bool(false)),
+        BinaryOp::Eq => Some((a == b).into()),
+        BinaryOp::Ne => Some((a != b).into()),
+        BinaryOp::Lt => Some((a < b).into()),
+        BinaryOp::Le => Some((a <= b).into()),
+        BinaryOp::AddOverflows | BinaryOp::SubOverflows | BinaryOp::MulOverflows => Some(0),
     };
-    result.map(Value::int).ok_or(Fault::IntegerRange)
+    result.map(|bits| bits as u128).ok_or(Fault::IntegerRange)
+}
+
+/// The product. Lengths and the like are small, and then it is much faster.
+fn product(a: i128, b: i128) -> Option<i128> {
+    match (i32::try_from(a), i32::try_from(b)) {
+        (Ok(a), Ok(b)) => Some((i64::from(a) * i64::from(b)).into()),
+        _ => a.checked_mul(b),
+    }
 }
 
 /// The quotient, rounded down; `b` is not zero.
@@ -166,7 +133,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn bits(op: BinaryOp, a: u128, b: u128, width: u8) -> u128 {
-        binary(op, Value::bits(a, width), Value::bits(b, width)).unwrap().bits
+        binary(op, a, b, Scalar::Bits(width)).unwrap()
     }
 
     #[test]
@@ -186,21 +153,20 @@ mod tests {
 
     #[test]
     fn a_shift_takes_its_distance_in_another_width() {
-        let shifted = binary(BinaryOp::Shl, Value::bits(1, 32), Value::bits(5, 8)).unwrap();
-        assert_eq!(shifted, Value::bits(32, 32));
+        assert_eq!(binary(BinaryOp::Shl, 1, 5, Scalar::Bits(32)), Ok(32));
     }
 
     #[test]
     fn integers_are_exact_or_a_fault() {
-        let most = Value::int(i128::MAX);
-        assert_eq!(binary(BinaryOp::Add, most, Value::int(1)), Err(Fault::IntegerRange));
-        assert_eq!(binary(BinaryOp::Div, Value::int(-7), Value::int(2)), Ok(Value::int(-4)));
-        assert_eq!(binary(BinaryOp::Rem, Value::int(-7), Value::int(2)), Ok(Value::int(1)));
-        assert_eq!(binary(BinaryOp::Div, Value::int(i128::MIN), Value::int(-1)), Err(Fault::IntegerRange));
-        assert_eq!(binary(BinaryOp::Rem, Value::int(i128::MIN), Value::int(-1)), Err(Fault::IntegerRange));
-        assert_eq!(binary(BinaryOp::Lt, Value::int(-1), Value::int(0)), Ok(Value::bool(true)));
-        assert_eq!(convert(Value::bits(u128::MAX, 128), Scalar::Int), Err(Fault::IntegerRange));
-        assert_eq!(convert(Value::int(-1), Scalar::Bits(8)), Ok(Value::bits(255, 8)));
+        let int = |op, a: i128, b: i128| binary(op, a as u128, b as u128, Scalar::Int).map(|bits| bits as i128);
+        assert_eq!(int(BinaryOp::Add, i128::MAX, 1), Err(Fault::IntegerRange));
+        assert_eq!(int(BinaryOp::Div, -7, 2), Ok(-4));
+        assert_eq!(int(BinaryOp::Rem, -7, 2), Ok(1));
+        assert_eq!(int(BinaryOp::Div, i128::MIN, -1), Err(Fault::IntegerRange));
+        assert_eq!(int(BinaryOp::Rem, i128::MIN, -1), Err(Fault::IntegerRange));
+        assert_eq!(int(BinaryOp::Lt, -1, 0), Ok(1));
+        assert_eq!(convert(u128::MAX, Scalar::Bits(128), Scalar::Int), Err(Fault::IntegerRange));
+        assert_eq!(convert(-1i128 as u128, Scalar::Int, Scalar::Bits(8)), Ok(255));
     }
 
     proptest! {

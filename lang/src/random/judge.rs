@@ -90,9 +90,7 @@ pub(super) fn judge(
                     let mut verdict = Verdict::Fits;
                     for bound in matching(property, then, &bindings, last)? {
                         let allowed = match within {
-                            Some(expr) => {
-                                Some(Session::new(&last.before).eval(&property.body, &bound, expr, property.span)?.bits)
-                            }
+                            Some(expr) => Some(Session::new(&last.before).eval(&property.body, &bound, expr, property.span)?),
                             None => None,
                         };
                         let seen = was_before(property, (after, unless.as_ref()), &bound, (earlier, last), allowed)?;
@@ -304,7 +302,7 @@ fn bound(property: &Property, past: &[Moment]) -> Result<Verdict, Defect> {
     let nothing = Bindings::new(&property.body);
     let value = |before: &Machine, bound: &Bindings, expr| Session::new(before).eval(&property.body, bound, expr, property.span);
     let keys = |before: &Machine, bound: &Bindings| -> Result<Vec<u128>, Defect> {
-        key.iter().map(|expr| Ok(value(before, bound, expr)?.bits)).collect()
+        key.iter().map(|expr| value(before, bound, expr)).collect()
     };
     let Some(last) = past.last() else { return Ok(Verdict::Fits) };
     let mut verdict = Verdict::Fits;
@@ -315,14 +313,14 @@ fn bound(property: &Property, past: &[Moment]) -> Result<Verdict, Defect> {
             let mut counted = false;
             for then in matching(property, event, &nothing, moment)? {
                 if keys(&moment.before, &then)? == of {
-                    sum += value(&moment.before, &then, amount)?.bits as i128;
+                    sum += value(&moment.before, &then, amount)? as i128;
                     counted = true;
                 }
             }
             if counted {
                 now.set(*interval, u128::from(last.before.now() - moment.before.now()));
                 Session::new(&last.before).run(&property.body, &mut now, block, &mut exact())?;
-                let most = value(&last.before, &now, limit)?.bits as i128;
+                let most = value(&last.before, &now, limit)? as i128;
                 verdict = verdict.and(Verdict::of(sum <= most));
             }
         }

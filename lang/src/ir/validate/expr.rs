@@ -35,17 +35,11 @@ impl Scope<'_> {
             Expr::HeaderLength(_) | Expr::PacketLength(_) => Some(Scalar::Bits(16)),
             Expr::Now => Some(Scalar::Bits(64)),
             Expr::Unary(_, e) | Expr::Select(_, e, _) => self.type_of(e),
-            Expr::Binary(op, a, _) if is_comparison(*op) => self.type_of(a).map(|_| Scalar::Bool),
+            Expr::Binary(op, a, _) if op.compares() => self.type_of(a).map(|_| Scalar::Bool),
             Expr::Binary(_, a, _) => self.type_of(a),
             Expr::Hash(id, _) => Some(Scalar::Bits(self.program.hashes.get(id.index())?.width)),
         }
     }
-}
-
-/// Whether an operator's result is a boolean whatever its operands are.
-fn is_comparison(op: BinaryOp) -> bool {
-    use BinaryOp::{AddOverflows, Eq, Le, Lt, MulOverflows, Ne, SubOverflows};
-    matches!(op, Eq | Ne | Lt | Le | AddOverflows | SubOverflows | MulOverflows)
 }
 
 /// Whether a number is a value of a type.
@@ -216,7 +210,7 @@ impl Walk<'_, '_> {
             Shl | Shr => self.expect_bits(state, "distance of a shift", b),
             _ => self.expect(state, "right operand", b, ty),
         }
-        Some(if is_comparison(op) { Scalar::Bool } else { ty })
+        Some(if op.compares() { Scalar::Bool } else { ty })
     }
 
     /// Checks that a type may occur here.
