@@ -352,7 +352,7 @@ impl Machine {
         if table.index() >= self.state.tables.len() {
             return 0;
         }
-        self.state.sweep(&self.config, table)
+        self.state.sweep(&self.config, table).len()
     }
 
     /// The scalars of an array's element, of a cell (index 0) or of a counter.

@@ -3,6 +3,7 @@
 //! the checksum by as much as the words it names.
 
 use super::env::{Engine, Env, Unsupported};
+use super::opened::Open;
 use super::packet::{Found, Packet};
 use super::value::Sym;
 use crate::term::{Op, Sort, Term};
@@ -122,7 +123,7 @@ impl<'p> Engine<'p> {
         for found in env.found[handle.index()].clone() {
             let mut packet = env.packets[found.packet.index()].clone();
             let old = self.field(&packet, &found.position, found.header, field);
-            let new = self.updated(old, moved, optional);
+            let new = self.updated(env, old, moved, optional, span);
             self.set_field(&mut packet, &found, field, Sym::Bits(new), span)?;
             env.packets[found.packet.index()] = packet;
         }
@@ -131,7 +132,7 @@ impl<'p> Engine<'p> {
 
     /// The new checksum: the old one and what the words lost, modulo 65,535. Of the two ways to write zero, RFC 1624's equation 3
     /// gives 0xffff only if nothing but zeros was added; which one it is stays open here, but where zero means that there is none.
-    fn updated(&mut self, old: Sym, moved: Term, optional: bool) -> Term {
+    fn updated(&mut self, env: &Env<'p>, old: Sym, moved: Term, optional: bool, span: Span) -> Term {
         let key = (self.terms.as_vector(old), moved);
         let new = match self.checksums.iter().find(|(k, _)| *k == key) {
             Some((_, new)) => *new,
@@ -146,6 +147,7 @@ impl<'p> Engine<'p> {
                 let sum = self.add(sum, whole);
                 let fact = self.terms.eq(after, sum);
                 self.fact(fact);
+                self.opens(env, span, Open::Checksum { old: key.0, moved, new, turns });
                 new
             }
         };

@@ -1,5 +1,6 @@
 //! What symbolic runs share: the terms, what is known of them, and what steps do.
 
+use super::opened::Opened;
 use super::packet::{Found, Packet};
 use super::state::World;
 use super::tables::Match;
@@ -212,6 +213,8 @@ pub struct Engine<'p> {
     pub(crate) happens: Happens,
     /// Branches and edges that steps came by.
     pub branches: Vec<Branch>,
+    /// What they left open, in order.
+    pub(crate) opened: Vec<Opened>,
     stamps: u32,
     pub(crate) depth: usize,
     /// Packets between elements.
@@ -237,6 +240,7 @@ impl<'p> Engine<'p> {
             checksums: Vec::new(),
             happens: Happens::default(),
             branches: Vec::new(),
+            opened: Vec::new(),
             stamps: 0,
             depth: 0,
             waiting: Vec::new(),

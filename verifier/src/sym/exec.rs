@@ -2,6 +2,7 @@
 //! meet, what differs is chosen by the condition.
 
 use super::env::{Branch, Choice, Dropped, Engine, Env, Happens, Known, Obliged, Output, StepResult, Unsupported};
+use super::opened::Open;
 use super::packet::Packet;
 use super::state::{Change, World, is_keyed, root};
 use super::value::Sym;
@@ -135,6 +136,7 @@ impl<'p> Engine<'p> {
         };
         let before = before.clone();
         let room = self.open("room for a header");
+        self.opens(&env, span, Open::Header { room });
         self.either(
             env,
             room,

@@ -4,6 +4,7 @@ mod checksum;
 mod env;
 mod exec;
 mod expr;
+mod opened;
 mod packet;
 mod search;
 mod spec;
@@ -14,6 +15,12 @@ mod wiring;
 
 pub use env::{Branch, Dropped, Engine, Obliged, Output, Quant, StepResult, Unsupported};
 pub(crate) use env::{Env, Says};
+#[cfg(test)]
+pub(crate) use opened::Open;
 pub use packet::Packet;
+#[cfg(test)]
+pub(crate) use packet::Position;
+#[cfg(test)]
+pub(crate) use state::{Entry, is_keyed, root, shares};
 pub use state::World;
 pub use value::Sym;

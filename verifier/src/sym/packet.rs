@@ -27,24 +27,24 @@ pub struct Packet {
     /// Bytes of the frame, an integer.
     pub(crate) length: Sym,
     /// Fields that were written, and those of headers that were put in.
-    fields: Rc<BTreeMap<(Position, HeaderId, FieldId), Sym>>,
+    pub(crate) fields: Rc<BTreeMap<(Position, HeaderId, FieldId), Sym>>,
     /// Where something was written, first to last.
-    written: Rc<BTreeMap<Position, Vec<Written>>>,
+    pub(crate) written: Rc<BTreeMap<Position, Vec<Written>>>,
     /// Where another position takes the place of one.
-    redirect: Rc<BTreeMap<Position, Position>>,
+    pub(crate) redirect: Rc<BTreeMap<Position, Position>>,
     /// What comes behind a header that was put in.
-    behind: Rc<BTreeMap<u32, Position>>,
+    pub(crate) behind: Rc<BTreeMap<u32, Position>>,
 }
 
 /// Something that was written to a place of a packet.
 #[derive(Clone, Debug, PartialEq)]
-struct Written {
+pub(crate) struct Written {
     /// On these ways.
-    guard: Term,
+    pub(crate) guard: Term,
     /// By way of this header.
-    by: HeaderId,
+    pub(crate) by: HeaderId,
     /// A number: what other headers make of these bytes since then.
-    stamp: u32,
+    pub(crate) stamp: u32,
 }
 
 /// Where a header is in a frame: integers, in bytes.

@@ -1,0 +1,238 @@
+//! One step, both ways: the formulas at the values that the interpreter's state has, and at its decisions, against what the
+//! interpreter did.
+
+use super::formula::{Formula, term_of};
+use super::seen::Seen;
+use super::state::{Meaning, Snapshot, of_sort, scalar};
+use crate::sym::{Open, Sym, root};
+use crate::term::eval::{Concrete, Values};
+use crate::term::{Symbol, Term};
+use grv_lang::interp::{Defect, Machine, Outcome};
+use grv_lang::ir::TableId;
+use rustc_hash::FxHashMap;
+
+/// What differs.
+pub(super) type Differs = String;
+
+/// What symbols mean, found once.
+pub(super) type Meanings = FxHashMap<Symbol, Meaning>;
+
+/// A step under comparison.
+pub(super) struct Case<'c, 'p> {
+    pub(super) formula: &'c Formula<'p>,
+    pub(super) meanings: &'c mut Meanings,
+    pub(super) before: Snapshot<'c>,
+    pub(super) values: Values,
+    given: FxHashMap<Symbol, Concrete>,
+    /// Facts that were checked, and those whose numbers are too great to be.
+    pub(super) facts: (usize, usize),
+}
+
+impl<'c, 'p> Case<'c, 'p> {
+    pub(super) fn new(formula: &'c Formula<'p>, meanings: &'c mut Meanings, before: Snapshot<'c>) -> Case<'c, 'p> {
+        Case { formula, meanings, before, values: Values::default(), given: FxHashMap::default(), facts: (0, 0) }
+    }
+
+    /// Compares with what the interpreter did.
+    pub(super) fn agrees(&mut self, seen: &[Seen], did: &Result<Outcome, Defect>, after: &Machine) -> Result<(), Differs> {
+        self.clocks(after);
+        self.decide(seen, did.is_err())?;
+        self.check_facts(&self.formula.engine.facts[..self.formula.facts])?;
+        self.obligations(did)?;
+        let Ok(outcome) = did else { return Ok(()) };
+        self.leaves(&outcome.out)?;
+        self.drops(outcome)?;
+        self.tables(after)?;
+        self.searches(seen)
+    }
+
+    /// A term's value; none if a number is too great, or a quantifier is left.
+    fn maybe(&mut self, term: Term) -> Result<Option<Concrete>, Differs> {
+        let Case { formula, meanings, before, values, given, .. } = self;
+        let terms = &formula.engine.terms;
+        let mut unknown = None;
+        let value = values.of(terms, term, &mut |symbol, args| {
+            let declared = terms.declared(symbol);
+            let known = given.get(&symbol).copied();
+            let value = known.or_else(|| {
+                let meaning = meanings.entry(symbol).or_insert_with(|| formula.meaning(declared));
+                before.value(meaning, declared.sort, args)
+            });
+            if value.is_none() {
+                unknown = Some(declared.name.clone());
+            }
+            value
+        });
+        match unknown {
+            Some(name) => Err(format!("the value of `{name}` is not known")),
+            None => Ok(value),
+        }
+    }
+
+    pub(super) fn value(&mut self, term: Term) -> Result<Concrete, Differs> {
+        self.maybe(term)?.ok_or_else(|| "a value has no number".to_string())
+    }
+
+    pub(super) fn holds(&mut self, term: Term) -> Result<bool, Differs> {
+        Ok(self.value(term)?.is_true())
+    }
+
+    pub(super) fn scalar(&mut self, sym: Sym) -> Result<u128, Differs> {
+        Ok(scalar(self.value(term_of(sym))?))
+    }
+
+    fn give(&mut self, term: Term, bits: u128) {
+        if let Some(symbol) = self.formula.symbol(term) {
+            self.given.insert(symbol, of_sort(self.formula.engine.terms.sort(term), bits));
+        }
+    }
+
+    pub(super) fn give_sym(&mut self, sym: Sym, bits: u128) {
+        self.give(term_of(sym), bits);
+    }
+
+    /// Coarse clocks stand where the interpreter's do in the step.
+    fn clocks(&mut self, after: &Machine) {
+        let program = self.formula.engine.program;
+        let ticks = self.formula.step.after.ticks.clone();
+        for (id, table) in (0..).map(TableId).zip(&program.tables) {
+            if table.granularity > 0 && root(program, id) == id {
+                self.give(ticks[id.index()], after.tick(id).into());
+            }
+        }
+    }
+
+    /// Gives all that is left open the values that the interpreter decided on. Both come by the same in the same order.
+    fn decide(&mut self, seen: &[Seen], stopped: bool) -> Result<(), Differs> {
+        let mut seen = seen.iter();
+        let formula = self.formula;
+        for opened in &formula.engine.opened {
+            let open = &opened.open;
+            if let Open::Checksum { old, moved, new, turns } = open {
+                self.checksum(*old, *moved, *new, *turns)?;
+                continue;
+            }
+            if !self.holds(opened.guard)? {
+                self.decline(open)?;
+                continue;
+            }
+            let decided = seen.next();
+            let expected = format!("the formulas come by {open:?} at {:?}; the interpreter by {decided:?}", opened.span);
+            match (open, decided) {
+                (Open::Header { room }, Some(Seen::Header { span, ok })) if *span == opened.span => {
+                    self.give(*room, (*ok).into());
+                }
+                (Open::Choice { value, made, left, .. }, Some(Seen::Choice { span, value: chosen, left: passed }))
+                    if *span == opened.span =>
+                {
+                    self.give_sym(*value, chosen.unwrap_or(0));
+                    self.give(*made, chosen.is_some().into());
+                    self.give(*left, (*passed).into());
+                }
+                (Open::First { index, hit, .. }, Some(Seen::First { span, index: first, ok })) if *span == opened.span => {
+                    self.give_index(*index, *first);
+                    self.give(*hit, (*ok).into());
+                }
+                (
+                    Open::Entry { table, key, swept, dead, contended, .. },
+                    Some(Seen::Entry { span, table: of, key: put, there, same, contended: busy, .. }),
+                ) if *span == opened.span && table == of => {
+                    let mut same_key = Vec::new();
+                    for part in key {
+                        same_key.push(self.scalar(*part)?);
+                    }
+                    if same_key != *put {
+                        return Err(format!("an entry is put in at {put:x?}; by the formulas at {same_key:x?}"));
+                    }
+                    swept.iter().for_each(|term| self.give(*term, *there as u128));
+                    dead.iter().for_each(|term| self.give(*term, (*same).into()));
+                    self.give(*contended, (*busy).into());
+                }
+                // The interpreter stops in the middle of this.
+                (_, None) if stopped => self.decline(open)?,
+                _ => return Err(expected),
+            }
+        }
+        match seen.next() {
+            None => Ok(()),
+            Some(more) => Err(format!("the interpreter comes by {more:?}; the formulas do not")),
+        }
+    }
+
+    /// An index is a 64-bit extension of the symbol.
+    fn give_index(&mut self, index: Sym, value: u128) {
+        let terms = &self.formula.engine.terms;
+        let mut term = term_of(index);
+        while let [inner] = terms.children(term)[..] {
+            term = inner;
+        }
+        self.give(term, value);
+    }
+
+    /// What is left open where no way leads: anything that is consistent.
+    fn decline(&mut self, open: &Open) -> Result<(), Differs> {
+        match open {
+            Open::Header { room } => self.give(*room, 0),
+            Open::Choice { value, made, left, none, exactly } => {
+                // A value that a tier wants cannot be passed over, if it will do.
+                for (tier, wanted, acceptable) in exactly {
+                    if self.holds(*acceptable)? {
+                        let (wanted, tier) = (self.scalar(*wanted)?, scalar(self.value(*tier)?));
+                        self.give_sym(*value, wanted);
+                        self.give(*made, 1);
+                        self.give(*left, tier);
+                        return Ok(());
+                    }
+                }
+                let none = scalar(self.value(*none)?);
+                self.give_sym(*value, 0);
+                self.give(*made, 0);
+                self.give(*left, none);
+            }
+            Open::First { index, hit, .. } => {
+                self.give_index(*index, 0);
+                self.give(*hit, 0);
+            }
+            Open::Entry { swept, dead, contended, .. } => {
+                swept.into_iter().chain(dead).chain([contended]).for_each(|term| self.give(*term, 0));
+            }
+            Open::Checksum { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Of a checksum's update: what it comes to, modulo 65,535. Of the two ways to write zero, 0xffff appears only where nothing but
+    /// zeros was added.
+    fn checksum(&mut self, old: Term, moved: Term, new: Term, turns: Term) -> Result<(), Differs> {
+        let (old, Concrete::Int(moved)) = (scalar(self.value(old)?) as i128, self.value(moved)?) else {
+            return Err("a checksum is moved by what is no number".to_string());
+        };
+        let mut sum = (old + moved).rem_euclid(65_535);
+        if sum == 0 && old == 65_535 && moved == 0 {
+            sum = 65_535;
+        }
+        self.give(new, sum as u128);
+        self.give(turns, ((sum - old - moved) / 65_535) as u128);
+        Ok(())
+    }
+
+    /// What is taken for a fact is one.
+    pub(super) fn check_facts(&mut self, facts: &[Term]) -> Result<(), Differs> {
+        for fact in facts {
+            match self.maybe(*fact)? {
+                Some(value) if !value.is_true() => {
+                    let text = crate::term::print::script(&self.formula.engine.terms, &[*fact]);
+                    return Err(format!("what is taken for a fact is none:\n{text}"));
+                }
+                Some(_) => self.facts.0 += 1,
+                None => {
+                    if self.facts.1 == 0 {
+                        println!("{}", crate::term::print::script(&self.formula.engine.terms, &[*fact]).chars().take(3000).collect::<String>());
+                    }
+                    self.facts.1 += 1
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! The formulas of one kind of event: what a step does, and what a table holds after it at a key that is a symbol of its own.
+
+use super::state::{Meaning, meaning};
+use crate::sym::{Engine, Entry, Open, Packet, StepResult, Sym, Unsupported, World, is_keyed};
+use crate::term::{Declared, Node, Sort, Symbol, Term};
+use grv_lang::ir::{PortId, Program, Scalar, TableId};
+use std::rc::Rc;
+
+/// The names of the state before the event, and of the packet.
+const STATE: &str = "s";
+const PACKET: &str = "event";
+
+/// The formulas of a step.
+pub(super) struct Formula<'p> {
+    pub(super) engine: Engine<'p>,
+    pub(super) step: Rc<StepResult>,
+    /// Facts of the step alone.
+    pub(super) facts: usize,
+    /// By table, what it holds afterwards.
+    pub(super) after: Vec<Probe>,
+    /// Of searches in arrays: which of `opened`, whether an element is an earlier one that fits.
+    pub(super) earlier: Vec<(usize, Probe, Term)>,
+    /// Of longest-prefix matches: that an entry is no longer one that holds the address.
+    pub(super) longest: Vec<(TableId, Probe, Term)>,
+    /// Terms from here on speak of probes.
+    pub(super) mark: Term,
+}
+
+/// A key of a table that is a symbol by itself, and what is there.
+pub(super) struct Probe {
+    pub(super) key: Vec<Sym>,
+    pub(super) entry: Entry,
+    /// What holds of the key.
+    pub(super) facts: Vec<Term>,
+}
+
+impl<'p> Formula<'p> {
+    /// The step of a packet that arrives at a port.
+    pub(super) fn packet(program: &'p Program, port: PortId) -> Result<Formula<'p>, Unsupported> {
+        let mut engine = Engine::new(program);
+        let world = engine.any(STATE);
+        let packet: Packet = engine.arriving(PACKET);
+        let step = engine.step(&world, &packet, port)?;
+        let facts = engine.facts.len();
+        let mark = engine.terms.fresh("mark", Sort::Bool);
+        let mut formula =
+            Formula { engine, step, facts, after: Vec::new(), earlier: Vec::new(), longest: Vec::new(), mark };
+        formula.probes()?;
+        Ok(formula)
+    }
+
+    fn probes(&mut self) -> Result<(), Unsupported> {
+        let tables = self.engine.program.tables.len() as u32;
+        let after = self.step.after.clone();
+        for table in (0..tables).map(TableId) {
+            let probe = self.probe(&after, table);
+            self.after.push(probe);
+        }
+        for at in 0..self.engine.opened.len() {
+            let Open::First { table, earlier, .. } = self.engine.opened[at].open else { continue };
+            let probe = self.probe(&after, table);
+            let instance = self.engine.instance(earlier, &probe.key, 1)?;
+            self.earlier.push((at, probe, instance));
+        }
+        for found in self.engine.matches.clone() {
+            let probe = self.probe(&after, found.table);
+            if let Some(shorter) = self.engine.longest_at(&found, &probe.key) {
+                self.longest.push((found.table, probe, shorter));
+            }
+        }
+        Ok(())
+    }
+
+    fn probe(&mut self, world: &World, table: TableId) -> Probe {
+        let engine = &mut self.engine;
+        let declared = &engine.program.tables[table.index()];
+        let types: Vec<Scalar> = match is_keyed(&declared.kind) {
+            true => declared.key.iter().map(|c| c.ty).collect(),
+            false => declared.key.iter().map(|_| Scalar::Bits(64)).collect(),
+        };
+        let mut key = Vec::new();
+        for ty in types {
+            key.push(match ty {
+                Scalar::Bool => Sym::Bool(engine.terms.fresh("probe", Sort::Bool)),
+                Scalar::Bits(width) => Sym::Bits(engine.terms.fresh("probe", Sort::Bits(width))),
+                Scalar::Int => Sym::Int(engine.terms.fresh("probe", Sort::Int)),
+            });
+        }
+        let (before, way) = (engine.facts.len(), engine.terms.bool(true));
+        let entry = engine.entry(world, table, &key, way);
+        let facts = engine.facts[before..].to_vec();
+        Probe { key, entry, facts }
+    }
+
+    /// What a symbol means.
+    pub(super) fn meaning(&self, declared: &Declared) -> Meaning {
+        meaning(self.engine.program, declared, STATE, PACKET)
+    }
+
+    /// The symbol that a term is.
+    pub(super) fn symbol(&self, term: Term) -> Option<Symbol> {
+        if let Node::Apply(symbol, _) = self.engine.terms.node(term) { Some(*symbol) } else { None }
+    }
+}
+
+/// A scalar's term.
+pub(super) fn term_of(sym: Sym) -> Term {
+    match sym {
+        Sym::Bool(term) | Sym::Bits(term) | Sym::Int(term) | Sym::Nat { term, .. } | Sym::Small { term, .. } => term,
+    }
+}
