@@ -14,43 +14,61 @@ struct Part {
 }
 
 impl Case<'_, '_> {
-    /// The bytes of a packet on a way that was taken.
-    pub(super) fn rebuild(&mut self, packet: &Packet) -> Result<Vec<u8>, Differs> {
+    /// Whether these are the bytes of a packet on a way that was taken, as far as formulas know them.
+    pub(super) fn same_bytes(&mut self, packet: &Packet, did: &[u8]) -> Result<(), Differs> {
         let (mut bytes, parts) = self.lay_out(packet)?;
         let length = self.scalar(packet.length)?;
         if length != bytes.len() as u128 {
             return Err(format!("a packet of {} bytes has {length} by the formulas", bytes.len()));
         }
-        for ((position, header, field), value) in packet.fields.iter() {
-            let start = match position {
-                Position::Pushed(_) => parts.iter().find(|p| p.position == *position).map(|p| p.to),
-                Position::Behind(chain) => {
-                    let last = self.last_writer(packet, position)?;
-                    let start = self.before.behind(chain).map(|(start, _)| start as usize).filter(|_| last == Some(*header));
-                    start.and_then(|start| {
-                        let part = parts.iter().find(|p| p.length > 0 && (p.from..p.from + p.length).contains(&start))?;
-                        Some(part.to + start - part.from)
-                    })
+        let mut known = vec![0xff; bytes.len()];
+        for later in [false, true] {
+            for ((position, header, field), value) in packet.fields.iter() {
+                let Some((start, put)) = self.start_of(&parts, position) else { continue };
+                let writers = self.writers(packet, position)?;
+                // What was written before another header was written by way of here is unknown to formulas.
+                let last = writers.last().map_or(put, |last| *last == *header);
+                let written = writers.contains(header) || matches!(position, Position::Pushed(_, put) if put == header);
+                if last != later || !written {
+                    continue;
                 }
-            };
-            let Some(start) = start else { continue };
-            let declared = &self.formula.engine.program.headers[header.index()].fields[field.index()];
-            let value = self.scalar(*value)?;
-            if !set_bits(&mut bytes, start * 8 + declared.offset as usize, declared.width, value) {
-                return Err(format!("`{}` is written outside of the packet", declared.name));
+                let declared = &self.formula.engine.program.headers[header.index()].fields[field.index()];
+                let (first, width) = (start * 8 + declared.offset as usize, declared.width);
+                let value = if later { self.scalar(*value)? } else { 0 };
+                let inside = set_bits(&mut bytes, first, width, value);
+                if !inside || !set_bits(&mut known, first, width, if later { u128::MAX } else { 0 }) {
+                    return Err(format!("`{}` is written outside of the packet", declared.name));
+                }
             }
         }
-        Ok(bytes)
+        let differs = |((a, b), known): ((&u8, &u8), &u8)| (a ^ b) & known != 0;
+        if bytes.len() != did.len() || bytes.iter().zip(did).zip(&known).any(differs) {
+            return Err(format!("by the formulas, this leaves\n  {bytes:02x?}\nand by the interpreter\n  {did:02x?}\nof which known is\n  {known:02x?}"));
+        }
+        Ok(())
     }
 
-    /// By way of which header a place was written last. Only its fields are those of the bytes; other headers' are unknown.
-    fn last_writer(&mut self, packet: &Packet, position: &Position) -> Result<Option<HeaderId>, Differs> {
-        for written in packet.written.get(position).into_iter().flatten().rev() {
-            if self.holds(written.guard)? {
-                return Ok(Some(written.by));
+    /// Where a position is now, if it is still there, and whether it was put in.
+    fn start_of(&self, parts: &[Part], position: &Position) -> Option<(usize, bool)> {
+        match position {
+            Position::Pushed(..) => parts.iter().find(|p| p.position == *position).map(|p| (p.to, true)),
+            Position::Behind(chain) => {
+                let start = self.before.behind(chain)?.0 as usize;
+                let part = parts.iter().find(|p| p.length > 0 && (p.from..p.from + p.length).contains(&start))?;
+                Some((part.to + start - part.from, false))
             }
         }
-        Ok(None)
+    }
+
+    /// By way of which headers a place was written, first to last.
+    fn writers(&mut self, packet: &Packet, position: &Position) -> Result<Vec<HeaderId>, Differs> {
+        let mut by = Vec::new();
+        for written in packet.written.get(position).into_iter().flatten() {
+            if self.holds(written.guard)? {
+                by.push(written.by);
+            }
+        }
+        Ok(by)
     }
 
     /// What stands where, from the first byte to the last.
@@ -62,9 +80,7 @@ impl Case<'_, '_> {
         loop {
             let to = bytes.len();
             match &at {
-                Position::Pushed(number) => {
-                    let header = packet.fields.keys().find(|(position, ..)| *position == at).map(|(_, header, _)| *header);
-                    let header = header.ok_or("a header without fields was put in")?;
+                Position::Pushed(number, header) => {
                     let length = self.formula.engine.program.headers[header.index()].fixed as usize;
                     bytes.resize(to + length, 0);
                     parts.push(Part { position: at.clone(), from: 0, length: 0, to });

@@ -7,9 +7,11 @@ use super::state::{Meaning, Snapshot, of_sort, scalar};
 use crate::sym::{Open, Sym, root};
 use crate::term::eval::{Concrete, Values};
 use crate::term::{Symbol, Term};
+use grv_lang::interp::packet::get_bits;
 use grv_lang::interp::{Defect, Machine, Outcome};
-use grv_lang::ir::TableId;
-use rustc_hash::FxHashMap;
+use grv_lang::ir::{HeaderId, TableId};
+use grv_lang::span::Span;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// What differs.
 pub(super) type Differs = String;
@@ -24,26 +26,33 @@ pub(super) struct Case<'c, 'p> {
     pub(super) before: Snapshot<'c>,
     pub(super) values: Values,
     given: FxHashMap<Symbol, Concrete>,
+    ones: FxHashSet<Span>,
     /// Facts that were checked, and those whose numbers are too great to be.
     pub(super) facts: (usize, usize),
 }
 
 impl<'c, 'p> Case<'c, 'p> {
     pub(super) fn new(formula: &'c Formula<'p>, meanings: &'c mut Meanings, before: Snapshot<'c>) -> Case<'c, 'p> {
-        Case { formula, meanings, before, values: Values::default(), given: FxHashMap::default(), facts: (0, 0) }
+        Case { formula, meanings, before, values: Values::default(), given: FxHashMap::default(), ones: FxHashSet::default(), facts: (0, 0) }
     }
 
     /// Compares with what the interpreter did.
-    pub(super) fn agrees(&mut self, seen: &[Seen], did: &Result<Outcome, Defect>, after: &Machine) -> Result<(), Differs> {
+    pub(super) fn agrees(
+        &mut self,
+        (seen, ones): (Vec<Seen>, FxHashSet<Span>),
+        did: &Result<Outcome, Defect>,
+        after: &Machine,
+    ) -> Result<(), Differs> {
+        self.ones = ones;
         self.clocks(after);
-        self.decide(seen, did.is_err())?;
+        self.decide(&seen, did.is_err())?;
         self.check_facts(&self.formula.engine.facts[..self.formula.facts])?;
         self.obligations(did)?;
         let Ok(outcome) = did else { return Ok(()) };
         self.leaves(&outcome.out)?;
         self.drops(outcome)?;
         self.tables(after)?;
-        self.searches(seen)
+        self.searches(&seen)
     }
 
     /// A term's value; none if a number is too great, or a quantifier is left.
@@ -104,21 +113,31 @@ impl<'c, 'p> Case<'c, 'p> {
 
     /// Gives all that is left open the values that the interpreter decided on. Both come by the same in the same order.
     fn decide(&mut self, seen: &[Seen], stopped: bool) -> Result<(), Differs> {
-        let mut seen = seen.iter();
+        let (mut seen, mut entered) = (seen.iter(), Vec::new());
         let formula = self.formula;
         for opened in &formula.engine.opened {
             let open = &opened.open;
             if let Open::Checksum { old, moved, new, turns } = open {
-                self.checksum(*old, *moved, *new, *turns)?;
+                self.checksum((*old, *moved), *new, *turns, opened.span)?;
                 continue;
             }
             if !self.holds(opened.guard)? {
                 self.decline(open)?;
                 continue;
             }
+            if let Open::Fields { header, name, start, contract: true } = open {
+                self.fields(*header, name, *start, &entered)?;
+                continue;
+            }
             let decided = seen.next();
             let expected = format!("the formulas come by {open:?} at {:?}; the interpreter by {decided:?}", opened.span);
             match (open, decided) {
+                (Open::Enter, Some(Seen::Enter { bytes })) => entered.clone_from(bytes),
+                (Open::Fields { header, name, start, .. }, Some(Seen::Fields { span, header: of, bytes }))
+                    if *span == opened.span && header == of =>
+                {
+                    self.fields(*header, name, *start, bytes)?;
+                }
                 (Open::Header { room }, Some(Seen::Header { span, ok })) if *span == opened.span => {
                     self.give(*room, (*ok).into());
                 }
@@ -159,6 +178,19 @@ impl<'c, 'p> Case<'c, 'p> {
         }
     }
 
+    /// Gives the fields of a header that are left open what the interpreter's frame has there, when they are first looked at.
+    fn fields(&mut self, header: HeaderId, name: &str, start: Sym, bytes: &[u8]) -> Result<(), Differs> {
+        let start = self.scalar(start)? as usize;
+        let formula = self.formula;
+        let fields = &formula.engine.program.headers[header.index()].fields;
+        for (field, symbol) in formula.fields.get(name).into_iter().flatten() {
+            if let Some(bits) = get_bits(bytes, start * 8 + fields[*field].offset as usize, fields[*field].width) {
+                self.given.entry(*symbol).or_insert(Concrete::Bits(bits));
+            }
+        }
+        Ok(())
+    }
+
     /// An index is a 64-bit extension of the symbol.
     fn give_index(&mut self, index: Sym, value: u128) {
         let terms = &self.formula.engine.terms;
@@ -172,6 +204,7 @@ impl<'c, 'p> Case<'c, 'p> {
     /// What is left open where no way leads: anything that is consistent.
     fn decline(&mut self, open: &Open) -> Result<(), Differs> {
         match open {
+            Open::Enter | Open::Fields { .. } => {}
             Open::Header { room } => self.give(*room, 0),
             Open::Choice { value, made, left, none, exactly } => {
                 // A value that a tier wants cannot be passed over, if it will do.
@@ -201,14 +234,14 @@ impl<'c, 'p> Case<'c, 'p> {
         Ok(())
     }
 
-    /// Of a checksum's update: what it comes to, modulo 65,535. Of the two ways to write zero, 0xffff appears only where nothing but
-    /// zeros was added.
-    fn checksum(&mut self, old: Term, moved: Term, new: Term, turns: Term) -> Result<(), Differs> {
+    /// Of a checksum's update: what it comes to, modulo 65,535. Of the two ways to write zero, 0xffff appears only where it was
+    /// before, and nothing but zeros was added: that formulas leave open.
+    fn checksum(&mut self, (old, moved): (Term, Term), new: Term, turns: Term, span: Span) -> Result<(), Differs> {
         let (old, Concrete::Int(moved)) = (scalar(self.value(old)?) as i128, self.value(moved)?) else {
             return Err("a checksum is moved by what is no number".to_string());
         };
         let mut sum = (old + moved).rem_euclid(65_535);
-        if sum == 0 && old == 65_535 && moved == 0 {
+        if sum == 0 && old == 65_535 && self.ones.contains(&span) {
             sum = 65_535;
         }
         self.give(new, sum as u128);
@@ -225,12 +258,7 @@ impl<'c, 'p> Case<'c, 'p> {
                     return Err(format!("what is taken for a fact is none:\n{text}"));
                 }
                 Some(_) => self.facts.0 += 1,
-                None => {
-                    if self.facts.1 == 0 {
-                        println!("{}", crate::term::print::script(&self.formula.engine.terms, &[*fact]).chars().take(3000).collect::<String>());
-                    }
-                    self.facts.1 += 1
-                }
+                None => self.facts.1 += 1,
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use super::state::{Meaning, meaning};
 use crate::sym::{Engine, Entry, Open, Packet, StepResult, Sym, Unsupported, World, is_keyed};
 use crate::term::{Declared, Node, Sort, Symbol, Term};
 use grv_lang::ir::{PortId, Program, Scalar, TableId};
+use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
 /// The names of the state before the event, and of the packet.
@@ -22,6 +23,8 @@ pub(super) struct Formula<'p> {
     pub(super) earlier: Vec<(usize, Probe, Term)>,
     /// Of longest-prefix matches: that an entry is no longer one that holds the address.
     pub(super) longest: Vec<(TableId, Probe, Term)>,
+    /// By the beginning of their names: fields that are left open, of headers where others were put in or written by way of.
+    pub(super) fields: FxHashMap<String, Vec<(usize, Symbol)>>,
     /// Terms from here on speak of probes.
     pub(super) mark: Term,
 }
@@ -43,8 +46,9 @@ impl<'p> Formula<'p> {
         let step = engine.step(&world, &packet, port)?;
         let facts = engine.facts.len();
         let mark = engine.terms.fresh("mark", Sort::Bool);
+        let fields = open_fields(&engine);
         let mut formula =
-            Formula { engine, step, facts, after: Vec::new(), earlier: Vec::new(), longest: Vec::new(), mark };
+            Formula { engine, step, facts, fields, after: Vec::new(), earlier: Vec::new(), longest: Vec::new(), mark };
         formula.probes()?;
         Ok(formula)
     }
@@ -101,6 +105,26 @@ impl<'p> Formula<'p> {
     pub(super) fn symbol(&self, term: Term) -> Option<Symbol> {
         if let Node::Apply(symbol, _) = self.engine.terms.node(term) { Some(*symbol) } else { None }
     }
+}
+
+/// Fields of which symbols are left open.
+fn open_fields(engine: &Engine<'_>) -> FxHashMap<String, Vec<(usize, Symbol)>> {
+    let mut fields: FxHashMap<String, Vec<(usize, Symbol)>> = FxHashMap::default();
+    for opened in &engine.opened {
+        if let Open::Fields { header, name, .. } = &opened.open {
+            fields.entry(name.clone()).or_insert_with(|| {
+                let declared = &engine.program.headers[header.index()].fields;
+                let open = |(symbol, of): (Symbol, &Declared)| {
+                    let field = of.name.strip_prefix(name.as_str())?;
+                    let (field, since) = field.split_once('~').map_or((field, false), |(field, _)| (field, true));
+                    let at = declared.iter().position(|f| f.name == field)?;
+                    (since || name.contains("/+")).then_some((at, symbol))
+                };
+                engine.terms.symbols().filter_map(open).collect()
+            });
+        }
+    }
+    fields
 }
 
 /// A scalar's term.

@@ -6,6 +6,7 @@ mod bytes;
 mod case;
 mod compare;
 mod formula;
+mod generate;
 mod seen;
 mod state;
 
@@ -54,15 +55,16 @@ fn compared(program: &Arc<Program>, tests: &[&Test], steps: usize, seed: u64) ->
         }
         match Formula::packet(program, port) {
             Ok(formula) => drop(formulas.insert(port, (formula, Meanings::default()))),
-            Err(why) => done.unsupported.push(format!("{}: {why}", declared.name)),
+            Err(why) => {
+                if std::env::var("DBG").is_ok() { println!("unsup {why} {}..{}", why.span.start, why.span.end); }
+                done.unsupported.push(format!("{}: {why}", declared.name))
+            }
         }
     }
     if formulas.is_empty() {
         return Ok(done);
     }
-    let t0 = std::time::Instant::now();
     let runs = Runs::new(program, tests, &mut Cover::default());
-    println!("runs {:?}", t0.elapsed());
     let mut number = seed;
     for _ in 0..steps {
         if done.cases >= steps {
@@ -93,7 +95,7 @@ fn run<'p>(
             && let Some((formula, meanings)) = formulas.get_mut(port)
         {
             let mut case = Case::new(formula, meanings, Snapshot::new(&before, bytes));
-            let agrees = case.agrees(&watching.seen(), &did, &machine);
+            let agrees = case.agrees(watching.seen(), &did, &machine);
             done.cases += 1;
             done.facts.0 += case.facts.0;
             done.facts.1 += case.facts.1;
@@ -170,4 +172,43 @@ fn examples_agree() {
         println!("{name}: {done:?} in {:?}", start.elapsed());
         assert!(done.unsupported.is_empty(), "{name}: {:?}", done.unsupported);
     }
+}
+
+#[test]
+fn generated_programs_agree() {
+    let mut refused: std::collections::BTreeMap<String, (usize, String)> = std::collections::BTreeMap::new();
+    let mut done = Compared::default();
+    let start = std::time::Instant::now();
+    let (mut good, mut failures) = (0, 0);
+    for seed in 0..steps(300) as u64 {
+        let text = generate::program(seed);
+        let compiled = compile("generated.grv", text.as_bytes(), &grv_lang::source::NoModules);
+        if let Some(wrong) = compiled.diagnostics.iter().find(|d| d.severity() == grv_lang::diagnostics::Severity::Error) {
+            let entry = refused.entry(format!("{:?} {}", wrong.code, wrong.message.split('`').step_by(2).collect::<Vec<_>>().join("_"))).or_insert((0, String::new()));
+            entry.0 += 1;
+            entry.1 = format!("{seed}: {} {}", compiled.sources.place(wrong.primary.span), compiled.sources.text(wrong.primary.span));
+            continue;
+        }
+        good += 1;
+        match compared(&compiled.boxes[0], &[], 60, seed) {
+            Ok(compared) => {
+                if std::env::var("DBG").is_ok() && !compared.unsupported.is_empty() { println!("{text}"); }
+                done.add(compared)
+            },
+            Err(differs) => {
+                failures += 1;
+                {
+                    let lines: Vec<String> = text.lines().enumerate().map(|(i, l)| format!("{:3} {l}", i + 1)).collect();
+                    println!("seed {seed}: {differs}\n{}", lines.join("\n"));
+                }
+            }
+        }
+    }
+    for (what, (count, example)) in &refused {
+        println!("{count:4} {what}: {example}");
+    }
+    let mut why: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+    done.unsupported.iter().for_each(|w| *why.entry(w.clone()).or_default() += 1);
+    done.unsupported.clear();
+    println!("{:?} {good} programs, {failures} failures, {done:?} {why:?}", start.elapsed());
 }

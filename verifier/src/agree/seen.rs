@@ -2,7 +2,7 @@
 
 use grv_lang::interp::oracle::{Choice, Pick};
 use grv_lang::interp::{Event, Machine, Observer, Oracle, Seeded, TableOp};
-use grv_lang::ir::TableId;
+use grv_lang::ir::{HeaderId, TableId};
 use grv_lang::span::Span;
 use rustc_hash::FxHashSet;
 use std::cell::RefCell;
@@ -11,6 +11,10 @@ use std::rc::Rc;
 /// A decision.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Seen {
+    /// A packet came into an element; its bytes.
+    Enter { bytes: Vec<u8> },
+    /// A header was looked for in these bytes.
+    Fields { span: Span, header: HeaderId, bytes: Vec<u8> },
     /// A header was put in, or there was no room.
     Header { span: Span, ok: bool },
     /// A choice was made.
@@ -29,6 +33,8 @@ struct Watch {
     keys: Vec<FxHashSet<Box<[u128]>>>,
     /// Tables that were too busy to take an entry.
     busy: FxHashSet<TableId>,
+    /// Where a checksum of 0xffff stayed so.
+    ones: FxHashSet<Span>,
 }
 
 /// Decides, and is told what happens.
@@ -49,9 +55,10 @@ pub(super) fn watch(machine: &Machine, oracle: Seeded) -> (Watched, Watching) {
 }
 
 impl Watching {
-    /// What was decided.
-    pub(super) fn seen(self) -> Vec<Seen> {
-        std::mem::take(&mut self.0.borrow_mut().seen)
+    /// What was decided, and where a checksum of 0xffff stayed so.
+    pub(super) fn seen(self) -> (Vec<Seen>, FxHashSet<Span>) {
+        let Watch { seen, ones, .. } = self.0.take();
+        (seen, ones)
     }
 }
 
@@ -59,9 +66,16 @@ impl Observer for Watching {
     fn event(&mut self, event: Event<'_>) {
         let watch = &mut *self.0.borrow_mut();
         match event {
+            Event::Enter { bytes, .. } => watch.seen.push(Seen::Enter { bytes: bytes.to_vec() }),
+            Event::Header { header, bytes, span, .. } => {
+                watch.seen.push(Seen::Fields { span, header, bytes: bytes.to_vec() });
+            }
             Event::Push { ok, span, .. } => watch.seen.push(Seen::Header { span, ok }),
             Event::Choice { value, left, span, .. } => watch.seen.push(Seen::Choice { span, value, left }),
             Event::Sweep { table, gone } => watch.keys[table.index()].retain(|key| !gone.contains(key)),
+            Event::SetField { old: 0xffff, new: 0xffff, span, .. } => {
+                watch.ones.insert(span);
+            }
             Event::Table { op: TableOp::First, key, ok, span, .. } => {
                 watch.seen.push(Seen::First { span, index: key[0], ok });
             }

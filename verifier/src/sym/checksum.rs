@@ -7,7 +7,7 @@ use super::opened::Open;
 use super::packet::{Found, Packet};
 use super::value::Sym;
 use crate::term::{Op, Sort, Term};
-use grv_lang::ir::{Change, FieldId, HandleId, HeaderId, Scalar};
+use grv_lang::ir::{Change, FieldId, HandleId, Scalar};
 use grv_lang::span::Span;
 
 /// Ones'-complement sums are sums modulo this.
@@ -58,7 +58,7 @@ impl<'p> Engine<'p> {
                 let enclosing = env.found.iter().flatten().find(|f| {
                     f.packet == found.packet
                         && checksum.pseudo.iter().any(|p| p.header == f.header)
-                        && encloses(&f.position, f.header, found)
+                        && packet.is_behind(&found.position, f)
                 });
                 let Some(enclosing) = enclosing.cloned() else {
                     return Err(Unsupported::new("a checksum whose enclosing header is not named here", span));
@@ -162,17 +162,5 @@ impl<'p> Engine<'p> {
 
     fn body_state(&self, packet: &Packet, found: &Found) -> String {
         packet.written_behind(found)
-    }
-}
-
-/// Whether a header encloses another: it stands before it in the packet as it came.
-fn encloses(position: &super::packet::Position, header: HeaderId, inner: &Found) -> bool {
-    use super::packet::Position;
-    match (position, &inner.position) {
-        (Position::Behind(outer), Position::Behind(chain)) => {
-            chain.len() > outer.len() && chain.starts_with(outer) && chain[outer.len()] == header
-        }
-        (Position::Pushed(_), Position::Behind(_)) => true,
-        _ => false,
     }
 }

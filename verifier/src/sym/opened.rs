@@ -2,9 +2,10 @@
 //! execution, or a model, says what they are.
 
 use super::env::{Engine, Env};
+use super::packet::{Found, Packet};
 use super::value::Sym;
 use crate::term::Term;
-use grv_lang::ir::TableId;
+use grv_lang::ir::{HeaderId, TableId};
 use grv_lang::span::Span;
 
 /// Something that is left open where a run comes by.
@@ -23,6 +24,16 @@ pub(crate) struct Opened {
 #[derive(Clone, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "the interpreter's part is given where both are compared"))]
 pub(crate) enum Open {
+    /// A packet comes into an element.
+    Enter,
+    /// A header is looked for: what its fields are where another header was put in, or written by way of. The names of its fields
+    /// begin so, and it is there in the frame. A contract says that it is there.
+    Fields {
+        header: HeaderId,
+        name: String,
+        start: Sym,
+        contract: bool,
+    },
     /// Whether there is room for a header.
     Header {
         room: Term,
@@ -64,5 +75,12 @@ impl<'p> Engine<'p> {
     /// Takes note of something that is left open.
     pub(crate) fn opens(&mut self, env: &Env<'p>, span: Span, open: Open) {
         self.opened.push(Opened { guard: env.way, span, open });
+    }
+
+    /// Takes note of a header that is looked for.
+    pub(crate) fn looks(&mut self, guard: Term, packet: &Packet, found: &Found, contract: bool, span: Span) {
+        let name = format!("{}.", self.path(packet, &found.position, found.header));
+        let open = Open::Fields { header: found.header, name, start: found.place.start, contract };
+        self.opened.push(Opened { guard, span, open });
     }
 }

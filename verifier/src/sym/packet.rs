@@ -15,8 +15,8 @@ use std::rc::Rc;
 pub(crate) enum Position {
     /// Behind these headers of the packet as it came.
     Behind(Rc<[HeaderId]>),
-    /// A header that was put in.
-    Pushed(u32),
+    /// A header that was put in; numbered.
+    Pushed(u32, HeaderId),
 }
 
 /// A packet.
@@ -96,7 +96,7 @@ impl Engine<'_> {
                     path.push_str(self.header_name(*before));
                 }
             }
-            Position::Pushed(number) => path.push_str(&format!("/+{number}")),
+            Position::Pushed(number, _) => path.push_str(&format!("/+{number}")),
         }
         path.push('/');
         path.push_str(self.header_name(header));
@@ -174,7 +174,7 @@ impl Engine<'_> {
                 chain.push(header);
                 Position::Behind(chain.into())
             }
-            Some((Position::Pushed(number), _)) => {
+            Some((Position::Pushed(number, _), _)) => {
                 return packet.behind.get(number).cloned().unwrap_or(Position::Behind(Rc::new([])));
             }
         };
@@ -272,12 +272,8 @@ impl Engine<'_> {
     ) -> Found {
         let fixed = self.program.headers[header.index()].fixed;
         let number = self.stamp();
-        let new = Position::Pushed(number);
-        let ahead = packet.behind.iter().find(|(_, then)| **then == before.position).map(|(ahead, _)| *ahead);
-        match ahead {
-            Some(ahead) => drop(Rc::make_mut(&mut packet.behind).insert(ahead, new.clone())),
-            None => drop(Rc::make_mut(&mut packet.redirect).insert(before.position.clone(), new.clone())),
-        }
+        let new = Position::Pushed(number, header);
+        packet.lead(&before.position, new.clone());
         Rc::make_mut(&mut packet.behind).insert(number, before.position.clone());
         let length = self.number(fixed.into());
         for (field, value) in (0..).map(FieldId).zip(fields) {
@@ -289,7 +285,7 @@ impl Engine<'_> {
         for handle in found.iter_mut().flatten().filter(|f| f.packet == before.packet) {
             handle.place.end = self.sum(handle.place.end, length);
             handle.place.limit = self.sum(handle.place.limit, length);
-            if handle.position == before.position || is_behind(&handle.position, before) {
+            if handle.position == before.position || packet.is_behind(&handle.position, before) {
                 handle.place.start = self.sum(handle.place.start, length);
             }
         }
@@ -302,20 +298,17 @@ impl Engine<'_> {
     /// Takes a header out. The handles of the packet move.
     pub(crate) fn pop(&mut self, packet: &mut Packet, gone: &Found, found: &mut [Vec<Found>]) {
         let next = self.behind(packet, Some((&gone.position, gone.header)));
-        let ahead = packet.behind.iter().find(|(_, then)| **then == gone.position).map(|(ahead, _)| *ahead);
-        let stood_for = packet.redirect.iter().find(|(_, to)| **to == gone.position).map(|(from, _)| from.clone());
-        match (ahead, stood_for) {
-            (Some(ahead), _) => drop(Rc::make_mut(&mut packet.behind).insert(ahead, next)),
-            (None, Some(from)) if from == next => drop(Rc::make_mut(&mut packet.redirect).remove(&from)),
-            (None, Some(from)) => drop(Rc::make_mut(&mut packet.redirect).insert(from, next)),
-            (None, None) => drop(Rc::make_mut(&mut packet.redirect).insert(gone.position.clone(), next)),
+        let behind = packet.clone();
+        packet.lead(&gone.position, next);
+        if let Position::Pushed(number, _) = &gone.position {
+            Rc::make_mut(&mut packet.behind).remove(number);
         }
         let length = gone.place.length;
         packet.length = self.difference(packet.length, length);
         for handle in found.iter_mut().flatten().filter(|f| f.packet == gone.packet) {
             handle.place.end = self.difference(handle.place.end, length);
             handle.place.limit = self.difference(handle.place.limit, length);
-            if is_behind(&handle.position, gone) {
+            if behind.is_behind(&handle.position, gone) {
                 handle.place.start = self.difference(handle.place.start, length);
             }
         }
@@ -372,8 +365,8 @@ impl Engine<'_> {
     pub(crate) fn same_body(&mut self, (a, left): (&Packet, &Found), (b, right): (&Packet, &Found)) -> Term {
         let moved = |packet: &Packet| {
             let redirect: Vec<_> =
-                packet.redirect.iter().filter(|(p, _)| is_behind(p, left)).map(|(p, q)| (p.clone(), q.clone())).collect();
-            let pushed: Vec<_> = packet.behind.iter().filter(|(_, p)| is_behind(p, left)).map(|(n, p)| (*n, p.clone())).collect();
+                packet.redirect.iter().filter(|(p, _)| packet.is_behind(p, left)).map(|(p, q)| (p.clone(), q.clone())).collect();
+            let pushed: Vec<_> = packet.behind.iter().filter(|(_, p)| packet.is_behind(p, left)).map(|(n, p)| (*n, p.clone())).collect();
             (redirect, pushed)
         };
         if a.base != b.base || left.position != right.position || left.header != right.header || moved(a) != moved(b) {
@@ -385,7 +378,7 @@ impl Engine<'_> {
         };
         let (x, y) = (bytes(self, left), bytes(self, right));
         let length = self.terms.equal(x, y);
-        let fields = self.same_fields(a, b, |(position, ..)| is_behind(position, left));
+        let fields = self.same_fields(a, b, |(position, ..)| a.is_behind(position, left));
         self.terms.and(&[length, fields])
     }
 
@@ -429,30 +422,59 @@ impl Engine<'_> {
 }
 
 impl Packet {
+    /// Leads to another position whoever is led to this one: a header that was put in ahead of it, or one that was taken out there, or
+    /// the header that it is behind.
+    fn lead(&mut self, here: &Position, to: Position) {
+        if let Some(ahead) = self.behind.iter().find(|(_, then)| *then == here).map(|(ahead, _)| *ahead) {
+            Rc::make_mut(&mut self.behind).insert(ahead, to);
+            return;
+        }
+        let from = self.redirect.iter().find(|(_, then)| *then == here).map_or(here, |(from, _)| from).clone();
+        if from == to {
+            Rc::make_mut(&mut self.redirect).remove(&from);
+        } else {
+            Rc::make_mut(&mut self.redirect).insert(from, to);
+        }
+    }
+
+    /// Where a position is: behind these headers of the packet as it came, and ahead of that, so many headers that were put in.
+    fn anchor<'a>(&'a self, position: &'a Position) -> (&'a [HeaderId], usize) {
+        let (mut at, mut ahead) = (position, 0);
+        loop {
+            match at {
+                Position::Behind(chain) => return (chain, ahead),
+                Position::Pushed(number, _) => match self.behind.get(number) {
+                    Some(then) => (at, ahead) = (then, ahead + 1),
+                    None => return (&[], ahead),
+                },
+            }
+        }
+    }
+
+    /// Whether a position is behind a header.
+    pub(crate) fn is_behind(&self, position: &Position, of: &Found) -> bool {
+        let ((chain, ahead), (before, of_ahead)) = (self.anchor(position), self.anchor(&of.position));
+        if !chain.starts_with(before) {
+            return false;
+        }
+        match of.position {
+            Position::Pushed(..) => chain.len() > before.len() || ahead < of_ahead,
+            Position::Behind(_) => chain.get(before.len()) == Some(&of.header),
+        }
+    }
+
     /// Names what was written behind a header: bodies with the same name and base are the same bytes.
     pub(crate) fn written_behind(&self, found: &Found) -> String {
         let written: Vec<String> = self
             .written
             .iter()
-            .filter(|(p, _)| is_behind(p, found))
+            .filter(|(p, _)| self.is_behind(p, found))
             .flat_map(|(_, all)| all)
             .map(|w| format!("{}@{:?}", w.stamp, w.guard))
             .collect();
-        let moved = self.redirect.keys().any(|p| is_behind(p, found));
+        let moved = self.redirect.keys().any(|p| self.is_behind(p, found));
         let pushed = if moved { format!("{:?}", self.behind) } else { String::new() };
         format!("{}{pushed}", written.join(","))
-    }
-}
-
-/// Whether a position is behind a header.
-fn is_behind(position: &Position, of: &Found) -> bool {
-    match (position, &of.position) {
-        (Position::Behind(chain), Position::Behind(before)) => {
-            chain.len() > before.len() && chain.starts_with(before) && chain[before.len()] == of.header
-        }
-        // What was put in stands before all that came behind its neighbour; see `push`.
-        (Position::Behind(_), Position::Pushed(_)) => true,
-        _ => false,
     }
 }
 
