@@ -22,21 +22,25 @@ impl Case<'_, '_> {
             return Err(format!("a packet of {} bytes has {length} by the formulas", bytes.len()));
         }
         let mut known = vec![0xff; bytes.len()];
-        for later in [false, true] {
-            for ((position, header, field), value) in packet.fields.iter() {
-                let Some((start, put)) = self.start_of(&parts, position) else { continue };
-                let writers = self.writers(packet, position)?;
-                // What was written before another header was written by way of here is unknown to formulas.
-                let last = writers.last().map_or(put, |last| *last == *header);
-                let written = writers.contains(header) || matches!(position, Position::Pushed(_, put) if put == header);
-                if last != later || !written {
-                    continue;
-                }
+        let mut written: Vec<(Position, HeaderId)> = Vec::new();
+        for write in packet.written.iter() {
+            if self.holds(write.guard)? {
+                written.push((write.position.clone(), write.by));
+            }
+        }
+        for (number, (position, header)) in written.iter().enumerate() {
+            let (at, Some(start)) = ((position, *header), self.start_of(&parts, position)) else { continue };
+            if written[number + 1..].iter().any(|(p, h)| (p, *h) == at) {
+                continue;
+            }
+            // What was written before another header was written by way of there is unknown to formulas.
+            let first = written.iter().position(|(p, h)| (p, *h) == at).unwrap_or(number);
+            let clear = !written[first..].iter().any(|(p, h)| packet.may_share((p, *h), at));
+            for ((_, _, field), value) in packet.fields.iter().filter(|((p, h, _), _)| (p, *h) == at) {
                 let declared = &self.formula.engine.program.headers[header.index()].fields[field.index()];
-                let (first, width) = (start * 8 + declared.offset as usize, declared.width);
-                let value = if later { self.scalar(*value)? } else { 0 };
-                let inside = set_bits(&mut bytes, first, width, value);
-                if !inside || !set_bits(&mut known, first, width, if later { u128::MAX } else { 0 }) {
+                let (bit, width) = (start * 8 + declared.offset as usize, declared.width);
+                let value = if clear { self.scalar(*value)? } else { 0 };
+                if !set_bits(&mut bytes, bit, width, value) || !set_bits(&mut known, bit, width, if clear { u128::MAX } else { 0 }) {
                     return Err(format!("`{}` is written outside of the packet", declared.name));
                 }
             }
@@ -48,27 +52,16 @@ impl Case<'_, '_> {
         Ok(())
     }
 
-    /// Where a position is now, if it is still there, and whether it was put in.
-    fn start_of(&self, parts: &[Part], position: &Position) -> Option<(usize, bool)> {
+    /// Where a position is now, if it is still there.
+    fn start_of(&self, parts: &[Part], position: &Position) -> Option<usize> {
         match position {
-            Position::Pushed(..) => parts.iter().find(|p| p.position == *position).map(|p| (p.to, true)),
+            Position::Pushed(..) => parts.iter().find(|p| p.position == *position).map(|p| p.to),
             Position::Behind(chain) => {
                 let start = self.before.behind(chain)?.0 as usize;
                 let part = parts.iter().find(|p| p.length > 0 && (p.from..p.from + p.length).contains(&start))?;
-                Some((part.to + start - part.from, false))
+                Some(part.to + start - part.from)
             }
         }
-    }
-
-    /// By way of which headers a place was written, first to last.
-    fn writers(&mut self, packet: &Packet, position: &Position) -> Result<Vec<HeaderId>, Differs> {
-        let mut by = Vec::new();
-        for written in packet.written.get(position).into_iter().flatten() {
-            if self.holds(written.guard)? {
-                by.push(written.by);
-            }
-        }
-        Ok(by)
     }
 
     /// What stands where, from the first byte to the last.

@@ -181,7 +181,7 @@ fn generated_programs_agree() {
     let start = std::time::Instant::now();
     let (mut good, mut failures) = (0, 0);
     for seed in 0..steps(300) as u64 {
-        let text = generate::program(seed);
+        let text = generate::program(seed + std::env::var("SEED").ok().and_then(|s| s.parse::<u64>().ok()).unwrap_or(0));
         let compiled = compile("generated.grv", text.as_bytes(), &grv_lang::source::NoModules);
         if let Some(wrong) = compiled.diagnostics.iter().find(|d| d.severity() == grv_lang::diagnostics::Severity::Error) {
             let entry = refused.entry(format!("{:?} {}", wrong.code, wrong.message.split('`').step_by(2).collect::<Vec<_>>().join("_"))).or_insert((0, String::new()));

@@ -81,7 +81,7 @@ fn of_packet(program: &Program, name: &str) -> Option<Meaning> {
     if name == ".length" {
         return Some(Meaning::PacketLength);
     }
-    if name.contains('~') || name.contains("/+") {
+    if name.contains('~') || name.contains("/+") || name.contains(" rest ") {
         return Some(Meaning::Anything);
     }
     let header = |name: &str| program.headers.iter().position(|h| h.name == name).map(|i| HeaderId(i as u32));

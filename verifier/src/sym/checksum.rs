@@ -58,7 +58,7 @@ impl<'p> Engine<'p> {
                 let enclosing = env.found.iter().flatten().find(|f| {
                     f.packet == found.packet
                         && checksum.pseudo.iter().any(|p| p.header == f.header)
-                        && packet.is_behind(&found.position, f)
+                        && packet.is_behind(&found.position, f.at())
                 });
                 let Some(enclosing) = enclosing.cloned() else {
                     return Err(Unsupported::new("a checksum whose enclosing header is not named here", span));
@@ -92,8 +92,11 @@ impl<'p> Engine<'p> {
     /// makes the sum another one.
     fn rest(&mut self, packet: &Packet, found: &Found, body: bool) -> Term {
         let mut name = format!("{} rest", self.path(packet, &found.position, found.header));
+        let since = packet.written_behind(found, body);
         if body {
-            name = format!("{name} and body {}", self.body_state(packet, found));
+            name = format!("{name} and body {since}");
+        } else if !since.is_empty() {
+            name = format!("{name} {since}");
         }
         let rest = self.terms.var(&name, Sort::Int);
         let zero = self.terms.int(0);
@@ -158,9 +161,5 @@ impl<'p> Engine<'p> {
         let (none, vanished) = (self.terms.eq(key.0, zero), self.terms.eq(new, zero));
         let shown = self.terms.ite(vanished, ones, new);
         self.terms.ite(none, zero, shown)
-    }
-
-    fn body_state(&self, packet: &Packet, found: &Found) -> String {
-        packet.written_behind(found)
     }
 }

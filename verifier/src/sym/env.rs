@@ -11,7 +11,7 @@ use grv_lang::interp::Passage;
 use grv_lang::ir::spec::Quantifier;
 use grv_lang::ir::{Block, Body, ElementId, InputRef, LocalId, Obligation, PacketId, PortId, Program, ReasonId, TableId};
 use grv_lang::span::Span;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 use thiserror::Error;
 
@@ -215,6 +215,8 @@ pub struct Engine<'p> {
     pub branches: Vec<Branch>,
     /// What they left open, in order.
     pub(crate) opened: Vec<Opened>,
+    /// Writes to packets, by number, behind which something was looked at that may share their bytes.
+    pub(crate) looked: FxHashSet<u32>,
     stamps: u32,
     pub(crate) depth: usize,
     /// Packets between elements.
@@ -241,6 +243,7 @@ impl<'p> Engine<'p> {
             happens: Happens::default(),
             branches: Vec::new(),
             opened: Vec::new(),
+            looked: FxHashSet::default(),
             stamps: 0,
             depth: 0,
             waiting: Vec::new(),

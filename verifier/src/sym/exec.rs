@@ -276,7 +276,7 @@ impl<'p> Engine<'p> {
                 let gone = gone.clone();
                 env.found[handle.index()].clear();
                 let mut packet = env.packets[gone.packet.index()].clone();
-                self.pop(&mut packet, &gone, &mut env.found);
+                self.pop(&mut packet, &gone, &mut env.found, span)?;
                 env.packets[gone.packet.index()] = packet;
                 Ok(env)
             }
