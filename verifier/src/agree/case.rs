@@ -2,7 +2,7 @@
 //! interpreter did.
 
 use super::formula::{Formula, term_of};
-use super::seen::Seen;
+use super::seen::{Seen, Watched};
 use super::state::{Meaning, Snapshot, of_sort, scalar};
 use crate::sym::{Open, Sym, root};
 use crate::term::eval::{Concrete, Values};
@@ -27,26 +27,26 @@ pub(super) struct Case<'c, 'p> {
     pub(super) values: Values,
     given: FxHashMap<Symbol, Concrete>,
     ones: FxHashSet<Span>,
-    /// Facts that were checked, and those whose numbers are too great to be.
-    pub(super) facts: (usize, usize),
+    /// How many facts were checked.
+    pub(super) facts: usize,
 }
 
 impl<'c, 'p> Case<'c, 'p> {
     pub(super) fn new(formula: &'c Formula<'p>, meanings: &'c mut Meanings, before: Snapshot<'c>) -> Case<'c, 'p> {
-        Case { formula, meanings, before, values: Values::default(), given: FxHashMap::default(), ones: FxHashSet::default(), facts: (0, 0) }
+        Case { formula, meanings, before, values: Values::default(), given: FxHashMap::default(), ones: FxHashSet::default(), facts: 0 }
     }
 
     /// Compares with what the interpreter did.
     pub(super) fn agrees(
         &mut self,
-        (seen, ones): (Vec<Seen>, FxHashSet<Span>),
+        (seen, ones): Watched,
         did: &Result<Outcome, Defect>,
         after: &Machine,
     ) -> Result<(), Differs> {
         self.ones = ones;
         self.clocks(after);
         self.decide(&seen, did.is_err())?;
-        self.check_facts(&self.formula.engine.facts[..self.formula.facts])?;
+        self.check_facts(&self.formula.facts)?;
         self.obligations(did)?;
         let Ok(outcome) = did else { return Ok(()) };
         self.leaves(&outcome.out)?;
@@ -55,8 +55,8 @@ impl<'c, 'p> Case<'c, 'p> {
         self.searches(&seen)
     }
 
-    /// A term's value; none if a number is too great, or a quantifier is left.
-    fn maybe(&mut self, term: Term) -> Result<Option<Concrete>, Differs> {
+    /// A term's value.
+    pub(super) fn value(&mut self, term: Term) -> Result<Concrete, Differs> {
         let Case { formula, meanings, before, values, given, .. } = self;
         let terms = &formula.engine.terms;
         let mut unknown = None;
@@ -72,14 +72,10 @@ impl<'c, 'p> Case<'c, 'p> {
             }
             value
         });
-        match unknown {
-            Some(name) => Err(format!("the value of `{name}` is not known")),
-            None => Ok(value),
-        }
-    }
-
-    pub(super) fn value(&mut self, term: Term) -> Result<Concrete, Differs> {
-        self.maybe(term)?.ok_or_else(|| "a value has no number".to_string())
+        value.ok_or_else(|| match unknown {
+            Some(name) => format!("the value of `{name}` is not known"),
+            None => "a number has more than 128 bits".to_string(),
+        })
     }
 
     pub(super) fn holds(&mut self, term: Term) -> Result<bool, Differs> {
@@ -252,14 +248,11 @@ impl<'c, 'p> Case<'c, 'p> {
     /// What is taken for a fact is one.
     pub(super) fn check_facts(&mut self, facts: &[Term]) -> Result<(), Differs> {
         for fact in facts {
-            match self.maybe(*fact)? {
-                Some(value) if !value.is_true() => {
-                    let text = crate::term::print::script(&self.formula.engine.terms, &[*fact]);
-                    return Err(format!("what is taken for a fact is none:\n{text}"));
-                }
-                Some(_) => self.facts.0 += 1,
-                None => self.facts.1 += 1,
+            if !self.holds(*fact)? {
+                let text = crate::term::print::script(&self.formula.engine.terms, &[*fact]);
+                return Err(format!("what is taken for a fact is none:\n{text}"));
             }
+            self.facts += 1;
         }
         Ok(())
     }

@@ -15,8 +15,8 @@ const PACKET: &str = "event";
 pub(super) struct Formula<'p> {
     pub(super) engine: Engine<'p>,
     pub(super) step: Rc<StepResult>,
-    /// Facts of the step alone.
-    pub(super) facts: usize,
+    /// What is taken for facts; that nothing comes before what a search found is looked at by elements.
+    pub(super) facts: Vec<Term>,
     /// By table, what it holds afterwards.
     pub(super) after: Vec<Probe>,
     /// Of searches in arrays: which of `opened`, whether an element is an earlier one that fits.
@@ -44,7 +44,8 @@ impl<'p> Formula<'p> {
         let world = engine.any(STATE);
         let packet: Packet = engine.arriving(PACKET);
         let step = engine.step(&world, &packet, port)?;
-        let facts = engine.facts.len();
+        let quantified = |fact: &&Term| engine.terms.cone(&[**fact]).iter().any(|t| matches!(engine.terms.node(*t), Node::Quantified(_)));
+        let facts = engine.facts.iter().filter(|fact| !quantified(fact)).copied().collect();
         let mark = engine.terms.fresh("mark", Sort::Bool);
         let fields = open_fields(&engine);
         let mut formula =

@@ -7,86 +7,62 @@ mod case;
 mod compare;
 mod formula;
 mod generate;
+mod met;
 mod seen;
 mod state;
 
 use case::{Case, Meanings};
 use formula::Formula;
 use grv_lang::compile::{Compilation, compile};
+use grv_lang::diagnostics::Severity;
 use grv_lang::interp::{Cover, Machine, Seeded, Stimulus};
-use grv_lang::ir::{PortId, Program, Test};
+use grv_lang::ir::{PortId, Program, TableId, Test};
 use grv_lang::random::Runs;
-use grv_lang::source::Loader;
+use grv_lang::source::{Loader, NoModules};
+use met::Met;
 use rustc_hash::FxHashMap;
 use state::Snapshot;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What was compared.
-#[derive(Debug, Default)]
-struct Compared {
-    /// Steps.
-    cases: usize,
-    /// Steps in which a table was not empty.
-    with_state: usize,
-    /// Facts, and those with numbers that are too great.
-    facts: (usize, usize),
-    /// Ports whose step has no formulas, and why.
-    unsupported: Vec<String>,
-}
+/// Steps of a run, at most.
+const RUN: usize = 60;
 
-impl Compared {
-    fn add(&mut self, other: Compared) {
-        self.cases += other.cases;
-        self.with_state += other.with_state;
-        self.facts.0 += other.facts.0;
-        self.facts.1 += other.facts.1;
-        self.unsupported.extend(other.unsupported);
-    }
-}
+/// The formulas of the ports of a box, and what their symbols mean.
+type Formulas<'p> = FxHashMap<PortId, (Formula<'p>, Meanings)>;
 
-/// Compares steps of a box, so many, in random runs.
-fn compared(program: &Arc<Program>, tests: &[&Test], steps: usize, seed: u64) -> Result<Compared, String> {
-    let mut done = Compared::default();
-    let mut formulas: FxHashMap<PortId, (Formula<'_>, Meanings)> = FxHashMap::default();
-    for (port, declared) in (0..).map(PortId).zip(&program.ports) {
-        if declared.entry.is_none() {
-            continue;
-        }
+/// Compares steps of a box, so many, in random runs from a seed on.
+fn compared(program: &Arc<Program>, tests: &[&Test], steps: usize, seed: u64, met: &mut Met) -> Result<(), String> {
+    let mut formulas = Formulas::default();
+    for (port, declared) in (0..).map(PortId).zip(&program.ports).filter(|(_, p)| p.entry.is_some()) {
         match Formula::packet(program, port) {
             Ok(formula) => drop(formulas.insert(port, (formula, Meanings::default()))),
-            Err(why) => {
-                if std::env::var("DBG").is_ok() { println!("unsup {why} {}..{}", why.span.start, why.span.end); }
-                done.unsupported.push(format!("{}: {why}", declared.name))
-            }
+            Err(why) => *met.unsupported.entry(why.what).or_default() += 1,
         }
-    }
-    if formulas.is_empty() {
-        return Ok(done);
+        met.ports += 1;
     }
     let runs = Runs::new(program, tests, &mut Cover::default());
-    let mut number = seed;
-    for _ in 0..steps {
-        if done.cases >= steps {
+    let until = met.steps + steps;
+    for number in 0..steps as u64 {
+        if formulas.is_empty() || met.steps >= until {
             break;
         }
-        number = number.wrapping_add(1);
-        run(&runs, program, &mut formulas, number, &mut done)?;
+        run(&runs, program, &mut formulas, seed.wrapping_add(number), met)?;
     }
-    Ok(done)
+    Ok(())
 }
 
 /// One run: compares each step on its way.
 fn run<'p>(
     runs: &Runs<'p>,
     program: &'p Arc<Program>,
-    formulas: &mut FxHashMap<PortId, (Formula<'p>, Meanings)>,
+    formulas: &mut Formulas<'p>,
     seed: u64,
-    done: &mut Compared,
+    met: &mut Met,
 ) -> Result<(), String> {
     let mut events = runs.run(seed);
     let Ok(mut machine) = Machine::new(program.clone(), events.params.clone()) else { return Ok(()) };
-    for number in 0..60 {
+    for number in 0..RUN {
         let event = events.next();
         let before = machine.clone();
         let (mut oracle, mut watching) = seen::watch(&before, Seeded::adversarial(events.number()));
@@ -94,12 +70,11 @@ fn run<'p>(
         if let Stimulus::Packet(port, bytes) = &event
             && let Some((formula, meanings)) = formulas.get_mut(port)
         {
+            let seen = watching.seen();
+            met.step(&before, &seen, &did);
             let mut case = Case::new(formula, meanings, Snapshot::new(&before, bytes));
-            let agrees = case.agrees(watching.seen(), &did, &machine);
-            done.cases += 1;
-            done.facts.0 += case.facts.0;
-            done.facts.1 += case.facts.1;
-            done.with_state += usize::from((0..program.tables.len() as u32).any(|t| before.occupied(grv_lang::ir::TableId(t)) > 0));
+            let agrees = case.agrees(seen, &did, &machine);
+            met.facts += case.facts;
             agrees.map_err(|differs| shown(program, &before, &event, (seed, number), &differs))?;
         }
         match did {
@@ -145,70 +120,76 @@ fn load(path: &str) -> Compilation {
 }
 
 /// Compares steps of all boxes of a program.
-fn of_file(path: &str, steps: usize) -> Compared {
+fn of_file(path: &str, steps: usize, met: &mut Met) {
     let compiled = load(path);
     assert!(!compiled.failed(), "{path}: {:?}", compiled.diagnostics);
-    let mut done = Compared::default();
     for program in &compiled.boxes {
         let tests: Vec<&Test> = compiled.tests.iter().filter(|(_, p)| p.name == program.name).map(|(test, _)| test).collect();
-        match compared(program, &tests, steps, 1) {
-            Ok(compared) => done.add(compared),
-            Err(differs) => panic!("{path}: {differs}"),
+        if let Err(differs) = compared(program, &tests, steps, 1, met) {
+            panic!("{path}: {differs}");
         }
     }
-    done
 }
 
-/// How many steps: so many times as many in the long mode, `GRV_AGREE=20`.
-fn steps(count: usize) -> usize {
-    count * std::env::var("GRV_AGREE").ok().and_then(|times| times.parse::<usize>().ok()).unwrap_or(1)
+/// A number from the environment.
+fn setting(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
+}
+
+/// How many, `GRV_AGREE` times as many in the long mode.
+fn times(count: u64) -> u64 {
+    count * setting("GRV_AGREE", 1)
 }
 
 #[test]
 fn examples_agree() {
     for name in ["bridge", "firewall", "lb", "lb-nat", "nat", "policer", "proxy", "router"] {
-        let start = std::time::Instant::now();
-        let done = of_file(&format!("examples/{name}/{name}.grv"), steps(500));
-        println!("{name}: {done:?} in {:?}", start.elapsed());
-        assert!(done.unsupported.is_empty(), "{name}: {:?}", done.unsupported);
+        let mut met = Met::default();
+        of_file(&format!("examples/{name}/{name}.grv"), times(500) as usize, &mut met);
+        println!("{name}: {met:?}");
+        assert!(met.unsupported.is_empty(), "{name}: {:?}", met.unsupported);
     }
 }
 
 #[test]
+fn programs_of_the_tests_agree() {
+    let mut met = Met::default();
+    for folder in ["pass", "semantics", "verify", "refuted", "defects"] {
+        let folder = format!("tests/{folder}");
+        for entry in std::fs::read_dir(root().join(&folder)).expect("the folder is there") {
+            let file = entry.expect("the folder can be read").file_name().into_string().expect("names are text");
+            of_file(&format!("{folder}/{file}"), times(100) as usize, &mut met);
+        }
+    }
+    println!("{met:?}");
+}
+
+/// Programs from `GRV_AGREE_SEED` on.
+#[test]
 fn generated_programs_agree() {
-    let mut refused: std::collections::BTreeMap<String, (usize, String)> = std::collections::BTreeMap::new();
-    let mut done = Compared::default();
-    let start = std::time::Instant::now();
-    let (mut good, mut failures) = (0, 0);
-    for seed in 0..steps(300) as u64 {
-        let text = generate::program(seed + std::env::var("SEED").ok().and_then(|s| s.parse::<u64>().ok()).unwrap_or(0));
-        let compiled = compile("generated.grv", text.as_bytes(), &grv_lang::source::NoModules);
-        if let Some(wrong) = compiled.diagnostics.iter().find(|d| d.severity() == grv_lang::diagnostics::Severity::Error) {
-            let entry = refused.entry(format!("{:?} {}", wrong.code, wrong.message.split('`').step_by(2).collect::<Vec<_>>().join("_"))).or_insert((0, String::new()));
-            entry.0 += 1;
-            entry.1 = format!("{seed}: {} {}", compiled.sources.place(wrong.primary.span), compiled.sources.text(wrong.primary.span));
+    let (first, count) = (setting("GRV_AGREE_SEED", 0), times(600));
+    let (mut met, mut refused) = (Met::default(), 0);
+    for seed in first..first + count {
+        let text = generate::program(seed);
+        let compiled = compile("generated.grv", text.as_bytes(), &NoModules);
+        if compiled.failed() {
+            refused += 1;
+            let errors = compiled.diagnostics.iter().filter(|d| d.severity() == Severity::Error);
+            for error in errors.take(usize::from(count == 1)) {
+                println!("{}: {}", compiled.sources.place(error.primary.span), error.message);
+            }
             continue;
         }
-        good += 1;
-        match compared(&compiled.boxes[0], &[], 60, seed) {
-            Ok(compared) => {
-                if std::env::var("DBG").is_ok() && !compared.unsupported.is_empty() { println!("{text}"); }
-                done.add(compared)
-            },
-            Err(differs) => {
-                failures += 1;
-                {
-                    let lines: Vec<String> = text.lines().enumerate().map(|(i, l)| format!("{:3} {l}", i + 1)).collect();
-                    println!("seed {seed}: {differs}\n{}", lines.join("\n"));
-                }
-            }
+        if let Err(differs) = compared(&compiled.boxes[0], &[], RUN, seed, &mut met) {
+            let lines: Vec<String> = (1..).zip(text.lines()).map(|(at, line)| format!("{at:4} {line}")).collect();
+            panic!("program {seed}: {differs}\n{}", lines.join("\n"));
         }
     }
-    for (what, (count, example)) in &refused {
-        println!("{count:4} {what}: {example}");
+    println!("{refused} programs refused, {met:?}");
+    if count >= 600 {
+        assert!(refused * 4 < count, "{refused} of {count} programs are refused by the compiler");
+        assert!(met.unsupported.values().sum::<usize>() * 10 < met.ports, "too little is put into formulas: {:?}", met.unsupported);
+        assert!(met.steps >= 10_000, "{met:?}");
+        met.everything();
     }
-    let mut why: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
-    done.unsupported.iter().for_each(|w| *why.entry(w.clone()).or_default() += 1);
-    done.unsupported.clear();
-    println!("{:?} {good} programs, {failures} failures, {done:?} {why:?}", start.elapsed());
 }

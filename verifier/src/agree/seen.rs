@@ -25,6 +25,9 @@ pub(super) enum Seen {
     Entry { span: Span, table: TableId, key: Vec<u128>, ok: bool, there: usize, same: bool, contended: bool },
 }
 
+/// Decisions in order, and where a checksum of 0xffff stayed so.
+pub(super) type Watched = (Vec<Seen>, FxHashSet<Span>);
+
 /// A step, watched.
 #[derive(Debug, Default)]
 struct Watch {
@@ -38,7 +41,7 @@ struct Watch {
 }
 
 /// Decides, and is told what happens.
-pub(super) struct Watched {
+pub(super) struct Deciding {
     oracle: Seeded,
     watch: Rc<RefCell<Watch>>,
 }
@@ -47,16 +50,16 @@ pub(super) struct Watched {
 pub(super) struct Watching(Rc<RefCell<Watch>>);
 
 /// Both halves, before a step.
-pub(super) fn watch(machine: &Machine, oracle: Seeded) -> (Watched, Watching) {
+pub(super) fn watch(machine: &Machine, oracle: Seeded) -> (Deciding, Watching) {
     let tables = (0..machine.program().tables.len() as u32).map(TableId);
     let keys = tables.map(|t| machine.physical(t).into_iter().map(|e| e.key.into()).collect()).collect();
     let watch = Rc::new(RefCell::new(Watch { keys, ..Watch::default() }));
-    (Watched { oracle, watch: watch.clone() }, Watching(watch))
+    (Deciding { oracle, watch: watch.clone() }, Watching(watch))
 }
 
 impl Watching {
     /// What was decided, and where a checksum of 0xffff stayed so.
-    pub(super) fn seen(self) -> (Vec<Seen>, FxHashSet<Span>) {
+    pub(super) fn seen(self) -> Watched {
         let Watch { seen, ones, .. } = self.0.take();
         (seen, ones)
     }
@@ -96,7 +99,7 @@ impl Observer for Watching {
     }
 }
 
-impl Oracle for Watched {
+impl Oracle for Deciding {
     fn choose(&mut self, choice: &Choice<'_>) -> Pick {
         self.oracle.choose(choice)
     }

@@ -145,12 +145,15 @@ impl Writer {
             self.element(at, &arguments, &contracts);
         }
         self.text += "\nelement Stop {\n    input frame;\n    on frame(p) { drop \"stop\" }\n}\n";
-        self.text += "\nmiddlebox Main {\n    port a, b, c;\n    stop: Stop;\n    c -> stop.frame;\n";
+        self.text += "\nmiddlebox Main {\n    port a, b, c;\n    stop: Stop;\n";
         for at in 0..count {
             let _ = writeln!(self.text, "    e{at}: E{at};");
         }
         self.text += "    a -> e0.frame;\n";
-        self.text += if self.dice.once_in(2) { "    b -> e0.frame;\n" } else { "    b -> stop.frame;\n" };
+        for port in ["b", "c"] {
+            let to = if self.dice.once_in(2) { "e0" } else { "stop" };
+            let _ = writeln!(self.text, "    {port} -> {to}.frame;");
+        }
         for at in 0..count {
             let next = if at + 1 < count { format!("e{}.frame", at + 1) } else { "b".to_string() };
             let _ = writeln!(self.text, "    e{at}.out -> {next};\n    e{at}.side -> c;");
