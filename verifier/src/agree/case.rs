@@ -4,12 +4,12 @@
 use super::formula::{Formula, term_of};
 use super::seen::{Seen, Watched};
 use super::state::{Meaning, Snapshot, of_sort, scalar};
-use crate::sym::{Open, Sym, root};
+use crate::sym::{Open, Sym};
 use crate::term::eval::{Concrete, Values};
 use crate::term::{Symbol, Term};
 use grv_lang::interp::packet::get_bits;
 use grv_lang::interp::{Defect, Machine, Outcome};
-use grv_lang::ir::{HeaderId, TableId};
+use grv_lang::ir::HeaderId;
 use grv_lang::span::Span;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -25,7 +25,7 @@ pub(super) struct Case<'c, 'p> {
     pub(super) meanings: &'c mut Meanings,
     pub(super) before: Snapshot<'c>,
     pub(super) values: Values,
-    given: FxHashMap<Symbol, Concrete>,
+    pub(super) given: FxHashMap<Symbol, Concrete>,
     ones: FxHashSet<Span>,
     /// How many facts were checked.
     pub(super) facts: usize,
@@ -86,7 +86,7 @@ impl<'c, 'p> Case<'c, 'p> {
         Ok(scalar(self.value(term_of(sym))?))
     }
 
-    fn give(&mut self, term: Term, bits: u128) {
+    pub(super) fn give(&mut self, term: Term, bits: u128) {
         if let Some(symbol) = self.formula.symbol(term) {
             self.given.insert(symbol, of_sort(self.formula.engine.terms.sort(term), bits));
         }
@@ -96,14 +96,11 @@ impl<'c, 'p> Case<'c, 'p> {
         self.give(term_of(sym), bits);
     }
 
-    /// Coarse clocks stand where the interpreter's do in the step.
+    /// The clocks stand where the interpreter's do.
     fn clocks(&mut self, after: &Machine) {
-        let program = self.formula.engine.program;
-        let ticks = self.formula.step.after.ticks.clone();
-        for (id, table) in (0..).map(TableId).zip(&program.tables) {
-            if table.granularity > 0 && root(program, id) == id {
-                self.give(ticks[id.index()], after.tick(id).into());
-            }
+        self.give(self.formula.step.after.now, after.now().into());
+        for (symbol, table) in self.formula.clocks() {
+            self.given.insert(symbol, Concrete::Int(after.tick(table).into()));
         }
     }
 

@@ -1,15 +1,15 @@
 //! The formulas of one kind of event: what a step does, and what a table holds after it at a key that is a symbol of its own.
 
 use super::state::{Meaning, meaning};
-use crate::sym::{Engine, Entry, Open, Packet, StepResult, Sym, Unsupported, World, is_keyed};
-use crate::term::{Declared, Node, Sort, Symbol, Term};
-use grv_lang::ir::{PortId, Program, Scalar, TableId};
+use crate::prove::{Event, Happened, happen};
+use crate::sym::{Engine, Entry, Open, StepResult, Sym, Unsupported, World, is_keyed};
+use crate::term::{Declared, Node, Sort, Symbol, Term, Terms};
+use grv_lang::ir::{Program, Scalar, TableId};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
-/// The names of the state before the event, and of the packet.
+/// The name of the state before the event.
 const STATE: &str = "s";
-const PACKET: &str = "event";
 
 /// The formulas of a step.
 pub(super) struct Formula<'p> {
@@ -38,14 +38,19 @@ pub(super) struct Probe {
 }
 
 impl<'p> Formula<'p> {
-    /// The step of a packet that arrives at a port.
-    pub(super) fn packet(program: &'p Program, port: PortId) -> Result<Formula<'p>, Unsupported> {
+    /// What an event does.
+    pub(super) fn of(program: &'p Program, event: Event) -> Result<Formula<'p>, Unsupported> {
         let mut engine = Engine::new(program);
         let world = engine.any(STATE);
-        let packet: Packet = engine.arriving(PACKET);
-        let step = engine.step(&world, &packet, port)?;
-        let quantified = |fact: &&Term| engine.terms.cone(&[**fact]).iter().any(|t| matches!(engine.terms.node(*t), Node::Quantified(_)));
-        let facts = engine.facts.iter().filter(|fact| !quantified(fact)).copied().collect();
+        let mut facts = Vec::new();
+        let Happened { after, packet } = happen(&mut engine, &world, event, &mut facts)?;
+        let mut obliged = engine.take_obliged();
+        obliged.retain(|o| decided(&engine.terms, &[o.guard, o.holds]));
+        let step = packet.map(|(_, step)| step);
+        let nothing = || Rc::new(StepResult { out: Vec::new(), drops: Vec::new(), choices: Vec::new(), obliged, after });
+        let step = step.unwrap_or_else(nothing);
+        facts.extend(&engine.facts);
+        facts.retain(|fact| decided(&engine.terms, &[*fact]));
         let mark = engine.terms.fresh("mark", Sort::Bool);
         let fields = open_fields(&engine);
         let mut formula =
@@ -99,13 +104,33 @@ impl<'p> Formula<'p> {
 
     /// What a symbol means.
     pub(super) fn meaning(&self, declared: &Declared) -> Meaning {
-        meaning(self.engine.program, declared, STATE, PACKET)
+        meaning(self.engine.program, declared, STATE)
+    }
+
+    /// By coarse clock: where it is in the event.
+    pub(super) fn clocks(&self) -> impl Iterator<Item = (Symbol, TableId)> {
+        let tables = (0..).map(TableId).zip(&self.engine.program.tables).filter(|(_, table)| table.granularity > 0);
+        tables.flat_map(|(id, table)| {
+            let name = format!("{}.tick!", table.name);
+            let clocks = self.engine.terms.symbols().filter(move |(_, declared)| declared.name.starts_with(&name));
+            clocks.map(move |(symbol, _)| (symbol, id))
+        })
     }
 
     /// The symbol that a term is.
     pub(super) fn symbol(&self, term: Term) -> Option<Symbol> {
         if let Node::Apply(symbol, _) = self.engine.terms.node(term) { Some(*symbol) } else { None }
     }
+}
+
+/// Whether formulas speak of one state and one event alone: not of all keys, not of any key, not of how many there are.
+fn decided(terms: &Terms, of: &[Term]) -> bool {
+    let open = ["key!", "index!", "number!", "count!"];
+    terms.cone(of).iter().all(|term| match terms.node(*term) {
+        Node::Quantified(_) => false,
+        Node::Apply(symbol, _) => !open.iter().any(|name| terms.declared(*symbol).name.starts_with(name)),
+        _ => true,
+    })
 }
 
 /// Fields of which symbols are left open.

@@ -8,19 +8,22 @@ use std::collections::BTreeMap;
 /// Counts of what was met.
 #[derive(Debug, Default)]
 pub(super) struct Met {
-    /// Steps that were compared.
+    /// Events that were compared.
+    pub(super) events: usize,
+    /// Steps of packets among them.
     pub(super) steps: usize,
     /// Facts that were checked.
     pub(super) facts: usize,
-    /// Ports at which packets arrive.
-    pub(super) ports: usize,
-    /// Those whose step has no formulas, and why.
+    /// Kinds of events.
+    pub(super) formulas: usize,
+    /// Those that have no formulas, and why.
     pub(super) unsupported: BTreeMap<String, usize>,
     counts: BTreeMap<&'static str, usize>,
 }
 
 /// All that is to be met.
-const ALL: [&str; 24] = [
+const ALL: [&str; 25] = [
+    "a timer",
     "entries before", "dead entries", "a header put in", "no room for a header", "a choice made", "no choice", "a tier left",
     "a first element", "no first element", "an entry put in", "an entry in the place of a dead one", "an entry refused",
     "a busy table", "a full table", "a table swept", "one packet sent", "several packets sent", "a drop", "a drop and a packet sent",
@@ -76,6 +79,11 @@ impl Met {
                 self.count("a contract broken", matches!(defect.kind, DefectKind::Contract(_)));
             }
         }
+    }
+
+    /// A timer fired.
+    pub(super) fn timer(&mut self) {
+        self.count("a timer", true);
     }
 
     /// All was met, and more than once.

@@ -5,97 +5,48 @@
 mod bytes;
 mod case;
 mod compare;
+mod events;
 mod formula;
 mod generate;
 mod met;
 mod seen;
 mod state;
 
-use case::{Case, Meanings};
-use formula::Formula;
+use events::Formulas;
 use grv_lang::compile::{Compilation, compile};
 use grv_lang::diagnostics::Severity;
-use grv_lang::interp::{Cover, Machine, Seeded, Stimulus};
-use grv_lang::ir::{PortId, Program, TableId, Test};
+use grv_lang::interp::{Cover, Machine};
+use grv_lang::ir::{Program, Test};
 use grv_lang::random::Runs;
 use grv_lang::source::{Loader, NoModules};
 use met::Met;
-use rustc_hash::FxHashMap;
-use state::Snapshot;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Steps of a run, at most.
+/// Events of a run, at most.
 const RUN: usize = 60;
 
-/// The formulas of the ports of a box, and what their symbols mean.
-type Formulas<'p> = FxHashMap<PortId, (Formula<'p>, Meanings)>;
-
-/// Compares steps of a box, so many, in random runs from a seed on.
-fn compared(program: &Arc<Program>, tests: &[&Test], steps: usize, seed: u64, met: &mut Met) -> Result<(), String> {
-    let mut formulas = Formulas::default();
-    for (port, declared) in (0..).map(PortId).zip(&program.ports).filter(|(_, p)| p.entry.is_some()) {
-        match Formula::packet(program, port) {
-            Ok(formula) => drop(formulas.insert(port, (formula, Meanings::default()))),
-            Err(why) => *met.unsupported.entry(why.what).or_default() += 1,
-        }
-        met.ports += 1;
-    }
+/// Compares what events do to a box, so many, in random runs from a seed on.
+fn compared(program: &Arc<Program>, tests: &[&Test], events: usize, seed: u64, met: &mut Met) -> Result<(), String> {
+    let mut formulas = Formulas::new(program, met);
     let runs = Runs::new(program, tests, &mut Cover::default());
-    let until = met.steps + steps;
-    for number in 0..steps as u64 {
-        if formulas.is_empty() || met.steps >= until {
+    let until = met.events + events;
+    for run in (seed..).take(events) {
+        if met.events >= until {
             break;
         }
-        run(&runs, program, &mut formulas, seed.wrapping_add(number), met)?;
-    }
-    Ok(())
-}
-
-/// One run: compares each step on its way.
-fn run<'p>(
-    runs: &Runs<'p>,
-    program: &'p Arc<Program>,
-    formulas: &mut Formulas<'p>,
-    seed: u64,
-    met: &mut Met,
-) -> Result<(), String> {
-    let mut events = runs.run(seed);
-    let Ok(mut machine) = Machine::new(program.clone(), events.params.clone()) else { return Ok(()) };
-    for number in 0..RUN {
-        let event = events.next();
-        let before = machine.clone();
-        let (mut oracle, mut watching) = seen::watch(&before, Seeded::adversarial(events.number()));
-        let did = machine.happen(&event, &mut oracle, Some(&mut watching));
-        if let Stimulus::Packet(port, bytes) = &event
-            && let Some((formula, meanings)) = formulas.get_mut(port)
-        {
-            let seen = watching.seen();
-            met.step(&before, &seen, &did);
-            let mut case = Case::new(formula, meanings, Snapshot::new(&before, bytes));
-            let agrees = case.agrees(seen, &did, &machine);
-            met.facts += case.facts;
-            agrees.map_err(|differs| shown(program, &before, &event, (seed, number), &differs))?;
-        }
-        match did {
-            Ok(outcome) => events.caused(&outcome),
-            Err(_) => return Ok(()),
+        let mut events = runs.run(run);
+        let Ok(mut machine) = Machine::new(program.clone(), events.params.clone()) else { continue };
+        for number in 0..RUN {
+            let event = events.next();
+            let did = formulas.happen(&mut machine, &event, events.number(), met);
+            match did.map_err(|differs| format!("`{}`, run {run}, event {number}: {differs}", program.name))? {
+                Ok(outcome) => events.caused(&outcome),
+                Err(_) => break,
+            }
         }
     }
     Ok(())
-}
-
-/// A difference, for people.
-fn shown(program: &Program, before: &Machine, event: &Stimulus, (seed, number): (u64, usize), differs: &str) -> String {
-    let mut text = format!("`{}`, run {seed}, event {number}: {differs}\n\nthe event is {event:02x?}\nat {}", program.name, before.now());
-    for (id, table) in (0..).map(grv_lang::ir::TableId).zip(&program.tables) {
-        text += &format!("\n  {} (of {}):", table.name, table.capacity);
-        before.physical(id).iter().for_each(|e| text += &format!("\n    {e:x?}"));
-        if before.physical(id).is_empty() {
-            before.entries(id).iter().for_each(|e| text += &format!("\n    {:x?} = {:x?}", e.key, e.value));
-        }
-    }
-    text
 }
 
 /// The workspace's folder.
@@ -188,7 +139,7 @@ fn generated_programs_agree() {
     println!("{refused} programs refused, {met:?}");
     if count >= 600 {
         assert!(refused * 4 < count, "{refused} of {count} programs are refused by the compiler");
-        assert!(met.unsupported.values().sum::<usize>() * 10 < met.ports, "too little is put into formulas: {:?}", met.unsupported);
+        assert!(met.unsupported.values().sum::<usize>() * 10 < met.formulas, "too little is put into formulas: {:?}", met.unsupported);
         assert!(met.steps >= 10_000, "{met:?}");
         met.everything();
     }

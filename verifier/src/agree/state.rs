@@ -16,6 +16,8 @@ pub(super) enum Meaning {
     Tick(TableId),
     /// How many entries are there.
     Count(TableId),
+    /// How many live entries there are.
+    Size(TableId),
     /// Functions of a key.
     Has(TableId),
     Value(TableId, usize),
@@ -36,16 +38,18 @@ pub(super) enum Meaning {
     Hash(HashId),
     /// What a header makes of bytes that were written, or put in, by way of another one: no way that is taken reads it.
     Anything,
+    /// Of the next generation of control tables.
+    New(Box<Meaning>),
     /// Given by the run; or unknown.
     Open,
 }
 
 /// What a symbol means, by its name.
-pub(super) fn meaning(program: &Program, declared: &Declared, state: &str, packet: &str) -> Meaning {
-    known(program, &declared.name, state, packet).unwrap_or(Meaning::Open)
+pub(super) fn meaning(program: &Program, declared: &Declared, state: &str) -> Meaning {
+    known(program, &declared.name, state).unwrap_or(Meaning::Open)
 }
 
-fn known(program: &Program, name: &str, state: &str, packet: &str) -> Option<Meaning> {
+fn known(program: &Program, name: &str, state: &str) -> Option<Meaning> {
     if let Some(function) = name.strip_prefix("hash ") {
         return program.hashes.iter().position(|h| h.name == function).map(|i| Meaning::Hash(HashId(i as u32)));
     }
@@ -54,9 +58,20 @@ fn known(program: &Program, name: &str, state: &str, packet: &str) -> Option<Mea
     {
         return Some(Meaning::Param(ParamId(param as u32), column.parse().ok()?));
     }
-    if let Some(of) = name.strip_prefix(packet) {
+    // The names of events, as they happen in proofs.
+    if let Some(of) = name.strip_prefix("event") {
         return of_packet(program, of);
     }
+    if name.starts_with("new.") {
+        return Some(Meaning::New(Box::new(of_state(program, name, "new")?)));
+    }
+    if let Some((of, _)) = name.split_once(".size.") {
+        return program.tables.iter().position(|t| t.name == of).map(|i| Meaning::Size(TableId(i as u32)));
+    }
+    of_state(program, name, state)
+}
+
+fn of_state(program: &Program, name: &str, state: &str) -> Option<Meaning> {
     let of = name.strip_prefix(state)?.strip_prefix('.')?;
     if of == "now" {
         return Some(Meaning::Now);
@@ -99,6 +114,10 @@ fn of_packet(program: &Program, name: &str) -> Option<Meaning> {
 /// A state of the interpreter, laid out for look-ups, and a packet that arrives in it.
 pub(super) struct Snapshot<'m> {
     pub(super) machine: &'m Machine,
+    /// When the event happens.
+    pub(super) now: u64,
+    /// The state with the next generation of control tables.
+    pub(super) new: Option<Box<Snapshot<'m>>>,
     pub(super) packet: &'m [u8],
     tables: Vec<FxHashMap<Vec<u128>, Physical>>,
     deadlines: FxHashMap<u32, u64>,
@@ -113,7 +132,7 @@ impl<'m> Snapshot<'m> {
         let numbered = |e: &Physical| Some((e.number?, e.deadline?));
         let deadlines: FxHashMap<u32, u64> = tables.iter().flat_map(|t| t.values()).filter_map(numbered).collect();
         let next = deadlines.keys().max().map_or(0, |n| n + 1);
-        Snapshot { machine, packet, tables, deadlines, next }
+        Snapshot { machine, now: machine.now(), new: None, packet, tables, deadlines, next }
     }
 
     /// The entries of a table with keys.
@@ -125,9 +144,10 @@ impl<'m> Snapshot<'m> {
     pub(super) fn value(&self, meaning: &Meaning, sort: Sort, args: &[Concrete]) -> Option<Concrete> {
         let program = &**self.machine.program();
         let bits = match meaning {
-            Meaning::Now => self.machine.now().into(),
+            Meaning::Now => self.now.into(),
             Meaning::Tick(table) => self.machine.tick(*table).into(),
             Meaning::Count(table) => self.machine.occupied(*table) as u128,
+            Meaning::Size(table) => self.new.as_deref().unwrap_or(self).entries(*table).values().filter(|e| e.live).count() as u128,
             Meaning::Has(table) => self.entries(*table).contains_key(&scalars(args)).into(),
             Meaning::Value(table, column) => {
                 let key = scalars(args);
@@ -170,6 +190,7 @@ impl<'m> Snapshot<'m> {
             Meaning::Param(param, column) => self.machine.params()[param.index()][*column],
             Meaning::Hash(id) => hash::hash(&program.hashes[id.index()], &scalars(args)),
             Meaning::Anything => anything(&[7], sort),
+            Meaning::New(of) => return self.new.as_ref()?.value(of, sort, args),
             Meaning::Open => return None,
         };
         Some(of_sort(sort, bits))

@@ -12,6 +12,8 @@ mod rounds;
 mod run;
 mod verdict;
 
+#[cfg(test)]
+pub(crate) use induct::{Event, Happened, events, happen};
 pub use reach::unseen;
 pub use run::{Options, Progress, Task, Wanted, verify};
 pub use verdict::{Kind, Obligation, Report, Slice, Summary, Verdict};

@@ -144,15 +144,20 @@ impl Writer {
         for at in 0..count {
             self.element(at, &arguments, &contracts);
         }
-        self.text += "\nelement Stop {\n    input frame;\n    on frame(p) { drop \"stop\" }\n}\n";
-        self.text += "\nmiddlebox Main {\n    port a, b, c;\n    stop: Stop;\n";
+        let stops = [self.dice.once_in(2), self.dice.once_in(2)];
+        if stops.contains(&true) {
+            self.text += "\nelement Stop {\n    input frame;\n    on frame(p) { drop \"stop\" }\n}\n";
+        }
+        self.text += "\nmiddlebox Main {\n    port a, b, c;\n";
+        if stops.contains(&true) {
+            self.text += "    stop: Stop;\n";
+        }
         for at in 0..count {
             let _ = writeln!(self.text, "    e{at}: E{at};");
         }
         self.text += "    a -> e0.frame;\n";
-        for port in ["b", "c"] {
-            let to = if self.dice.once_in(2) { "e0" } else { "stop" };
-            let _ = writeln!(self.text, "    {port} -> {to}.frame;");
+        for (port, stop) in ["b", "c"].into_iter().zip(stops) {
+            let _ = writeln!(self.text, "    {port} -> {}.frame;", if stop { "stop" } else { "e0" });
         }
         for at in 0..count {
             let next = if at + 1 < count { format!("e{}.frame", at + 1) } else { "b".to_string() };
