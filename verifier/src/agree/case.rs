@@ -2,8 +2,9 @@
 //! interpreter did.
 
 use super::formula::{Formula, term_of};
+use super::quants::narrowed;
 use super::seen::{Seen, Watched};
-use super::state::{Meaning, Snapshot, of_sort, scalar};
+use super::state::{Meaning, Snapshot, scalar};
 use crate::sym::{Open, Sym};
 use crate::term::eval::{Concrete, Values};
 use crate::term::{Symbol, Term};
@@ -46,13 +47,13 @@ impl<'c, 'p> Case<'c, 'p> {
         self.ones = ones;
         self.clocks(after);
         self.decide(&seen, did.is_err())?;
-        self.check_facts(&self.formula.facts)?;
+        self.check_facts()?;
         self.obligations(did)?;
         let Ok(outcome) = did else { return Ok(()) };
         self.leaves(&outcome.out)?;
         self.drops(outcome)?;
         self.tables(after)?;
-        self.searches(&seen)
+        self.longest()
     }
 
     /// A term's value.
@@ -88,7 +89,7 @@ impl<'c, 'p> Case<'c, 'p> {
 
     pub(super) fn give(&mut self, term: Term, bits: u128) {
         if let Some(symbol) = self.formula.symbol(term) {
-            self.given.insert(symbol, of_sort(self.formula.engine.terms.sort(term), bits));
+            self.given.insert(symbol, narrowed(self.formula.engine.terms.sort(term), bits));
         }
     }
 
@@ -118,18 +119,18 @@ impl<'c, 'p> Case<'c, 'p> {
                 self.decline(open)?;
                 continue;
             }
-            if let Open::Fields { header, name, start, contract: true } = open {
-                self.fields(*header, name, *start, &entered)?;
+            if let Open::Fields { header, name, start, last, contract: true } = open {
+                self.fields(*header, (name, *last), *start, &entered)?;
                 continue;
             }
             let decided = seen.next();
             let expected = format!("the formulas come by {open:?} at {:?}; the interpreter by {decided:?}", opened.span);
             match (open, decided) {
                 (Open::Enter, Some(Seen::Enter { bytes })) => entered.clone_from(bytes),
-                (Open::Fields { header, name, start, .. }, Some(Seen::Fields { span, header: of, bytes }))
+                (Open::Fields { header, name, start, last, .. }, Some(Seen::Fields { span, header: of, bytes }))
                     if *span == opened.span && header == of =>
                 {
-                    self.fields(*header, name, *start, bytes)?;
+                    self.fields(*header, (name, *last), *start, bytes)?;
                 }
                 (Open::Header { room }, Some(Seen::Header { span, ok })) if *span == opened.span => {
                     self.give(*room, (*ok).into());
@@ -172,20 +173,21 @@ impl<'c, 'p> Case<'c, 'p> {
     }
 
     /// Gives the fields of a header that are left open what the interpreter's frame has there, when they are first looked at.
-    fn fields(&mut self, header: HeaderId, name: &str, start: Sym, bytes: &[u8]) -> Result<(), Differs> {
+    fn fields(&mut self, header: HeaderId, (name, last): (&str, u32), start: Sym, bytes: &[u8]) -> Result<(), Differs> {
         let start = self.scalar(start)? as usize;
         let formula = self.formula;
         let fields = &formula.engine.program.headers[header.index()].fields;
-        for (field, symbol) in formula.fields.get(name).into_iter().flatten() {
-            if let Some(bits) = get_bits(bytes, start * 8 + fields[*field].offset as usize, fields[*field].width) {
-                self.given.entry(*symbol).or_insert(Concrete::Bits(bits));
+        for open in formula.fields.get(name).into_iter().flatten().filter(|open| open.since <= last) {
+            let field = &fields[open.field];
+            if let Some(bits) = get_bits(bytes, start * 8 + field.offset as usize, field.width) {
+                self.given.entry(open.symbol).or_insert(Concrete::Bits(bits));
             }
         }
         Ok(())
     }
 
     /// An index is a 64-bit extension of the symbol.
-    fn give_index(&mut self, index: Sym, value: u128) {
+    pub(super) fn give_index(&mut self, index: Sym, value: u128) {
         let terms = &self.formula.engine.terms;
         let mut term = term_of(index);
         while let [inner] = terms.children(term)[..] {
@@ -215,10 +217,7 @@ impl<'c, 'p> Case<'c, 'p> {
                 self.give(*made, 0);
                 self.give(*left, none);
             }
-            Open::First { index, hit, .. } => {
-                self.give_index(*index, 0);
-                self.give(*hit, 0);
-            }
+            Open::First { index, hit, earlier, .. } => self.finds(*index, *hit, *earlier)?,
             Open::Entry { swept, dead, contended, .. } => {
                 swept.into_iter().chain(dead).chain([contended]).for_each(|term| self.give(*term, 0));
             }
@@ -243,13 +242,16 @@ impl<'c, 'p> Case<'c, 'p> {
     }
 
     /// What is taken for a fact is one.
-    pub(super) fn check_facts(&mut self, facts: &[Term]) -> Result<(), Differs> {
-        for fact in facts {
-            if !self.holds(*fact)? {
-                let text = crate::term::print::script(&self.formula.engine.terms, &[*fact]);
-                return Err(format!("what is taken for a fact is none:\n{text}"));
+    pub(super) fn check_facts(&mut self) -> Result<(), Differs> {
+        for (fact, quants) in &self.formula.facts {
+            match self.holds_of_all(*fact, quants)? {
+                Some(true) => self.facts += 1,
+                Some(false) => {
+                    let text = crate::term::print::script(&self.formula.engine.terms, &[*fact]);
+                    return Err(format!("what is taken for a fact is none:\n{text}"));
+                }
+                None => {}
             }
-            self.facts += 1;
         }
         Ok(())
     }

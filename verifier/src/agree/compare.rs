@@ -2,10 +2,8 @@
 
 use super::case::{Case, Differs};
 use super::formula::Probe;
-use super::seen::Seen;
 use super::state::scalars;
-use crate::sym::{Open, is_keyed, root, shares};
-use crate::term::Term;
+use crate::sym::{is_keyed, root, shares};
 use grv_lang::interp::{Defect, DefectKind, Machine, Outcome, Physical};
 use grv_lang::ir::{Role, TableId};
 use rustc_hash::FxHashMap;
@@ -144,24 +142,9 @@ impl Case<'_, '_> {
         Ok(())
     }
 
-    /// Searches in arrays and longest-prefix matches find the first and the longest.
-    pub(super) fn searches(&mut self, seen: &[Seen]) -> Result<(), Differs> {
+    /// Longest-prefix matches find the longest.
+    pub(super) fn longest(&mut self) -> Result<(), Differs> {
         let formula = self.formula;
-        if seen.iter().any(|s| matches!(s, Seen::First { .. })) {
-            for (at, probe, instance) in &formula.earlier {
-                let opened = &formula.engine.opened[*at];
-                let Open::First { table, .. } = opened.open else { continue };
-                if !self.holds(opened.guard)? {
-                    continue;
-                }
-                for index in 0..formula.engine.program.tables[table.index()].capacity.min(32) {
-                    self.probe(probe, &[index.into()])?;
-                    if self.holds(*instance)? {
-                        return Err(format!("the element {index} comes before the one that was found at {:?}", opened.span));
-                    }
-                }
-            }
-        }
         for (table, probe, shorter) in &formula.longest {
             let keys: Vec<Vec<u128>> = self.before.entries(*table).keys().cloned().collect();
             for key in keys {
@@ -180,7 +163,11 @@ impl Case<'_, '_> {
         for (part, bits) in probe.key.iter().zip(key) {
             self.give_sym(*part, *bits);
         }
-        let facts: Vec<Term> = probe.facts.clone();
-        self.check_facts(&facts)
+        for fact in &probe.facts {
+            if !self.holds(*fact)? {
+                return Err(format!("what is taken for a fact is none at {key:x?}"));
+            }
+        }
+        Ok(())
     }
 }

@@ -3,17 +3,23 @@
 use super::case::{Case, Differs, Meanings};
 use super::formula::Formula;
 use super::met::Met;
+use super::quants;
 use super::seen::{self, Watched};
 use super::state::Snapshot;
 use crate::prove::{Event, events};
+use crate::term::Term;
 use grv_lang::interp::trace::{Event as Told, Observer};
-use grv_lang::interp::{Defect, Machine, Outcome, Seeded, Stimulus};
-use grv_lang::ir::{Program, TableId};
+use grv_lang::interp::{Bindings, Defect, Machine, Outcome, Seeded, Session, Stimulus};
+use grv_lang::ir::{Form, Program, Property, TableId};
 use rustc_hash::FxHashMap;
 
 /// The formulas of all kinds of events of a box, and what their symbols mean.
 #[derive(Default)]
-pub(super) struct Formulas<'p>(FxHashMap<Event, (Formula<'p>, Meanings)>);
+pub(super) struct Formulas<'p> {
+    events: FxHashMap<Event, (Formula<'p>, Meanings)>,
+    /// What is to hold always.
+    always: Vec<(&'p Property, Formula<'p>, Term, Meanings)>,
+}
 
 /// What an event came to.
 struct Happened<'a> {
@@ -29,11 +35,39 @@ impl<'p> Formulas<'p> {
         for event in events(program) {
             met.formulas += 1;
             match Formula::of(program, event) {
-                Ok(formula) => drop(formulas.0.insert(event, (formula, Meanings::default()))),
+                Ok(formula) => drop(formulas.events.insert(event, (formula, Meanings::default()))),
+                Err(why) => *met.unsupported.entry(why.what).or_default() += 1,
+            }
+        }
+        for property in &program.properties {
+            met.formulas += 1;
+            match Formula::always(program, property) {
+                Ok(Some((formula, holds))) => formulas.always.push((property, formula, holds, Meanings::default())),
+                Ok(None) => {}
                 Err(why) => *met.unsupported.entry(why.what).or_default() += 1,
             }
         }
         formulas
+    }
+
+    /// Compares what is to hold always, in a state: whether it does or not.
+    pub(super) fn always(&mut self, machine: &Machine, met: &mut Met) -> Result<(), Differs> {
+        for (property, formula, holds, meanings) in &mut self.always {
+            let Form::Always { block, holds: local } = &property.form else { continue };
+            let mut case = Case::new(formula, meanings, Snapshot::new(machine, &[]));
+            let quants = quants::numbers(&formula.engine, &[*holds]);
+            let Some(by_formula) = case.holds_of_all(*holds, &quants)? else { continue };
+            let mut bindings = Bindings::new(&property.body);
+            let did = Session::new(machine).run(&property.body, &mut bindings, block, &mut Seeded::exact(1));
+            if did.is_ok() {
+                met.property(bindings.holds(*local));
+            }
+            if did.is_ok() && bindings.holds(*local) != by_formula {
+                let differs = format!("`{}` is {by_formula} by the formulas, and not by the interpreter", property.name);
+                return Err(shown(machine, Event::Time, &[], &differs));
+            }
+        }
+        Ok(())
     }
 
     /// Lets something happen, and compares it.
@@ -118,7 +152,7 @@ impl<'p> Formulas<'p> {
         given: impl FnOnce(&mut Case<'_, '_>) -> Result<(), Differs>,
         met: &mut Met,
     ) -> Result<(), Differs> {
-        let Some((formula, meanings)) = self.0.get_mut(&event) else { return Ok(()) };
+        let Some((formula, meanings)) = self.events.get_mut(&event) else { return Ok(()) };
         let mut case = Case::new(formula, meanings, snapshot);
         let agrees = given(&mut case).and_then(|()| case.agrees(happened.seen, happened.did, happened.after));
         met.facts += case.facts;

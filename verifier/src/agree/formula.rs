@@ -1,10 +1,11 @@
 //! The formulas of one kind of event: what a step does, and what a table holds after it at a key that is a symbol of its own.
 
+use super::quants::{self, Quantified};
 use super::state::{Meaning, meaning};
-use crate::prove::{Event, Happened, happen};
+use crate::prove::{Event, Happened, formula, happen};
 use crate::sym::{Engine, Entry, Open, StepResult, Sym, Unsupported, World, is_keyed};
 use crate::term::{Declared, Node, Sort, Symbol, Term, Terms};
-use grv_lang::ir::{Program, Scalar, TableId};
+use grv_lang::ir::{Form, Program, Property, Scalar, TableId};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
@@ -15,16 +16,16 @@ const STATE: &str = "s";
 pub(super) struct Formula<'p> {
     pub(super) engine: Engine<'p>,
     pub(super) step: Rc<StepResult>,
-    /// What is taken for facts; that nothing comes before what a search found is looked at by elements.
-    pub(super) facts: Vec<Term>,
+    /// What is taken for facts, and the quantified formulas that these speak of.
+    pub(super) facts: Vec<(Term, Vec<u32>)>,
+    /// All quantified formulas.
+    pub(super) quants: FxHashMap<u32, Quantified>,
     /// By table, what it holds afterwards.
     pub(super) after: Vec<Probe>,
-    /// Of searches in arrays: which of `opened`, whether an element is an earlier one that fits.
-    pub(super) earlier: Vec<(usize, Probe, Term)>,
     /// Of longest-prefix matches: that an entry is no longer one that holds the address.
     pub(super) longest: Vec<(TableId, Probe, Term)>,
     /// By the beginning of their names: fields that are left open, of headers where others were put in or written by way of.
-    pub(super) fields: FxHashMap<String, Vec<(usize, Symbol)>>,
+    pub(super) fields: FxHashMap<String, Vec<OpenField>>,
     /// Terms from here on speak of probes.
     pub(super) mark: Term,
 }
@@ -51,26 +52,40 @@ impl<'p> Formula<'p> {
         let step = step.unwrap_or_else(nothing);
         facts.extend(&engine.facts);
         facts.retain(|fact| decided(&engine.terms, &[*fact]));
+        Formula::with(engine, step, facts)
+    }
+
+    /// A property that is to hold always, in a state at which nothing happens; and whether it holds.
+    pub(super) fn always(program: &'p Program, property: &'p Property) -> Result<Option<(Formula<'p>, Term)>, Unsupported> {
+        let Form::Always { block, holds } = &property.form else { return Ok(None) };
+        let mut engine = Engine::new(program);
+        let world = engine.any(STATE);
+        let holds = formula(&mut engine, &property.body, block, *holds, &world)?;
+        if !decided(&engine.terms, &[holds]) {
+            return Ok(None);
+        }
+        let step = StepResult { out: Vec::new(), drops: Vec::new(), choices: Vec::new(), obliged: Vec::new(), after: world };
+        let formula = Formula::with(engine, Rc::new(step), vec![holds])?;
+        Ok(Some((formula, holds)))
+    }
+
+    fn with(mut engine: Engine<'p>, step: Rc<StepResult>, facts: Vec<Term>) -> Result<Formula<'p>, Unsupported> {
         let mark = engine.terms.fresh("mark", Sort::Bool);
+        let facts: Vec<_> = facts.into_iter().map(|fact| (fact, quants::numbers(&engine, &[fact]))).collect();
+        let roots: Vec<Term> = facts.iter().map(|(fact, _)| *fact).collect();
+        let quants = quants::all(&mut engine, &roots)?;
         let fields = open_fields(&engine);
-        let mut formula =
-            Formula { engine, step, facts, fields, after: Vec::new(), earlier: Vec::new(), longest: Vec::new(), mark };
-        formula.probes()?;
+        let mut formula = Formula { engine, step, facts, quants, fields, after: Vec::new(), longest: Vec::new(), mark };
+        formula.probes();
         Ok(formula)
     }
 
-    fn probes(&mut self) -> Result<(), Unsupported> {
+    fn probes(&mut self) {
         let tables = self.engine.program.tables.len() as u32;
         let after = self.step.after.clone();
         for table in (0..tables).map(TableId) {
             let probe = self.probe(&after, table);
             self.after.push(probe);
-        }
-        for at in 0..self.engine.opened.len() {
-            let Open::First { table, earlier, .. } = self.engine.opened[at].open else { continue };
-            let probe = self.probe(&after, table);
-            let instance = self.engine.instance(earlier, &probe.key, 1)?;
-            self.earlier.push((at, probe, instance));
         }
         for found in self.engine.matches.clone() {
             let probe = self.probe(&after, found.table);
@@ -78,7 +93,6 @@ impl<'p> Formula<'p> {
                 self.longest.push((found.table, probe, shorter));
             }
         }
-        Ok(())
     }
 
     fn probe(&mut self, world: &World, table: TableId) -> Probe {
@@ -123,28 +137,36 @@ impl<'p> Formula<'p> {
     }
 }
 
-/// Whether formulas speak of one state and one event alone: not of all keys, not of any key, not of how many there are.
+/// Whether formulas speak of one state and one event alone: not of any key, not of how many there are.
 fn decided(terms: &Terms, of: &[Term]) -> bool {
     let open = ["key!", "index!", "number!", "count!"];
     terms.cone(of).iter().all(|term| match terms.node(*term) {
-        Node::Quantified(_) => false,
         Node::Apply(symbol, _) => !open.iter().any(|name| terms.declared(*symbol).name.starts_with(name)),
         _ => true,
     })
 }
 
+/// A field that is left open.
+pub(super) struct OpenField {
+    pub(super) field: usize,
+    /// Since which write.
+    pub(super) since: u32,
+    pub(super) symbol: Symbol,
+}
+
 /// Fields of which symbols are left open.
-fn open_fields(engine: &Engine<'_>) -> FxHashMap<String, Vec<(usize, Symbol)>> {
-    let mut fields: FxHashMap<String, Vec<(usize, Symbol)>> = FxHashMap::default();
+fn open_fields(engine: &Engine<'_>) -> FxHashMap<String, Vec<OpenField>> {
+    let mut fields: FxHashMap<String, Vec<OpenField>> = FxHashMap::default();
     for opened in &engine.opened {
         if let Open::Fields { header, name, .. } = &opened.open {
             fields.entry(name.clone()).or_insert_with(|| {
                 let declared = &engine.program.headers[header.index()].fields;
                 let open = |(symbol, of): (Symbol, &Declared)| {
                     let field = of.name.strip_prefix(name.as_str())?;
-                    let (field, since) = field.split_once('~').map_or((field, false), |(field, _)| (field, true));
+                    let (field, since) = field.split_once('~').unwrap_or((field, "0"));
+                    let since: u32 = since.parse().ok()?;
                     let at = declared.iter().position(|f| f.name == field)?;
-                    (since || name.contains("/+")).then_some((at, symbol))
+                    (since > 0 || name.contains("/+")).then_some(OpenField { field: at, since, symbol })
                 };
                 engine.terms.symbols().filter_map(open).collect()
             });

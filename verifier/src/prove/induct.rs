@@ -103,7 +103,7 @@ pub(crate) struct Happened {
 }
 
 /// The variables of a specification in a state, and a truth value that its block computes.
-pub(super) fn formula<'p>(
+pub(crate) fn formula<'p>(
     engine: &mut Engine<'p>,
     body: &'p Body,
     block: &'p Block,
@@ -182,6 +182,7 @@ pub(crate) fn happen<'p>(
             let all: Vec<usize> = (0..program.requires.len()).collect();
             let held = requires(engine, &all, &after)?;
             given.extend(held);
+            engine.ticks(&mut after);
             for (id, element) in (0..).map(grv_lang::ir::ElementId).zip(&program.elements) {
                 if let Some(body) = &element.update {
                     after = engine.aside(id, body, &after)?;
@@ -193,7 +194,9 @@ pub(crate) fn happen<'p>(
             if !matches!(program.tables[table.index()].lifetime, Lifetime::Forever) {
                 return Err(Unsupported::new("a fed table with lifetimes", program.tables[table.index()].span));
             }
-            engine.fed(world, table)
+            let mut after = engine.fed(world, table);
+            engine.ticks(&mut after);
+            after
         }
     };
     Ok(Happened { after, packet: None })

@@ -13,7 +13,7 @@ mod run;
 mod verdict;
 
 #[cfg(test)]
-pub(crate) use induct::{Event, Happened, events, happen};
+pub(crate) use induct::{Event, Happened, events, formula, happen};
 pub use reach::unseen;
 pub use run::{Options, Progress, Task, Wanted, verify};
 pub use verdict::{Kind, Obligation, Report, Slice, Summary, Verdict};

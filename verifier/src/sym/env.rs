@@ -217,7 +217,7 @@ pub struct Engine<'p> {
     pub(crate) opened: Vec<Opened>,
     /// Writes to packets, by number, behind which something was looked at that may share their bytes.
     pub(crate) looked: FxHashSet<u32>,
-    stamps: u32,
+    pub(crate) stamps: u32,
     pub(crate) depth: usize,
     /// Packets between elements.
     pub(crate) waiting: Vec<Arrival>,

@@ -16,6 +16,8 @@ mod wiring;
 pub use env::{Branch, Dropped, Engine, Obliged, Output, Quant, StepResult, Unsupported};
 pub(crate) use env::{Env, Says};
 #[cfg(test)]
+pub(crate) use env::Over;
+#[cfg(test)]
 pub(crate) use opened::Open;
 pub use packet::Packet;
 #[cfg(test)]

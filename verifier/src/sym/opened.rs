@@ -27,11 +27,12 @@ pub(crate) enum Open {
     /// A packet comes into an element.
     Enter,
     /// A header is looked for: what its fields are where another header was put in, or written by way of. The names of its fields
-    /// begin so, and it is there in the frame. A contract says that it is there.
+    /// begin so, and it is there in the frame; writes with greater numbers come later. A contract says that it is there.
     Fields {
         header: HeaderId,
         name: String,
         start: Sym,
+        last: u32,
         contract: bool,
     },
     /// Whether there is room for a header.
@@ -49,7 +50,6 @@ pub(crate) enum Open {
     },
     /// The first element of an array: its index, whether there is one, and the number of the formula that there is an earlier one.
     First {
-        table: TableId,
         index: Sym,
         hit: Term,
         earlier: u32,
@@ -80,7 +80,7 @@ impl<'p> Engine<'p> {
     /// Takes note of a header that is looked for.
     pub(crate) fn looks(&mut self, guard: Term, packet: &Packet, found: &Found, contract: bool, span: Span) {
         let name = format!("{}.", self.path(packet, &found.position, found.header));
-        let open = Open::Fields { header: found.header, name, start: found.place.start, contract };
+        let open = Open::Fields { header: found.header, name, start: found.place.start, last: self.stamps, contract };
         self.opened.push(Opened { guard, span, open });
     }
 }

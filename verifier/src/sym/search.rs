@@ -59,7 +59,7 @@ impl<'p> Engine<'p> {
         let earlier = self.terms.quantified(number);
         let none = self.terms.not(earlier);
         self.fact(none);
-        self.opens(&env, stmt.span, Open::First { table: *table, index: wide, hit, earlier: number });
+        self.opens(&env, stmt.span, Open::First { index: wide, hit, earlier: number });
         env.locals[index.index()] = {
             let zero = self.terms.zero(ty);
             self.terms.select(hit, at, zero)

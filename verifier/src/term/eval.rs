@@ -58,6 +58,14 @@ impl Values {
         self.known[term.0 as usize]
     }
 
+    /// Sets a term's value: of a quantified formula, which has none by itself.
+    pub fn set(&mut self, term: Term, value: Concrete) {
+        if self.known.len() <= term.0 as usize {
+            self.known.resize(term.0 as usize + 1, None);
+        }
+        self.known[term.0 as usize] = Some(value);
+    }
+
     /// Forgets the values of a term and of all that were made after it.
     pub fn forget(&mut self, from: Term) {
         self.known.iter_mut().skip(from.0 as usize).for_each(|known| *known = None);

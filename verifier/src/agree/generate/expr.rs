@@ -84,7 +84,7 @@ impl Writer {
                 known.push((table.name.clone(), width));
             }
         }
-        if self.dice.once_in(8) {
+        if scope.packet && self.dice.once_in(8) {
             known.push(("p.length".to_string(), 16));
         }
         if known.is_empty() || self.dice.once_in(4) {

@@ -73,6 +73,8 @@ struct Scope {
     headers: Vec<Held>,
     /// Whether the end of the block is that of the handler.
     last: bool,
+    /// Whether there is a packet.
+    packet: bool,
 }
 
 /// A program being written.
@@ -191,10 +193,13 @@ impl Writer {
         let _ = writeln!(self.text, "    output out{}{next}, side;\n", list(&passed));
         self.outputs = vec![("out".to_string(), passed), ("side".to_string(), Vec::new())];
         self.declare_tables();
+        for _ in 0..self.dice.below(3) {
+            self.invariant();
+        }
         let names: String = (0..arguments[at].len()).map(|i| format!(", x{i}")).collect();
         let _ = writeln!(self.text, "    on frame(p{names}) {{");
         let vars = arguments[at].iter().enumerate().map(|(i, ty)| Var { name: format!("x{i}"), ty: *ty, mutable: false });
-        let scope = Scope { vars: vars.collect(), headers: Vec::new(), last: true };
+        let scope = Scope { vars: vars.collect(), headers: Vec::new(), last: true, packet: true };
         self.matches(&scope, contracts.get(at + 1) == Some(&true));
         self.text += "    }\n";
         if self.tables.iter().any(|t| t.kind == Kind::Cell && t.written) && self.dice.once_in(4) {

@@ -333,6 +333,41 @@ impl Writer {
         }
     }
 
+    /// What may hold always, or not.
+    pub(super) fn invariant(&mut self) {
+        let tables = self.tables_of(|t| matches!(t.kind, Kind::Map | Kind::Set | Kind::Array));
+        if tables.is_empty() {
+            return;
+        }
+        let (name, table, n) = (self.name("holds"), self.dice.of(&tables).clone(), self.name(""));
+        let word = self.dice.of(&["forall", "forall", "exists"]).to_string();
+        let mut scope = Scope::default();
+        let mut var = |name: String, ty: Ty| scope.vars.push(Var { name, ty, mutable: false });
+        let over = match table.kind {
+            Kind::Array => {
+                var(format!("v{n}"), table.value);
+                format!("{word} v{n} in {}", table.name)
+            }
+            Kind::Set => {
+                var(format!("k{n}"), table.key);
+                format!("{word} k{n} in {}", table.name)
+            }
+            _ => {
+                var(format!("k{n}"), table.key);
+                var(format!("v{n}"), table.value);
+                format!("{word} k{n}, v{n} in {}", table.name)
+            }
+        };
+        let mut holds = self.truth(&scope, 1, true);
+        if let (true, Kind::Map | Kind::Set) = (table.dies, table.kind) {
+            let bound = self.dice.of(&["1s", "3s", "10s"]).to_string();
+            if self.dice.once_in(2) {
+                holds = format!("({holds} or deadline({}, k{n}) <= now + {bound})", table.name);
+            }
+        }
+        self.line(&format!("invariant {name} {{ {over}: {holds}; }}"));
+    }
+
     pub(super) fn write_cell(&mut self, scope: &Scope) {
         let cells = self.tables_of(|t| t.kind == Kind::Cell && t.written);
         if cells.is_empty() {
