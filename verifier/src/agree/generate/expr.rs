@@ -13,6 +13,8 @@ impl Writer {
             Ty::Bool => self.truth(scope, depth, true),
             Ty::Bits(width) => self.bits(scope, width, depth),
             Ty::Time => match self.dice.below(3) {
+                // Sums are integers in specifications.
+                _ if !scope.packet => "now".to_string(),
                 0 => "now".to_string(),
                 1 => "(now + 2s)".to_string(),
                 _ => "(1_000_000_000 as time)".to_string(),
@@ -35,7 +37,7 @@ impl Writer {
 
     /// A number.
     fn bits(&mut self, scope: &Scope, width: u8, depth: usize) -> String {
-        if depth == 0 || self.dice.once_in(3) {
+        if depth == 0 || !scope.packet || self.dice.once_in(3) {
             return self.leaf(scope, width);
         }
         let depth = depth - 1;

@@ -73,7 +73,7 @@ struct Scope {
     headers: Vec<Held>,
     /// Whether the end of the block is that of the handler.
     last: bool,
-    /// Whether there is a packet.
+    /// Whether there is a packet: not in timers, updates and specifications.
     packet: bool,
 }
 
