@@ -120,12 +120,7 @@ impl Run<'_> {
     }
 
     /// Checks the properties behind the last event.
-    fn properties(
-        &self,
-        events: &mut Events<'_, '_>,
-        failed: &[bool],
-        explored: &mut Explored,
-    ) -> Option<Broken> {
+    fn properties(&self, events: &mut Events<'_, '_>, failed: &[bool], explored: &mut Explored) -> Option<Broken> {
         for (index, property) in self.program.properties.iter().enumerate() {
             if failed[index] || property.assumed.is_some() {
                 continue;

@@ -40,14 +40,18 @@ impl Case<'_, '_> {
                 let declared = &self.formula.engine.program.headers[header.index()].fields[field.index()];
                 let (bit, width) = (start * 8 + declared.offset as usize, declared.width);
                 let value = if clear { self.scalar(*value)? } else { 0 };
-                if !set_bits(&mut bytes, bit, width, value) || !set_bits(&mut known, bit, width, if clear { u128::MAX } else { 0 }) {
+                if !set_bits(&mut bytes, bit, width, value)
+                    || !set_bits(&mut known, bit, width, if clear { u128::MAX } else { 0 })
+                {
                     return Err(format!("`{}` is written outside of the packet", declared.name));
                 }
             }
         }
         let differs = |((a, b), known): ((&u8, &u8), &u8)| (a ^ b) & known != 0;
         if bytes.len() != did.len() || bytes.iter().zip(did).zip(&known).any(differs) {
-            return Err(format!("by the formulas, this leaves\n  {bytes:02x?}\nand by the interpreter\n  {did:02x?}\nof which known is\n  {known:02x?}"));
+            return Err(format!(
+                "by the formulas, this leaves\n  {bytes:02x?}\nand by the interpreter\n  {did:02x?}\nof which known is\n  {known:02x?}"
+            ));
         }
         Ok(())
     }

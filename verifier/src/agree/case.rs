@@ -5,7 +5,7 @@ use super::formula::{Formula, term_of};
 use super::quants::narrowed;
 use super::seen::{Seen, Watched};
 use super::state::{Meaning, Snapshot, scalar};
-use crate::sym::{Open, Sym};
+use crate::sym::{Open, Opened, Sym};
 use crate::term::eval::{Concrete, Values};
 use crate::term::{Symbol, Term};
 use grv_lang::interp::packet::get_bits;
@@ -34,7 +34,15 @@ pub(super) struct Case<'c, 'p> {
 
 impl<'c, 'p> Case<'c, 'p> {
     pub(super) fn new(formula: &'c Formula<'p>, meanings: &'c mut Meanings, before: Snapshot<'c>) -> Case<'c, 'p> {
-        Case { formula, meanings, before, values: Values::default(), given: FxHashMap::default(), ones: FxHashSet::default(), facts: 0 }
+        Case {
+            formula,
+            meanings,
+            before,
+            values: Values::default(),
+            given: FxHashMap::default(),
+            ones: FxHashSet::default(),
+            facts: 0,
+        }
     }
 
     /// Compares with what the interpreter did.
@@ -109,18 +117,17 @@ impl<'c, 'p> Case<'c, 'p> {
     fn decide(&mut self, seen: &[Seen], stopped: bool) -> Result<(), Differs> {
         let (mut seen, mut entered) = (seen.iter(), Vec::new());
         let formula = self.formula;
+        // What follows from other values: no decision of the interpreter.
+        let mut follow: Vec<&Opened> = Vec::new();
         for opened in &formula.engine.opened {
             let open = &opened.open;
-            if let Open::Checksum { old, moved, new, turns } = open {
-                self.checksum((*old, *moved), *new, *turns, opened.span)?;
-                continue;
-            }
-            if !self.holds(opened.guard)? {
-                self.decline(open)?;
+            if matches!(open, Open::Checksum { .. }) || !self.holds(opened.guard)? {
+                self.decline(opened)?;
+                follow.push(opened);
                 continue;
             }
             if let Open::Fields { header, name, start, last, contract: true } = open {
-                self.fields(*header, (name, *last), *start, &entered)?;
+                self.fields(*header, (name, *last), *start, &entered, &follow)?;
                 continue;
             }
             let decided = seen.next();
@@ -130,7 +137,7 @@ impl<'c, 'p> Case<'c, 'p> {
                 (Open::Fields { header, name, start, last, .. }, Some(Seen::Fields { span, header: of, bytes }))
                     if *span == opened.span && header == of =>
                 {
-                    self.fields(*header, (name, *last), *start, bytes)?;
+                    self.fields(*header, (name, *last), *start, bytes, &follow)?;
                 }
                 (Open::Header { room }, Some(Seen::Header { span, ok })) if *span == opened.span => {
                     self.give(*room, (*ok).into());
@@ -162,7 +169,7 @@ impl<'c, 'p> Case<'c, 'p> {
                     self.give(*contended, (*busy).into());
                 }
                 // The interpreter stops in the middle of this.
-                (_, None) if stopped => self.decline(open)?,
+                (_, None) if stopped => self.decline(opened)?,
                 _ => return Err(expected),
             }
         }
@@ -173,15 +180,28 @@ impl<'c, 'p> Case<'c, 'p> {
     }
 
     /// Gives the fields of a header that are left open what the interpreter's frame has there, when they are first looked at.
-    fn fields(&mut self, header: HeaderId, (name, last): (&str, u32), start: Sym, bytes: &[u8]) -> Result<(), Differs> {
+    fn fields(
+        &mut self,
+        header: HeaderId,
+        (name, last): (&str, u32),
+        start: Sym,
+        bytes: &[u8],
+        follow: &[&Opened],
+    ) -> Result<(), Differs> {
         let start = self.scalar(start)? as usize;
         let formula = self.formula;
         let fields = &formula.engine.program.headers[header.index()].fields;
+        let known = self.given.len();
         for open in formula.fields.get(name).into_iter().flatten().filter(|open| open.since <= last) {
             let field = &fields[open.field];
             if let Some(bits) = get_bits(bytes, start * 8 + field.offset as usize, field.width) {
                 self.given.entry(open.symbol).or_insert(Concrete::Bits(bits));
             }
+        }
+        if self.given.len() > known {
+            // They were anything until now, and other values may follow from them.
+            self.values = Values::default();
+            follow.iter().try_for_each(|opened| self.decline(opened))?;
         }
         Ok(())
     }
@@ -196,9 +216,9 @@ impl<'c, 'p> Case<'c, 'p> {
         self.give(term, value);
     }
 
-    /// What is left open where no way leads: anything that is consistent.
-    fn decline(&mut self, open: &Open) -> Result<(), Differs> {
-        match open {
+    /// What is left open where no way leads: anything that is consistent. And what follows from other values.
+    fn decline(&mut self, opened: &Opened) -> Result<(), Differs> {
+        match &opened.open {
             Open::Enter | Open::Fields { .. } => {}
             Open::Header { room } => self.give(*room, 0),
             Open::Choice { value, made, left, none, exactly } => {
@@ -219,9 +239,9 @@ impl<'c, 'p> Case<'c, 'p> {
             }
             Open::First { index, hit, earlier, .. } => self.finds(*index, *hit, *earlier)?,
             Open::Entry { swept, dead, contended, .. } => {
-                swept.into_iter().chain(dead).chain([contended]).for_each(|term| self.give(*term, 0));
+                swept.iter().chain(dead).chain([contended]).for_each(|term| self.give(*term, 0));
             }
-            Open::Checksum { .. } => {}
+            Open::Checksum { old, moved, new, turns } => self.checksum((*old, *moved), *new, *turns, opened.span)?,
         }
         Ok(())
     }

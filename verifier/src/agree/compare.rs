@@ -5,7 +5,8 @@ use super::formula::Probe;
 use super::state::scalars;
 use crate::sym::{is_keyed, root, shares};
 use grv_lang::interp::{Defect, DefectKind, Machine, Outcome, Physical};
-use grv_lang::ir::{Role, TableId};
+use grv_lang::ir::{Obligation, Role, TableId};
+use grv_lang::span::Span;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 
@@ -22,10 +23,10 @@ impl Case<'_, '_> {
             Ok(_) if broken.is_empty() => Ok(()),
             Ok(_) => Err(format!("by the formulas, this does not hold: {broken:?}")),
             Err(defect) => {
-                let same = |(kind, span, what): &(_, _, String)| match &defect.kind {
+                let same = |(kind, span, what): &(Option<Obligation>, Span, String)| match &defect.kind {
                     DefectKind::Check(of) => *kind == Some(*of) && *span == defect.span,
                     DefectKind::Contract(header) => *what == format!("`{header}` is still well formed"),
-                    _ => *kind == None && *span == defect.span,
+                    _ => kind.is_none() && *span == defect.span,
                 };
                 if broken.iter().any(same) {
                     return Ok(());
@@ -45,7 +46,9 @@ impl Case<'_, '_> {
             }
             match left.next() {
                 Some((port, did)) if *port == output.port => self.same_bytes(&output.packet, did)?,
-                other => return Err(format!("by the formulas, a packet leaves at {:?}; by the interpreter {other:02x?}", output.port)),
+                other => {
+                    return Err(format!("by the formulas, a packet leaves at {:?}; by the interpreter {other:02x?}", output.port));
+                }
             }
         }
         left.next().map_or(Ok(()), |more| Err(format!("the interpreter sends {more:02x?}, the formulas do not")))

@@ -31,7 +31,7 @@ fn chain(elements: &[(&str, &str)]) -> Arc<Program> {
             }}\n"
         );
         let next = if at + 1 < elements.len() { format!("e{}.frame", at + 1) } else { "b".to_string() };
-        let _ = write!(wiring, "e{at}: E{at}; e{at}.out -> {next};\n");
+        let _ = writeln!(wiring, "e{at}: E{at}; e{at}.out -> {next};");
     }
     text += &format!("middlebox Main {{ port a, b; {wiring} a -> e0.frame; b -> e0.frame; }}\n");
     let compiled = compile("found.grv", text.as_bytes(), &NoModules);
@@ -62,7 +62,10 @@ fn a_header_put_in_and_taken_out_leads_nowhere() {
 
 #[test]
 fn a_header_is_put_in_where_one_was_taken_out() {
-    agree(&[("", "{ A as h, B as b, C as c } => { pop b; push B { k: 9, f: 10 } before c as d else { drop \"room\" } emit out; }")]);
+    agree(&[(
+        "",
+        "{ A as h, B as b, C as c } => { pop b; push B { k: 9, f: 10 } before c as d else { drop \"room\" } emit out; }",
+    )]);
 }
 
 #[test]

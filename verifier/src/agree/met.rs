@@ -23,17 +23,42 @@ pub(super) struct Met {
 
 /// All that is to be met.
 const ALL: [&str; 27] = [
-    "a property that holds", "a property that does not",
+    "a property that holds",
+    "a property that does not",
     "a timer",
-    "entries before", "dead entries", "a header put in", "no room for a header", "a choice made", "no choice", "a tier left",
-    "a first element", "no first element", "an entry put in", "an entry in the place of a dead one", "an entry refused",
-    "a busy table", "a full table", "a table swept", "one packet sent", "several packets sent", "a drop", "a drop and a packet sent",
-    "a check that fails", "a live key inserted", "no entry to change", "a contract broken", "a coarse clock behind",
+    "entries before",
+    "dead entries",
+    "a header put in",
+    "no room for a header",
+    "a choice made",
+    "no choice",
+    "a tier left",
+    "a first element",
+    "no first element",
+    "an entry put in",
+    "an entry in the place of a dead one",
+    "an entry refused",
+    "a busy table",
+    "a full table",
+    "a table swept",
+    "one packet sent",
+    "several packets sent",
+    "a drop",
+    "a drop and a packet sent",
+    "a check that fails",
+    "a live key inserted",
+    "no entry to change",
+    "a contract broken",
+    "a coarse clock behind",
 ];
 
 impl std::fmt::Display for Met {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} events, {} steps, {} facts; {} formulas, but not {:?}", self.events, self.steps, self.facts, self.formulas, self.unsupported)
+        write!(
+            f,
+            "{} events, {} steps, {} facts; {} formulas, but not {:?}",
+            self.events, self.steps, self.facts, self.formulas, self.unsupported
+        )
     }
 }
 

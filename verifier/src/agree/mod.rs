@@ -2,6 +2,8 @@
 //! the step of the interpreter, for programs, states and packets at random. Outputs must be the same byte for byte, and drops, and
 //! all tables afterwards; what the formulas take for facts must be so; and what must hold must fail where the interpreter stops.
 
+#![allow(clippy::print_stdout, reason = "tests tell what they met")]
+
 mod bytes;
 mod case;
 mod compare;
@@ -145,7 +147,11 @@ fn generated_programs_agree() {
     println!("{all} programs refused, {met}");
     if count >= 600 {
         assert!(all * 4 < count, "the compiler refuses too many programs: {refused:#?}");
-        assert!(met.unsupported.values().sum::<usize>() * 10 < met.formulas, "too little is put into formulas: {:?}", met.unsupported);
+        assert!(
+            met.unsupported.values().sum::<usize>() * 10 < met.formulas,
+            "too little is put into formulas: {:?}",
+            met.unsupported
+        );
         assert!(met.steps >= 10_000, "{met:?}");
         met.everything();
     }

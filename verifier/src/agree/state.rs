@@ -147,7 +147,9 @@ impl<'m> Snapshot<'m> {
             Meaning::Now => self.now.into(),
             Meaning::Tick(table) => self.machine.tick(*table).into(),
             Meaning::Count(table) => self.machine.occupied(*table) as u128,
-            Meaning::Size(table) => self.new.as_deref().unwrap_or(self).entries(*table).values().filter(|e| e.live).count() as u128,
+            Meaning::Size(table) => {
+                self.new.as_deref().unwrap_or(self).entries(*table).values().filter(|e| e.live).count() as u128
+            }
             Meaning::Has(table) => self.entries(*table).contains_key(&scalars(args)).into(),
             Meaning::Value(table, column) => {
                 let key = scalars(args);

@@ -13,16 +13,16 @@ mod tables;
 mod value;
 mod wiring;
 
+#[cfg(test)]
+pub(crate) use env::Over;
 pub use env::{Branch, Dropped, Engine, Obliged, Output, Quant, StepResult, Unsupported};
 pub(crate) use env::{Env, Says};
 #[cfg(test)]
-pub(crate) use env::Over;
-#[cfg(test)]
-pub(crate) use opened::Open;
+pub(crate) use opened::{Open, Opened};
 pub use packet::Packet;
 #[cfg(test)]
 pub(crate) use packet::Position;
+pub use state::World;
 #[cfg(test)]
 pub(crate) use state::{Entry, is_keyed, root, shares};
-pub use state::World;
 pub use value::Sym;

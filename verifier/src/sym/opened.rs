@@ -28,47 +28,18 @@ pub(crate) enum Open {
     Enter,
     /// A header is looked for: what its fields are where another header was put in, or written by way of. The names of its fields
     /// begin so, and it is there in the frame; writes with greater numbers come later. A contract says that it is there.
-    Fields {
-        header: HeaderId,
-        name: String,
-        start: Sym,
-        last: u32,
-        contract: bool,
-    },
+    Fields { header: HeaderId, name: String, start: Sym, last: u32, contract: bool },
     /// Whether there is room for a header.
-    Header {
-        room: Term,
-    },
+    Header { room: Term },
     /// A choice: the value, whether there is one, and how many tiers were left before (`none`, without a value). Of tiers that have
     /// just one value: the tier, the value, and whether it will do.
-    Choice {
-        value: Sym,
-        made: Term,
-        left: Term,
-        none: Term,
-        exactly: Vec<(Term, Sym, Term)>,
-    },
+    Choice { value: Sym, made: Term, left: Term, none: Term, exactly: Vec<(Term, Sym, Term)> },
     /// The first element of an array: its index, whether there is one, and the number of the formula that there is an earlier one.
-    First {
-        index: Sym,
-        hit: Term,
-        earlier: u32,
-    },
+    First { index: Sym, hit: Term, earlier: u32 },
     /// Room for an entry: how many are left after sweeping, whether a dead one with the key still is, and whether a target is busy.
-    Entry {
-        table: TableId,
-        key: Vec<Sym>,
-        swept: Option<Term>,
-        dead: Option<Term>,
-        contended: Term,
-    },
+    Entry { table: TableId, key: Vec<Sym>, swept: Option<Term>, dead: Option<Term>, contended: Term },
     /// A checksum's update: `new` is `old + moved` and some times 65,535.
-    Checksum {
-        old: Term,
-        moved: Term,
-        new: Term,
-        turns: Term,
-    },
+    Checksum { old: Term, moved: Term, new: Term, turns: Term },
 }
 
 impl<'p> Engine<'p> {

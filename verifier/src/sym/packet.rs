@@ -385,9 +385,14 @@ impl Engine<'_> {
     /// Whether what follows two headers is the same bytes, up to the end of their bodies.
     pub(crate) fn same_body(&mut self, (a, left): (&Packet, &Found), (b, right): (&Packet, &Found)) -> Term {
         let moved = |packet: &Packet| {
-            let redirect: Vec<_> =
-                packet.redirect.iter().filter(|(p, _)| packet.is_behind(p, left.at())).map(|(p, q)| (p.clone(), q.clone())).collect();
-            let pushed: Vec<_> = packet.behind.iter().filter(|(_, p)| packet.is_behind(p, left.at())).map(|(n, p)| (*n, p.clone())).collect();
+            let redirect: Vec<_> = packet
+                .redirect
+                .iter()
+                .filter(|(p, _)| packet.is_behind(p, left.at()))
+                .map(|(p, q)| (p.clone(), q.clone()))
+                .collect();
+            let pushed: Vec<_> =
+                packet.behind.iter().filter(|(_, p)| packet.is_behind(p, left.at())).map(|(n, p)| (*n, p.clone())).collect();
             (redirect, pushed)
         };
         if a.base != b.base || left.position != right.position || left.header != right.header || moved(a) != moved(b) {

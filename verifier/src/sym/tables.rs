@@ -1,8 +1,8 @@
 //! Statements on tables, as the interpreter has them: what the rules leave open (room, contention, sweeping) stays open.
 
 use super::env::{Engine, Env, Unsupported};
-use super::state::{Change, Entry, World, is_keyed, root, shares};
 use super::opened::Open;
+use super::state::{Change, Entry, World, is_keyed, root, shares};
 use super::value::Sym;
 use crate::term::{Op, Sort, Term};
 use grv_lang::ir::{BinaryOp, Expr, InsertEntry, Lifetime, LifetimeFn, LocalId, Scalar, Stmt, StmtKind, TableId, TableKind};

@@ -96,9 +96,7 @@ fn node(
         Node::Op(op, a, b) => operator(*op, terms.sort(*a), value(a)?, value(b)?),
         Node::Complement(a) => bits(value(a)?).map(|bits| Concrete::Bits(!bits & mask(width(terms, term)))),
         Node::ZeroExtend(_, a) => Some(value(a)?),
-        Node::SignExtend(to, a) => {
-            bits(value(a)?).map(|bits| Concrete::Bits(signed(width(terms, *a), bits) as u128 & mask(*to)))
-        }
+        Node::SignExtend(to, a) => bits(value(a)?).map(|bits| Concrete::Bits(signed(width(terms, *a), bits) as u128 & mask(*to))),
         Node::Extract { low, width, of } => bits(value(of)?).map(|bits| Concrete::Bits(bits >> low & mask(*width))),
         Node::ToInt(a) => bits(value(a)?).and_then(|bits| i128::try_from(bits).ok()).map(Concrete::Int),
         Node::ToBits(width, a) => match value(a)? {

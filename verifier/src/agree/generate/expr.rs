@@ -56,7 +56,10 @@ impl Writer {
             7 => format!("max({a}, {})", self.bits(scope, width, depth)),
             8 if width == 8 => format!("mix({}, {a})", self.bits(scope, 16, depth)),
             // Checked: now and then it does not fit, and the run stops there.
-            9 if self.dice.once_in(4) => format!("({a} {} {})", self.dice.of(&["+", "-", "*"]).to_string(), self.bits(scope, width, depth)),
+            9 if self.dice.once_in(4) => {
+                let op = self.dice.of(&["+", "-", "*"]).to_string();
+                format!("({a} {op} {})", self.bits(scope, width, depth))
+            }
             _ => {
                 let op = self.dice.of(&["+%", "-%", "*%", "+|", "-|", "&", "|", "^"]).to_string();
                 format!("({a} {op} {})", self.bits(scope, width, depth))

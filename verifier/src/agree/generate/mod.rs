@@ -138,7 +138,11 @@ impl Writer {
     }
 
     fn program(&mut self) {
-        if self.dice.once_in(2) { self.own_layouts() } else { self.usual_layouts() }
+        if self.dice.once_in(2) {
+            self.own_layouts()
+        } else {
+            self.usual_layouts()
+        }
         self.text += COMMON;
         let count = 1 + self.dice.below(3);
         let arguments: Vec<Vec<Ty>> = (0..count).map(|n| if n == 0 { Vec::new() } else { self.arguments() }).collect();
@@ -174,7 +178,18 @@ impl Writer {
     }
 
     fn any_type(&mut self) -> Ty {
-        *self.dice.of(&[Ty::Bool, Ty::Bits(8), Ty::Bits(8), Ty::Bits(16), Ty::Bits(3), Ty::Bits(32), Ty::Time, Ty::Pair, Ty::Phase, Ty::Perhaps])
+        *self.dice.of(&[
+            Ty::Bool,
+            Ty::Bits(8),
+            Ty::Bits(8),
+            Ty::Bits(16),
+            Ty::Bits(3),
+            Ty::Bits(32),
+            Ty::Time,
+            Ty::Pair,
+            Ty::Phase,
+            Ty::Perhaps,
+        ])
     }
 
     fn element(&mut self, at: usize, arguments: &[Vec<Ty>], contracts: &[bool]) {
@@ -226,13 +241,13 @@ impl Writer {
                 fields.push((format!("f{n}"), width));
                 bits += usize::from(width);
             }
-            if bits % 8 != 0 {
+            if !bits.is_multiple_of(8) {
                 fields.push(("pad".to_string(), (8 - bits % 8) as u8));
                 bits += 8 - bits % 8;
             }
             let (mut tail, mut plain, mut checksum) = (String::new(), true, None);
             let writable = fields.len();
-            if bits % 16 == 0 && self.dice.once_in(2) {
+            if bits.is_multiple_of(16) && self.dice.once_in(2) {
                 checksum = Some(self.dice.once_in(3));
                 fields.push(("sum".to_string(), 16));
                 bits += 16;
@@ -249,7 +264,7 @@ impl Writer {
                 fields.push(("bytes".to_string(), 8));
                 bits += 8;
             }
-            if checksum.is_some() && bits % 16 != 0 {
+            if checksum.is_some() && !bits.is_multiple_of(16) {
                 fields.push(("fill".to_string(), 8));
                 bits += 8;
             }
@@ -286,20 +301,27 @@ impl Writer {
     /// Headers of the standard library.
     fn usual_layouts(&mut self) {
         self.text += "use std::net::{Ethernet, Vlan, Arp, Ipv4, Tcp, Udp, Icmp, Ipv4Addr, Mac};\n";
-        let mut add = |name: &str, fields: &[(&str, u8, Option<&'static str>)], fixed: &[(&str, u8)], plain: bool, next: &[usize]| {
-            let all = fields.iter().copied().chain(fixed.iter().map(|(name, width)| (*name, *width, None)));
-            self.layouts.push(Layout {
-                name: name.to_string(),
-                fields: all.map(|(name, width, ty)| (name.to_string(), width, ty)).collect(),
-                writable: fields.len(),
-                plain,
-                next: next.to_vec(),
-            });
-        };
+        let mut add =
+            |name: &str, fields: &[(&str, u8, Option<&'static str>)], fixed: &[(&str, u8)], plain: bool, next: &[usize]| {
+                let all = fields.iter().copied().chain(fixed.iter().map(|(name, width)| (*name, *width, None)));
+                self.layouts.push(Layout {
+                    name: name.to_string(),
+                    fields: all.map(|(name, width, ty)| (name.to_string(), width, ty)).collect(),
+                    writable: fields.len(),
+                    plain,
+                    next: next.to_vec(),
+                });
+            };
         let (mac, address) = (Some("Mac"), Some("Ipv4Addr"));
         add("Ethernet", &[("dst", 48, mac), ("src", 48, mac), ("ethertype", 16, None)], &[], true, &[1, 2, 3]);
         add("Vlan", &[("pcp", 3, None), ("dei", 1, None), ("vid", 12, None), ("ethertype", 16, None)], &[], true, &[2, 3]);
-        add("Arp", &[("operation", 16, None), ("sender_ip", 32, address), ("target_ip", 32, address)], &[("hlen", 8)], false, &[]);
+        add(
+            "Arp",
+            &[("operation", 16, None), ("sender_ip", 32, address), ("target_ip", 32, address)],
+            &[("hlen", 8)],
+            false,
+            &[],
+        );
         let ip = [("dscp", 6, None), ("ttl", 8, None), ("identification", 16, None), ("src", 32, address), ("dst", 32, address)];
         add("Ipv4", &ip, &[("protocol", 8), ("total_length", 16), ("ihl", 4), ("mf", 1)], false, &[4, 5, 6]);
         let tcp = [("src", 16, None), ("dst", 16, None), ("sequence", 32, None), ("syn", 1, None), ("window", 16, None)];

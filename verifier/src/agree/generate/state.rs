@@ -43,9 +43,19 @@ impl Writer {
         let name = self.name("t");
         let size = 1 + self.dice.below(3);
         let key = *self.dice.of(&[Ty::Bits(8), Ty::Bits(8), Ty::Bits(3), Ty::Pair, Ty::Bool]);
-        let value = *self.dice.of(&[Ty::Bits(8), Ty::Bits(16), Ty::Bits(16), Ty::Pair, Ty::Phase, Ty::Time, Ty::Perhaps, Ty::Bool]);
+        let value =
+            *self.dice.of(&[Ty::Bits(8), Ty::Bits(16), Ty::Bits(16), Ty::Pair, Ty::Phase, Ty::Time, Ty::Perhaps, Ty::Bool]);
         let kind = *self.dice.of(&[
-            Kind::Map, Kind::Map, Kind::Map, Kind::Set, Kind::Array, Kind::Cell, Kind::Bucket, Kind::Counter, Kind::Counters, Kind::Lpm,
+            Kind::Map,
+            Kind::Map,
+            Kind::Map,
+            Kind::Set,
+            Kind::Array,
+            Kind::Cell,
+            Kind::Bucket,
+            Kind::Counter,
+            Kind::Counters,
+            Kind::Lpm,
         ]);
         let mut table = Table { name: name.clone(), kind, key, value, written: true, dies: false, with: None };
         let (k, v) = (key.name(), value.name());
@@ -64,11 +74,14 @@ impl Writer {
                 let role = if role == "control" { "control" } else { "state" };
                 table.written = role == "state";
                 table.value = *self.dice.of(&[Ty::Bits(8), Ty::Bits(16), Ty::Bits(32), Ty::Bits(8), Ty::Bool, Ty::Perhaps]);
-                let (v, initial) = (table.value.name(), match table.value {
-                    Ty::Bool => "false",
-                    Ty::Perhaps => "none",
-                    _ => "5",
-                });
+                let (v, initial) = (
+                    table.value.name(),
+                    match table.value {
+                        Ty::Bool => "false",
+                        Ty::Perhaps => "none",
+                        _ => "5",
+                    },
+                );
                 let of = if kind == Kind::Cell { format!("cell<{v}>") } else { format!("array<{v}>[4]") };
                 let _ = writeln!(self.text, "    {role} {name}: {of} = {initial};");
             }
