@@ -121,6 +121,10 @@ impl Observer for Tracer<'_> {
                 self.say(&format!("pop {name}"));
             }
             Event::Table { op, table, key, value, ok, .. } => self.say(&self.table(op, table, key, value, ok)),
+            Event::Sweep { table, gone } => {
+                let name = self.program.tables.get(table.index()).map_or("?", |t| t.name.as_str());
+                self.say(&format!("{name}: {} dead swept", gone.len()));
+            }
             Event::Choice { name, value, .. } => match value {
                 Some(value) => self.say(&format!("choose {name} = {value}")),
                 None => self.say(&format!("no choice for {name}")),

@@ -5,6 +5,8 @@
 //! The semantics is the reference interpreter's. Where the formulas leave something open, they allow more than the interpreter
 //! does: a proof holds for it too, and what they refute is shown only after the interpreter has done it.
 
+#[cfg(test)]
+mod agree;
 pub mod cache;
 pub mod cross;
 pub mod desk;

@@ -2,7 +2,7 @@
 //! stores are shared until one side writes), so that specifications can look at the state after a step.
 
 use super::config::Config;
-use super::table::{Deadlines, Entry, Indexed, Keyed, SlotId, Store};
+use super::table::{Deadlines, Entry, Indexed, Key, Keyed, SlotId, Store};
 use crate::ir::{ElementId, Table, TableId, TableKind};
 use std::sync::Arc;
 
@@ -135,12 +135,12 @@ impl State {
         live
     }
 
-    /// Removes what is dead from a table, and says how many entries that were.
-    pub(crate) fn sweep(&mut self, config: &Config, table: TableId) -> usize {
+    /// Removes what is dead from a table, and says which keys that were.
+    pub(crate) fn sweep(&mut self, config: &Config, table: TableId) -> Vec<Key> {
         let tick = self.tick(config, table);
-        let Some(store) = self.keyed(table) else { return 0 };
+        let Some(store) = self.keyed(table) else { return Vec::new() };
         if tick < store.next_death {
-            return 0;
+            return Vec::new();
         }
         let (mut dead, mut next_death) = (Vec::new(), u64::MAX);
         for (key, entry) in &store.entries {
@@ -155,7 +155,7 @@ impl State {
         if let Some(store) = self.keyed_mut(table) {
             store.next_death = next_death;
         }
-        dead.len()
+        dead
     }
 
     /// Takes an entry out, dead or alive.

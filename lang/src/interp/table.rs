@@ -136,9 +136,9 @@ impl SlotId {
     /// Of entries that never die.
     pub(crate) const FOREVER: SlotId = SlotId(u32::MAX);
 
-    /// Its number; entries that never die have none.
-    pub(crate) fn number(self) -> Option<u32> {
-        (self != SlotId::FOREVER).then_some(self.0)
+    /// The number.
+    pub(crate) fn number(self) -> u32 {
+        self.0
     }
 }
 

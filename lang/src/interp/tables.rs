@@ -234,9 +234,14 @@ impl Run<'_> {
                 return true;
             }
             let may_hold_dead = self.state.tick(self.config, table) >= store.next_death;
-            if swept || !may_hold_dead || !self.oracle.sweep(table) || self.state.sweep(self.config, table) == 0 {
+            if swept || !may_hold_dead || !self.oracle.sweep(table) {
                 return false;
             }
+            let gone = self.state.sweep(self.config, table);
+            if gone.is_empty() {
+                return false;
+            }
+            self.tell(|| Event::Sweep { table, gone: &gone });
         }
         false
     }

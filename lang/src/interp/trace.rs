@@ -89,6 +89,13 @@ pub enum Event<'a> {
         /// Where in the source.
         span: Span,
     },
+    /// What was dead in a full table was swept.
+    Sweep {
+        /// The table.
+        table: TableId,
+        /// The keys' scalars.
+        gone: &'a [Box<[u128]>],
+    },
     /// A choice was made.
     Choice {
         /// The chosen variable.

@@ -1,6 +1,7 @@
 //! Random runs: events that a box may meet, and whether its invariants and properties hold of them. A failure is shrunk to the
 //! fewest events that still show it. What is asked of a run is in `judge`.
 
+mod events;
 mod frame;
 mod judge;
 mod packets;
@@ -8,13 +9,12 @@ mod start;
 mod trace;
 mod values;
 
-use crate::interp::test::{Recorded, record};
 use crate::interp::{Cover, Defect, Seeded, Stimulus};
-use crate::ir::{PortId, Program, PropertyId, Role, TableId, Test};
+use crate::ir::{PortId, Program, PropertyId, TableId, Test};
 use judge::Verdict;
 use std::sync::Arc;
-use values::Source;
 
+pub use events::{Events, Runs};
 pub use frame::Wanted;
 pub use packets::Grammar;
 pub use start::{filled, starts};
@@ -63,35 +63,24 @@ const RUN: usize = 100;
 /// Tries `count` random events. Most runs begin with the events of one of the box's tests, which lead to where it does its work.
 /// A property that fails is not looked at any more; a defect ends the search.
 pub fn explore(program: &Arc<Program>, tests: &[&Test], count: usize, seed: u64) -> Explored {
-    let grammar = Grammar::new(program);
     let mut explored = Explored { shown: vec![false; program.properties.len()], ..Explored::default() };
-    let starts = beginnings(program, tests, &mut explored.cover);
+    let runs = Runs::new(program, tests, &mut explored.cover);
     let mut failed = vec![false; program.properties.len()];
     let mut number = 0;
     while explored.events < count {
-        let mut source = Source::new(program, seed.wrapping_mul(0x9e37_79b9).wrapping_add(number));
+        let mut events = runs.run(seed.wrapping_mul(0x9e37_79b9).wrapping_add(number));
         number += 1;
-        let start = match source.below(4) {
-            1.. if !starts.is_empty() => starts[source.below(starts.len() as u64) as usize].clone(),
-            _ => Recorded { params: parameters(program, &mut source), events: Vec::new() },
-        };
-        start.params.iter().flatten().for_each(|bits| source.remember(*bits));
-        let Some(mut run) = Trace::new(program, start.params) else { continue };
-        let mut given = start.events.into_iter();
+        let Some(mut run) = Trace::new(program, events.params.clone()) else { continue };
         let (mut stopped, mut found) = (false, None);
         for _ in 0..RUN.min(count - explored.events) {
             explored.events += 1;
-            let event = given.next().unwrap_or_else(|| next(program, &grammar, &mut source));
-            if let Stimulus::Packet(port, packet) = &event {
-                source.arrival(*port, packet);
-            }
-            let oracle = Seeded::adversarial(source.next());
-            let mut broken = run.happens(event, oracle).err().map(Broken::Defect);
+            let event = events.next();
+            let mut broken = run.happens(event, Seeded::adversarial(events.number())).err().map(Broken::Defect);
             if let Some(outcome) = run.outcome() {
-                outcome.out.iter().for_each(|(port, packet)| source.departure(*port, packet));
+                events.caused(outcome);
             }
             if broken.is_none() && !crowded(program, &run) {
-                broken = properties(program, &run, (&grammar, &mut source), &failed, &mut explored);
+                broken = properties(program, &run, &mut events, &failed, &mut explored);
             }
             if let Some(broken) = broken {
                 let defect = matches!(broken, Broken::Defect(_));
@@ -114,46 +103,6 @@ pub fn explore(program: &Arc<Program>, tests: &[&Test], count: usize, seed: u64)
     explored
 }
 
-/// The events of tests that are short enough to begin a run with.
-fn beginnings(program: &Arc<Program>, tests: &[&Test], cover: &mut Cover) -> Vec<Recorded> {
-    let mut starts = Vec::new();
-    for test in tests {
-        let mut recorded = Recorded::default();
-        // A test that fails is told of where tests are run; what led there is an event like others.
-        let _ = record(test, program, 0, Some(&mut *cover), &mut recorded);
-        if (1..RUN / 2).contains(&recorded.events.len()) {
-            starts.push(recorded);
-        }
-    }
-    starts
-}
-
-fn parameters(program: &Program, source: &mut Source<'_>) -> Vec<Vec<u128>> {
-    program.params.iter().map(|p| p.default.clone().unwrap_or_else(|| source.value(&p.shape))).collect()
-}
-
-fn next(program: &Program, grammar: &Grammar<'_>, source: &mut Source<'_>) -> Stimulus {
-    let controls: Vec<TableId> = tables(program, Role::Control);
-    let feeds: Vec<TableId> = tables(program, Role::Feed);
-    match source.below(20) {
-        0..3 => Stimulus::Time(source.duration()),
-        3..5 if !controls.is_empty() => Stimulus::Update(controls.iter().map(|t| source.content(*t)).collect()),
-        5..7 if !feeds.is_empty() => {
-            let table = feeds[source.below(feeds.len() as u64) as usize];
-            let (key, value) = source.entry(table);
-            Stimulus::Feed(table, key, Some(value))
-        }
-        _ => {
-            let (port, packet) = source.again().unwrap_or_else(|| grammar.arrival(source));
-            Stimulus::Packet(port, packet)
-        }
-    }
-}
-
-fn tables(program: &Program, role: Role) -> Vec<TableId> {
-    (0..).map(TableId).zip(&program.tables).filter(|(_, t)| t.role == role && t.computed.is_none()).map(|(id, _)| id).collect()
-}
-
 /// Whether a table has so many entries that evaluating formulas over them would take long.
 fn crowded(program: &Program, run: &Trace) -> bool {
     (0..program.tables.len() as u32).any(|t| run.machine().occupied(TableId(t)) > MOST_ENTRIES)
@@ -163,7 +112,7 @@ fn crowded(program: &Program, run: &Trace) -> bool {
 fn properties(
     program: &Program,
     run: &Trace,
-    (grammar, source): (&Grammar<'_>, &mut Source<'_>),
+    events: &mut Events<'_, '_>,
     failed: &[bool],
     explored: &mut Explored,
 ) -> Option<Broken> {
@@ -172,13 +121,8 @@ fn properties(
             continue;
         }
         let id = PropertyId(index as u32);
-        let arrivals: Vec<(PortId, Vec<u8>)> = judge::arrivals(&property.form)
-            .into_iter()
-            .map(|port| {
-                let again = source.again().filter(|(at, _)| *at == port);
-                again.unwrap_or_else(|| (port, grammar.packet(source)))
-            })
-            .collect();
+        let ports = judge::arrivals(&property.form);
+        let arrivals: Vec<(PortId, Vec<u8>)> = ports.into_iter().map(|port| (port, events.packet_at(port))).collect();
         match run.judge(id, &arrivals) {
             Ok(Verdict::Fits) => {}
             Ok(Verdict::Holds) => {

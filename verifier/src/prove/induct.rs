@@ -8,8 +8,8 @@ use grv_lang::ir::{Block, Body, Form, Lifetime, LocalId, PortId, Program, Proper
 use std::rc::Rc;
 
 /// What may happen between two states.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Event {
     /// A packet arrives at a port.
     Packet(PortId),
     /// Time passes.
@@ -23,7 +23,7 @@ pub(super) enum Event {
 }
 
 /// All kinds of events of a box.
-pub(super) fn events(program: &Program) -> Vec<Event> {
+pub(crate) fn events(program: &Program) -> Vec<Event> {
     let mut events: Vec<Event> =
         (0..).map(PortId).zip(&program.ports).filter(|(_, p)| p.entry.is_some()).map(|(id, _)| Event::Packet(id)).collect();
     events.push(Event::Time);
@@ -97,13 +97,13 @@ impl Natural {
 }
 
 /// The state after an event, and the step, if it was a packet's.
-pub(super) struct Happened {
-    pub(super) after: World,
-    pub(super) packet: Option<(Packet, Rc<StepResult>)>,
+pub(crate) struct Happened {
+    pub(crate) after: World,
+    pub(crate) packet: Option<(Packet, Rc<StepResult>)>,
 }
 
 /// The variables of a specification in a state, and a truth value that its block computes.
-pub(super) fn formula<'p>(
+pub(crate) fn formula<'p>(
     engine: &mut Engine<'p>,
     body: &'p Body,
     block: &'p Block,
@@ -149,7 +149,7 @@ pub(super) fn requires<'p>(engine: &mut Engine<'p>, which: &[usize], world: &Wor
 }
 
 /// The state after an event of which nothing is known but its kind; what is known of it is added to `given`.
-pub(super) fn happen<'p>(
+pub(crate) fn happen<'p>(
     engine: &mut Engine<'p>,
     world: &World,
     event: Event,
@@ -182,6 +182,7 @@ pub(super) fn happen<'p>(
             let all: Vec<usize> = (0..program.requires.len()).collect();
             let held = requires(engine, &all, &after)?;
             given.extend(held);
+            engine.ticks(&mut after);
             for (id, element) in (0..).map(grv_lang::ir::ElementId).zip(&program.elements) {
                 if let Some(body) = &element.update {
                     after = engine.aside(id, body, &after)?;
@@ -193,7 +194,9 @@ pub(super) fn happen<'p>(
             if !matches!(program.tables[table.index()].lifetime, Lifetime::Forever) {
                 return Err(Unsupported::new("a fed table with lifetimes", program.tables[table.index()].span));
             }
-            engine.fed(world, table)
+            let mut after = engine.fed(world, table);
+            engine.ticks(&mut after);
+            after
         }
     };
     Ok(Happened { after, packet: None })

@@ -14,6 +14,8 @@ mod run;
 mod search;
 mod verdict;
 
+#[cfg(test)]
+pub(crate) use induct::{Event, Happened, events, formula, happen};
 pub use reach::unseen;
 pub use run::{Options, Progress, Task, Wanted, verify};
 pub use verdict::{Kind, Obligation, Report, Slice, Summary, Verdict};

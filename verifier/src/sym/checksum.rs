@@ -3,6 +3,7 @@
 //! the checksum by as much as the words it names.
 
 use super::env::{Engine, Env, Unsupported};
+use super::opened::Open;
 use super::packet::{Found, Packet, Position};
 use super::value::Sym;
 use crate::term::{Op, Sort, Term};
@@ -60,7 +61,7 @@ impl<'p> Engine<'p> {
                 let enclosing = env.found.iter().flatten().find(|f| {
                     f.packet == found.packet
                         && checksum.pseudo.iter().any(|p| p.header == f.header)
-                        && encloses(&f.position, f.header, found)
+                        && packet.is_behind(&found.position, f.at())
                 });
                 let Some(enclosing) = enclosing.cloned() else {
                     return Err(Unsupported::new("a checksum whose enclosing header is not named here", span));
@@ -107,8 +108,11 @@ impl<'p> Engine<'p> {
     /// makes the sum another one.
     fn rest(&mut self, packet: &Packet, found: &Found, body: bool) -> Term {
         let mut name = format!("{} rest", self.path(packet, &found.position, found.header));
+        let since = packet.written_behind(found, body);
         if body {
-            name = format!("{name} and body {}", self.body_state(packet, found));
+            name = format!("{name} and body {since}");
+        } else if !since.is_empty() {
+            name = format!("{name} {since}");
         }
         let rest = self.terms.var(&name, Sort::Int);
         let zero = self.terms.int(0);
@@ -138,7 +142,7 @@ impl<'p> Engine<'p> {
         for found in env.found[handle.index()].clone() {
             let mut packet = env.packets[found.packet.index()].clone();
             let old = self.field(&packet, &found.position, found.header, field);
-            let new = self.updated(old, moved, optional);
+            let new = self.updated(env, old, moved, optional, span);
             self.set_field(&mut packet, &found, field, Sym::Bits(new), span)?;
             env.packets[found.packet.index()] = packet;
         }
@@ -147,7 +151,7 @@ impl<'p> Engine<'p> {
 
     /// The new checksum: the old one and what the words lost, modulo 65,535. Of the two ways to write zero, RFC 1624's equation 3
     /// gives 0xffff only if nothing but zeros was added; which one it is stays open here, but where zero means that there is none.
-    fn updated(&mut self, old: Sym, moved: Term, optional: bool) -> Term {
+    fn updated(&mut self, env: &Env<'p>, old: Sym, moved: Term, optional: bool, span: Span) -> Term {
         let key = (self.terms.as_vector(old), moved);
         let new = match self.checksums.iter().find(|(k, _)| *k == key) {
             Some((_, new)) => *new,
@@ -165,6 +169,7 @@ impl<'p> Engine<'p> {
                 let sum = self.add(sum, whole);
                 let fact = self.terms.eq(after, sum);
                 self.fact(fact);
+                self.opens(env, span, Open::Checksum { old: key.0, moved, new, turns });
                 new
             }
         };
@@ -175,20 +180,5 @@ impl<'p> Engine<'p> {
         let (none, vanished) = (self.terms.eq(key.0, zero), self.terms.eq(new, zero));
         let shown = self.terms.ite(vanished, ones, new);
         self.terms.ite(none, zero, shown)
-    }
-
-    fn body_state(&self, packet: &Packet, found: &Found) -> String {
-        packet.written_behind(found)
-    }
-}
-
-/// Whether a header encloses another: it stands before it in the packet as it came.
-fn encloses(position: &Position, header: HeaderId, inner: &Found) -> bool {
-    match (position, &inner.position) {
-        (Position::Behind(outer), Position::Behind(chain)) => {
-            chain.len() > outer.len() && chain.starts_with(outer) && chain[outer.len()] == header
-        }
-        (Position::Pushed(_), Position::Behind(_)) => true,
-        _ => false,
     }
 }

@@ -4,7 +4,7 @@ use super::env::Engine;
 use super::state::{Change, World, is_keyed, root, shares};
 use super::value::Sym;
 use crate::term::{Op, Sort, Term};
-use grv_lang::interp::{EntryView, Machine};
+use grv_lang::interp::{EntryView, Machine, Physical};
 use grv_lang::ir::{Scalar, TableId, TableKind};
 
 /// Of a table with more entries than that, only some are in formulas: what is found is tried out anyway.
@@ -30,16 +30,16 @@ impl<'p> Engine<'p> {
         let mut world = self.initial();
         world.now = self.by(&guards, machines, |machine| machine.now().into());
         for (id, declared) in (0..).map(TableId).zip(&self.program.tables) {
-            let views: Vec<Vec<EntryView>> = machines.iter().map(|machine| machine.entries(id)).collect();
             let indexed = !is_keyed(&declared.kind);
+            let views: Vec<Vec<Physical>> = machines.iter().map(|machine| entries(machine, id, indexed)).collect();
             if indexed && views.iter().any(|all| all.len() > MOST_ELEMENTS) {
                 let table = self.any_table("start", id);
                 self.changed(&mut world, id, |t| *t = table);
                 continue;
             }
-            for ((guard, machine), all) in guards.iter().zip(machines).zip(&views) {
+            for (guard, all) in guards.iter().zip(&views) {
                 for view in all.iter().take(MOST_ENTRIES) {
-                    self.put_view(&mut world, id, *guard, view, machine.now());
+                    self.put_view(&mut world, id, *guard, view);
                 }
             }
             if !indexed {
@@ -47,25 +47,8 @@ impl<'p> Engine<'p> {
                 self.changed(&mut world, id, |t| t.count = count);
             }
         }
-        let start = world.now;
-        let mut ticks = vec![start; self.program.tables.len()];
-        for id in (0..self.program.tables.len()).map(|index| TableId(index as u32)) {
-            let of = root(self.program, id);
-            let granularity = self.program.tables[of.index()].granularity;
-            if granularity > 0 && of == id {
-                let tick = self.terms.var(&format!("start.{}.tick", self.program.tables[id.index()].name), Sort::Int);
-                let (lag, zero) = (self.terms.int(granularity.into()), self.terms.int(0));
-                let least = self.terms.op(Op::IntSub, start, lag);
-                for (a, b) in [(least, tick), (zero, tick), (tick, start)] {
-                    let fact = self.terms.op(Op::IntLe, a, b);
-                    self.fact(fact);
-                }
-                ticks[id.index()] = tick;
-            }
-        }
-        for id in (0..self.program.tables.len()).map(|index| TableId(index as u32)) {
-            ticks[id.index()] = ticks[root(self.program, id).index()];
-        }
+        let tables = (0..self.program.tables.len()).map(|index| TableId(index as u32));
+        let ticks: Vec<Term> = tables.map(|id| self.by(&guards, machines, |machine| machine.tick(id).into())).collect();
         world.ticks = ticks.into();
         world.id = self.stamp();
         (world, which)
@@ -81,7 +64,7 @@ impl<'p> Engine<'p> {
         chosen
     }
 
-    fn put_view(&mut self, world: &mut World, table: TableId, guard: Term, view: &EntryView, now: u64) {
+    fn put_view(&mut self, world: &mut World, table: TableId, guard: Term, view: &Physical) {
         let declared = &self.program.tables[table.index()];
         let constant = |e: &mut Engine<'p>, bits: u128, ty: Scalar| e.terms.constant(bits, ty);
         let key: Vec<Sym> = match declared.kind {
@@ -92,8 +75,7 @@ impl<'p> Engine<'p> {
         };
         let value = match declared.kind {
             TableKind::Bucket { .. } => {
-                let tokens = view.value.first().map_or(0, |tokens| *tokens as i128);
-                vec![Sym::Int(self.terms.int(tokens)), Sym::Int(self.terms.int(now.into()))]
+                view.value.iter().map(|number| Sym::Int(self.terms.int(*number as i128))).collect()
             }
             TableKind::Counter => view.value.iter().map(|v| constant(self, *v, Scalar::Bits(64))).collect(),
             _ => view.value.iter().zip(&declared.value).map(|(v, c)| constant(self, *v, c.ty)).collect(),
@@ -102,7 +84,7 @@ impl<'p> Engine<'p> {
         let at = self.terms.int(view.deadline.map_or(0, i128::from));
         let mut deadline = view.deadline.map(|_| at);
         if shares(self.program, table)
-            && let Some(slot) = view.slot
+            && let Some(slot) = view.number
         {
             let (number, next) = (self.terms.int(slot.into()), self.terms.int(i128::from(slot) + 1));
             deadline = Some(number);
@@ -120,4 +102,13 @@ impl<'p> Engine<'p> {
         }
         self.changed(world, table, |t| t.log.push(Change { guard, key, present, value: Some(value), deadline }));
     }
+}
+
+/// What is in a table: of one with keys, the live entries; else the elements that were written.
+fn entries(machine: &Machine, table: TableId, indexed: bool) -> Vec<Physical> {
+    if !indexed {
+        return machine.physical(table).into_iter().filter(|entry| entry.live).collect();
+    }
+    let element = |view: EntryView| Physical { key: view.key, value: view.value, number: None, deadline: None, live: true };
+    machine.entries(table).into_iter().map(element).collect()
 }

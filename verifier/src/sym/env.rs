@@ -1,5 +1,6 @@
 //! What symbolic runs share: the terms, what is known of them, and what steps do.
 
+use super::opened::Opened;
 use super::packet::{Found, Packet, Position};
 use super::state::World;
 use super::tables::Match;
@@ -10,7 +11,7 @@ use grv_lang::interp::Passage;
 use grv_lang::ir::spec::Quantifier;
 use grv_lang::ir::{Block, Body, ElementId, HeaderId, InputRef, LocalId, Obligation, PacketId, PortId, Program, ReasonId, TableId};
 use grv_lang::span::Span;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 use thiserror::Error;
 
@@ -218,7 +219,11 @@ pub struct Engine<'p> {
     pub(crate) happens: Happens,
     /// Branches and edges that steps came by.
     pub branches: Vec<Branch>,
-    stamps: u32,
+    /// What they left open, in order.
+    pub(crate) opened: Vec<Opened>,
+    /// Writes to packets, by number, behind which something was looked at that may share their bytes.
+    pub(crate) looked: FxHashSet<u32>,
+    pub(crate) stamps: u32,
     pub(crate) depth: usize,
     /// Packets between elements.
     pub(crate) waiting: Vec<Arrival>,
@@ -246,6 +251,8 @@ impl<'p> Engine<'p> {
             checksums: Vec::new(),
             happens: Happens::default(),
             branches: Vec::new(),
+            opened: Vec::new(),
+            looked: FxHashSet::default(),
             stamps: 0,
             depth: 0,
             waiting: Vec::new(),

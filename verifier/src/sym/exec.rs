@@ -2,6 +2,7 @@
 //! meet, what differs is chosen by the condition.
 
 use super::env::{Branch, Choice, Dropped, Engine, Env, Happens, Known, Obliged, Output, StepResult, Unsupported};
+use super::opened::Open;
 use super::packet::Packet;
 use super::state::{Change, World, is_keyed, root};
 use super::value::Sym;
@@ -79,11 +80,13 @@ impl<'p> Engine<'p> {
         let mut env = self.enter(&input.body, Some(at.element), vec![packet], world, way);
         env.last = true;
         env.locals[..args.len()].copy_from_slice(&args);
+        self.opens(&env, span, Open::Enter);
         let mut after = None;
         for (index, header) in input.contract.iter().enumerate() {
             let packet = env.packets[0].clone();
             let (ok, found) =
                 self.parse(&packet, PacketId(0), *header, after.as_ref(), input.body.block.first().map_or(span, |s| s.span))?;
+            self.looks(env.way, &packet, &found, true, span);
             // Those who send here have found it; what they wrote must leave it well formed.
             self.oblige(&env, ok, format!("`{}` is still well formed", program.headers[header.index()].name), None, span);
             env.found[index] = vec![found.clone()];
@@ -109,7 +112,7 @@ impl<'p> Engine<'p> {
             if self.terms.as_bool(env.way) == Some(false) {
                 break;
             }
-            env.last = last && index + 1 == block.len();
+            env.last = last && block[index + 1..].iter().all(passes);
             if let StmtKind::Push { header, before, into, fields, ok } = &stmt.kind {
                 env.last = last;
                 return self.push_stmt(env, (*header, fields), (*before, *into, *ok), &block[index + 1..], stmt.span);
@@ -135,6 +138,7 @@ impl<'p> Engine<'p> {
         };
         let before = before.clone();
         let room = self.open("room for a header");
+        self.opens(&env, span, Open::Header { room });
         self.either(
             env,
             room,
@@ -224,6 +228,8 @@ impl<'p> Engine<'p> {
                     let (ok, mut found) = self.parse(&bytes, *packet, *header, place.as_ref(), span)?;
                     let guard = place.map_or_else(|| self.terms.bool(true), |f| f.guard);
                     found.guard = guard;
+                    let way = self.terms.and(&[env.way, guard]);
+                    self.looks(way, &bytes, &found, false, span);
                     let here = self.terms.and(&[guard, ok]);
                     fits = self.terms.or(&[fits, here]);
                     all.push(found);
@@ -270,7 +276,7 @@ impl<'p> Engine<'p> {
                 let gone = gone.clone();
                 env.found[handle.index()].clear();
                 let mut packet = env.packets[gone.packet.index()].clone();
-                self.pop(&mut packet, &gone, &mut env.found);
+                self.pop(&mut packet, &gone, &mut env.found, span)?;
                 env.packets[gone.packet.index()] = packet;
                 Ok(env)
             }
@@ -281,7 +287,13 @@ impl<'p> Engine<'p> {
                 self.branches.push(Branch { guard: env.way, passage: Passage::Edge(id, *output) });
                 let packet = env.packets[0].clone();
                 match target {
-                    Target::Port(port) => self.happens.out.push(Output { guard: env.way, port, packet }),
+                    Target::Port(port) => {
+                        self.happens.out.push(Output { guard: env.way, port, packet });
+                        // Nothing follows: ways that end here need not meet.
+                        if env.last {
+                            env.way = self.terms.bool(false);
+                        }
+                    }
                     Target::Input(at) => {
                         let arrival = Arrival { at, packet, args, way: env.way, span };
                         if env.last {
@@ -351,6 +363,12 @@ impl<'p> Engine<'p> {
         self.ticks(&mut after);
         Ok(after)
     }
+}
+
+/// Whether a statement does nothing on ways that ended before it: a match's arms by number, of which there is none but after the
+/// assignment of that number.
+fn passes(stmt: &Stmt) -> bool {
+    matches!(&stmt.kind, StmtKind::Switch { on: Expr::Local(_), default, .. } if default.is_empty())
 }
 
 /// What an automatic obligation says.

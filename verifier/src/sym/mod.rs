@@ -5,6 +5,7 @@ mod concrete;
 mod env;
 mod exec;
 mod expr;
+mod opened;
 mod packet;
 mod search;
 mod spec;
@@ -13,8 +14,16 @@ mod tables;
 mod value;
 mod wiring;
 
+#[cfg(test)]
+pub(crate) use env::Over;
 pub use env::{Branch, Dropped, Engine, Obliged, Output, Quant, StepResult, Unsupported};
 pub(crate) use env::{Env, Says};
+#[cfg(test)]
+pub(crate) use opened::{Open, Opened};
 pub use packet::Packet;
+#[cfg(test)]
+pub(crate) use packet::Position;
 pub use state::World;
+#[cfg(test)]
+pub(crate) use state::{Entry, is_keyed, root, shares};
 pub use value::Sym;

@@ -1,6 +1,6 @@
 //! Symbolic packets: fields of headers, each a constant of its own, and the rest of the bytes, which nobody looks at. A header
-//! is known by the headers before it. Two headers that may stand at one place are independent of each other: that allows more
-//! packets than there are, and a write by way of one makes the other unknown.
+//! is known by the headers before it. Two headers of which neither stands behind the other may share bytes. They are independent of
+//! each other: that allows more packets than there are, and a write by way of one makes the other unknown.
 
 use super::env::{Engine, Unsupported};
 use super::value::{Sym, most};
@@ -15,8 +15,8 @@ use std::rc::Rc;
 pub(crate) enum Position {
     /// Behind these headers of the packet as it came.
     Behind(Rc<[HeaderId]>),
-    /// A header that was put in.
-    Pushed(u32),
+    /// A header that was put in; numbered.
+    Pushed(u32, HeaderId),
 }
 
 /// A packet.
@@ -27,24 +27,29 @@ pub struct Packet {
     /// Bytes of the frame, an integer.
     pub(crate) length: Sym,
     /// Fields that were written, and those of headers that were put in.
-    fields: Rc<BTreeMap<(Position, HeaderId, FieldId), Sym>>,
-    /// Where something was written, first to last.
-    written: Rc<BTreeMap<Position, Vec<Written>>>,
+    pub(crate) fields: Rc<BTreeMap<(Position, HeaderId, FieldId), Sym>>,
+    /// What was written, first to last.
+    pub(crate) written: Rc<Vec<Written>>,
     /// Where another position takes the place of one.
-    redirect: Rc<BTreeMap<Position, Position>>,
+    pub(crate) redirect: Rc<BTreeMap<Position, Position>>,
     /// What comes behind a header that was put in.
-    behind: Rc<BTreeMap<u32, Position>>,
+    pub(crate) behind: Rc<BTreeMap<u32, Position>>,
 }
 
-/// Something that was written to a place of a packet.
+/// A header at a position.
+pub(crate) type At<'a> = (&'a Position, HeaderId);
+
+/// Something that was written to a place of a packet, or a header that was put in or taken out there.
 #[derive(Clone, Debug, PartialEq)]
-struct Written {
+pub(crate) struct Written {
     /// On these ways.
-    guard: Term,
+    pub(crate) guard: Term,
+    /// There.
+    pub(crate) position: Position,
     /// By way of this header.
-    by: HeaderId,
+    pub(crate) by: HeaderId,
     /// A number: what other headers make of these bytes since then.
-    stamp: u32,
+    pub(crate) stamp: u32,
 }
 
 /// Where a header is in a frame: integers, in bytes.
@@ -65,6 +70,12 @@ pub(crate) struct Found {
     pub(crate) header: HeaderId,
     pub(crate) position: Position,
     pub(crate) place: Place,
+}
+
+impl Found {
+    pub(crate) fn at(&self) -> At<'_> {
+        (&self.position, self.header)
+    }
 }
 
 impl Engine<'_> {
@@ -96,7 +107,7 @@ impl Engine<'_> {
                     path.push_str(self.header_name(*before));
                 }
             }
-            Position::Pushed(number) => path.push_str(&format!("/+{number}")),
+            Position::Pushed(number, _) => path.push_str(&format!("/+{number}")),
         }
         path.push('/');
         path.push_str(self.header_name(header));
@@ -112,7 +123,8 @@ impl Engine<'_> {
         let (name, width) = (declared.name.clone(), declared.width);
         let name = format!("{}.{name}", self.path(packet, position, header));
         let mut value = self.terms.var(&name, Sort::Bits(width));
-        for written in packet.written.get(position).into_iter().flatten().filter(|w| w.by != header) {
+        for written in packet.written.iter().filter(|w| packet.may_share(w.at(), (position, header))) {
+            self.looked.insert(written.stamp);
             let since = self.terms.var(&format!("{name}~{}", written.stamp), Sort::Bits(width));
             value = self.terms.ite(written.guard, since, value);
         }
@@ -140,33 +152,37 @@ impl Engine<'_> {
         if value == old {
             return Ok(());
         }
-        let known = packet.written.get(&found.position).and_then(|all| all.last());
-        if known.is_none_or(|w| w.by != found.header || w.guard != found.guard) {
-            let stamp = self.stamp();
-            // What other headers had there is something else now.
-            let others: Vec<_> = packet
-                .fields
-                .iter()
-                .filter(|((p, h, _), _)| *p == found.position && *h != found.header)
-                .map(|(k, v)| (k.clone(), *v))
-                .collect();
-            for ((position, header, field), old) in others {
-                let declared = &self.program.headers[header.index()].fields[field.index()];
-                let (name, width) = (declared.name.clone(), declared.width);
-                let name = format!("{}.{name}~{stamp}", self.path(packet, &position, header));
-                let since = Sym::Bits(self.terms.var(&name, Sort::Bits(width)));
-                let value = self.terms.select(found.guard, since, old);
-                Rc::make_mut(&mut packet.fields).insert((position, header, field), value);
-            }
-            let written = Written { guard: found.guard, by: found.header, stamp };
-            Rc::make_mut(&mut packet.written).entry(found.position.clone()).or_default().push(written);
-        }
+        self.wrote(packet, found.at(), found.guard);
         Rc::make_mut(&mut packet.fields).insert((found.position.clone(), found.header, field), value);
         Ok(())
     }
 
+    /// Something was written: what headers have there that may share its bytes is something else now.
+    fn wrote(&mut self, packet: &mut Packet, at: At<'_>, guard: Term) {
+        let last = packet.written.last();
+        if last.is_some_and(|w| w.at() == at && w.guard == guard && !self.looked.contains(&w.stamp)) {
+            return;
+        }
+        let stamp = self.stamp();
+        let shares = |(position, header, _): &&(Position, HeaderId, FieldId)| packet.may_share(at, (position, *header));
+        let others: Vec<_> = packet.fields.keys().filter(shares).cloned().collect();
+        for key in others {
+            let (position, header, field) = &key;
+            let declared = &self.program.headers[header.index()].fields[field.index()];
+            let (name, width) = (declared.name.clone(), declared.width);
+            let name = format!("{}.{name}~{stamp}", self.path(packet, position, *header));
+            let since = Sym::Bits(self.terms.var(&name, Sort::Bits(width)));
+            self.looked.insert(stamp);
+            let old = packet.fields[&key];
+            let value = self.terms.select(guard, since, old);
+            Rc::make_mut(&mut packet.fields).insert(key, value);
+        }
+        let written = Written { guard, position: at.0.clone(), by: at.1, stamp };
+        Rc::make_mut(&mut packet.written).push(written);
+    }
+
     /// The position behind a header, or the first one.
-    fn behind(&self, packet: &Packet, after: Option<(&Position, HeaderId)>) -> Position {
+    fn behind(&self, packet: &Packet, after: Option<At<'_>>, span: Span) -> Result<Position, Unsupported> {
         let raw = match after {
             None => Position::Behind(Rc::new([])),
             Some((Position::Behind(chain), header)) => {
@@ -174,11 +190,14 @@ impl Engine<'_> {
                 chain.push(header);
                 Position::Behind(chain.into())
             }
-            Some((Position::Pushed(number), _)) => {
-                return packet.behind.get(number).cloned().unwrap_or(Position::Behind(Rc::new([])));
+            Some((Position::Pushed(number, put), header)) if *put == header => {
+                return Ok(packet.behind.get(number).cloned().unwrap_or(Position::Behind(Rc::new([]))));
+            }
+            Some((Position::Pushed(..), _)) => {
+                return Err(Unsupported::new("what is behind a header where another one was put in", span));
             }
         };
-        packet.redirect.get(&raw).cloned().unwrap_or(raw)
+        Ok(packet.redirect.get(&raw).cloned().unwrap_or(raw))
     }
 
     /// Looks for a header; whether it is there, and where.
@@ -190,7 +209,7 @@ impl Engine<'_> {
         after: Option<&Found>,
         span: Span,
     ) -> Result<(Term, Found), Unsupported> {
-        let position = self.behind(packet, after.map(|f| (&f.position, f.header)));
+        let position = self.behind(packet, after.map(Found::at), span)?;
         let (start, limit) = match after {
             None => (self.number(0), packet.length),
             Some(found) => (self.sum(found.place.start, found.place.length), found.place.end),
@@ -272,24 +291,21 @@ impl Engine<'_> {
     ) -> Found {
         let fixed = self.program.headers[header.index()].fixed;
         let number = self.stamp();
-        let new = Position::Pushed(number);
-        let ahead = packet.behind.iter().find(|(_, then)| **then == before.position).map(|(ahead, _)| *ahead);
-        match ahead {
-            Some(ahead) => drop(Rc::make_mut(&mut packet.behind).insert(ahead, new.clone())),
-            None => drop(Rc::make_mut(&mut packet.redirect).insert(before.position.clone(), new.clone())),
-        }
+        let new = Position::Pushed(number, header);
+        packet.lead(&before.position, new.clone());
         Rc::make_mut(&mut packet.behind).insert(number, before.position.clone());
         let length = self.number(fixed.into());
         for (field, value) in (0..).map(FieldId).zip(fields) {
             let value = Sym::Bits(self.terms.as_vector(*value));
             Rc::make_mut(&mut packet.fields).insert((new.clone(), header, field), value);
         }
+        self.wrote(packet, (&new, header), before.guard);
         let start = before.place.start;
         packet.length = self.sum(packet.length, length);
         for handle in found.iter_mut().flatten().filter(|f| f.packet == before.packet) {
             handle.place.end = self.sum(handle.place.end, length);
             handle.place.limit = self.sum(handle.place.limit, length);
-            if handle.position == before.position || is_behind(&handle.position, before) {
+            if handle.position == before.position || packet.is_behind(&handle.position, before.at()) {
                 handle.place.start = self.sum(handle.place.start, length);
             }
         }
@@ -300,25 +316,32 @@ impl Engine<'_> {
     }
 
     /// Takes a header out. The handles of the packet move.
-    pub(crate) fn pop(&mut self, packet: &mut Packet, gone: &Found, found: &mut [Vec<Found>]) {
-        let next = self.behind(packet, Some((&gone.position, gone.header)));
-        let ahead = packet.behind.iter().find(|(_, then)| **then == gone.position).map(|(ahead, _)| *ahead);
-        let stood_for = packet.redirect.iter().find(|(_, to)| **to == gone.position).map(|(from, _)| from.clone());
-        match (ahead, stood_for) {
-            (Some(ahead), _) => drop(Rc::make_mut(&mut packet.behind).insert(ahead, next)),
-            (None, Some(from)) if from == next => drop(Rc::make_mut(&mut packet.redirect).remove(&from)),
-            (None, Some(from)) => drop(Rc::make_mut(&mut packet.redirect).insert(from, next)),
-            (None, None) => drop(Rc::make_mut(&mut packet.redirect).insert(gone.position.clone(), next)),
+    pub(crate) fn pop(
+        &mut self,
+        packet: &mut Packet,
+        gone: &Found,
+        found: &mut [Vec<Found>],
+        span: Span,
+    ) -> Result<(), Unsupported> {
+        let next = self.behind(packet, Some(gone.at()), span)?;
+        let before = packet.clone();
+        packet.lead(&gone.position, next);
+        if let Position::Pushed(number, _) = &gone.position {
+            Rc::make_mut(&mut packet.behind).remove(number);
+            Rc::make_mut(&mut packet.written).retain(|w| w.position != gone.position);
+        } else {
+            self.wrote(packet, gone.at(), gone.guard);
         }
         let length = gone.place.length;
         packet.length = self.difference(packet.length, length);
         for handle in found.iter_mut().flatten().filter(|f| f.packet == gone.packet) {
             handle.place.end = self.difference(handle.place.end, length);
             handle.place.limit = self.difference(handle.place.limit, length);
-            if is_behind(&handle.position, gone) {
+            if before.is_behind(&handle.position, gone.at()) {
                 handle.place.start = self.difference(handle.place.start, length);
             }
         }
+        Ok(())
     }
 
     /// One packet on the ways where `c` holds, another on the others.
@@ -330,21 +353,12 @@ impl Engine<'_> {
             return Err(Unsupported::new("ways that meet with different headers put in or taken out", span));
         }
         let not_c = self.terms.not(c);
-        let mut written: BTreeMap<Position, Vec<Written>> = BTreeMap::new();
-        for position in a.written.keys().chain(b.written.keys()) {
-            if written.contains_key(position) {
-                continue;
+        let common = a.written.iter().zip(&*b.written).take_while(|(x, y)| x == y).count();
+        let mut written = a.written[..common].to_vec();
+        for (on, more) in [(c, &a.written[common..]), (not_c, &b.written[common..])] {
+            for w in more {
+                written.push(Written { guard: self.terms.and(&[on, w.guard]), ..w.clone() });
             }
-            let side = |packet: &Packet| packet.written.get(position).cloned().unwrap_or_default();
-            let (x, y) = (side(a), side(b));
-            let common = x.iter().zip(&y).take_while(|(x, y)| x == y).count();
-            let mut all = x[..common].to_vec();
-            for (on, more) in [(c, &x[common..]), (not_c, &y[common..])] {
-                for w in more {
-                    all.push(Written { guard: self.terms.and(&[on, w.guard]), ..w.clone() });
-                }
-            }
-            written.insert(position.clone(), all);
         }
         let mut fields = BTreeMap::new();
         for key in a.fields.keys().chain(b.fields.keys()) {
@@ -371,9 +385,14 @@ impl Engine<'_> {
     /// Whether what follows two headers is the same bytes, up to the end of their bodies.
     pub(crate) fn same_body(&mut self, (a, left): (&Packet, &Found), (b, right): (&Packet, &Found)) -> Term {
         let moved = |packet: &Packet| {
-            let redirect: Vec<_> =
-                packet.redirect.iter().filter(|(p, _)| is_behind(p, left)).map(|(p, q)| (p.clone(), q.clone())).collect();
-            let pushed: Vec<_> = packet.behind.iter().filter(|(_, p)| is_behind(p, left)).map(|(n, p)| (*n, p.clone())).collect();
+            let redirect: Vec<_> = packet
+                .redirect
+                .iter()
+                .filter(|(p, _)| packet.is_behind(p, left.at()))
+                .map(|(p, q)| (p.clone(), q.clone()))
+                .collect();
+            let pushed: Vec<_> =
+                packet.behind.iter().filter(|(_, p)| packet.is_behind(p, left.at())).map(|(n, p)| (*n, p.clone())).collect();
             (redirect, pushed)
         };
         if a.base != b.base || left.position != right.position || left.header != right.header || moved(a) != moved(b) {
@@ -385,7 +404,9 @@ impl Engine<'_> {
         };
         let (x, y) = (bytes(self, left), bytes(self, right));
         let length = self.terms.equal(x, y);
-        let fields = self.same_fields(a, b, |(position, ..)| is_behind(position, left));
+        let fields = self.same_fields(a, b, |(position, header, _)| {
+            a.is_behind(position, left.at()) || a.may_share((position, *header), left.at())
+        });
         self.terms.and(&[length, fields])
     }
 
@@ -394,8 +415,8 @@ impl Engine<'_> {
         let mut parts = Vec::new();
         let keys: BTreeSet<_> = a.fields.keys().chain(b.fields.keys()).filter(|key| counts(key)).collect();
         for (position, header, field) in keys {
-            let writes = [a, b].into_iter().flat_map(|p| p.written.get(position)).flatten();
-            let guards: Vec<Term> = writes.filter(|w| w.by == *header).map(|w| w.guard).collect();
+            let writes = [a, b].into_iter().flat_map(|p| p.written.iter());
+            let guards: Vec<Term> = writes.filter(|w| w.at() == (position, *header)).map(|w| w.guard).collect();
             // A header that was put in was written by nobody.
             let touched = if guards.is_empty() { self.terms.bool(true) } else { self.terms.or(&guards) };
             let (x, y) = (self.field(a, position, *header, *field), self.field(b, position, *header, *field));
@@ -429,30 +450,66 @@ impl Engine<'_> {
 }
 
 impl Packet {
-    /// Names what was written behind a header: bodies with the same name and base are the same bytes.
-    pub(crate) fn written_behind(&self, found: &Found) -> String {
-        let written: Vec<String> = self
-            .written
-            .iter()
-            .filter(|(p, _)| is_behind(p, found))
-            .flat_map(|(_, all)| all)
-            .map(|w| format!("{}@{:?}", w.stamp, w.guard))
-            .collect();
-        let moved = self.redirect.keys().any(|p| is_behind(p, found));
+    /// Leads to another position whoever is led to this one: a header that was put in ahead of it, or one that was taken out there, or
+    /// the header that it is behind.
+    fn lead(&mut self, here: &Position, to: Position) {
+        if let Some(ahead) = self.behind.iter().find(|(_, then)| *then == here).map(|(ahead, _)| *ahead) {
+            Rc::make_mut(&mut self.behind).insert(ahead, to);
+            return;
+        }
+        let from = self.redirect.iter().find(|(_, then)| *then == here).map_or(here, |(from, _)| from).clone();
+        if from == to {
+            Rc::make_mut(&mut self.redirect).remove(&from);
+        } else {
+            Rc::make_mut(&mut self.redirect).insert(from, to);
+        }
+    }
+
+    /// Where a position is: behind these headers of the packet as it came, and ahead of that, so many headers that were put in.
+    fn anchor<'a>(&'a self, position: &'a Position) -> (&'a [HeaderId], usize) {
+        let (mut at, mut ahead) = (position, 0);
+        loop {
+            match at {
+                Position::Behind(chain) => return (chain, ahead),
+                Position::Pushed(number, _) => match self.behind.get(number) {
+                    Some(then) => (at, ahead) = (then, ahead + 1),
+                    None => return (&[], ahead),
+                },
+            }
+        }
+    }
+
+    /// Whether a position is behind a header.
+    pub(crate) fn is_behind(&self, position: &Position, (of, header): At<'_>) -> bool {
+        let ((chain, ahead), (before, of_ahead)) = (self.anchor(position), self.anchor(of));
+        if !chain.starts_with(before) {
+            return false;
+        }
+        match of {
+            Position::Pushed(_, put) => *put == header && (chain.len() > before.len() || ahead < of_ahead),
+            Position::Behind(_) => chain.get(before.len()) == Some(&header),
+        }
+    }
+
+    /// Whether two headers may share bytes: they are not the same one, and neither is behind the other.
+    pub(crate) fn may_share(&self, a: At<'_>, b: At<'_>) -> bool {
+        a != b && !self.is_behind(a.0, b) && !self.is_behind(b.0, a)
+    }
+
+    /// Names what was written behind a header, if that counts, or by way of others that may share its bytes: what is not modelled has
+    /// the same name if it is the same bytes.
+    pub(crate) fn written_behind(&self, found: &Found, body: bool) -> String {
+        let counts = |w: &&Written| self.may_share(w.at(), found.at()) || body && self.is_behind(&w.position, found.at());
+        let written: Vec<String> = self.written.iter().filter(counts).map(|w| format!("{}@{:?}", w.stamp, w.guard)).collect();
+        let moved = body && self.redirect.keys().any(|p| self.is_behind(p, found.at()));
         let pushed = if moved { format!("{:?}", self.behind) } else { String::new() };
         format!("{}{pushed}", written.join(","))
     }
 }
 
-/// Whether a position is behind a header.
-fn is_behind(position: &Position, of: &Found) -> bool {
-    match (position, &of.position) {
-        (Position::Behind(chain), Position::Behind(before)) => {
-            chain.len() > before.len() && chain.starts_with(before) && chain[before.len()] == of.header
-        }
-        // What was put in stands before all that came behind its neighbour; see `push`.
-        (Position::Behind(_), Position::Pushed(_)) => true,
-        _ => false,
+impl Written {
+    pub(crate) fn at(&self) -> At<'_> {
+        (&self.position, self.by)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The bounded searches. Which of several values a choice takes is open; the first element of an array is not.
 
 use super::env::{Engine, Env, Over, Quant, Says, Unsupported};
+use super::opened::Open;
 use super::value::Sym;
 use crate::term::{Op, Sort, Term};
 use grv_lang::ir::spec::Quantifier;
@@ -58,6 +59,7 @@ impl<'p> Engine<'p> {
         let earlier = self.terms.quantified(number);
         let none = self.terms.not(earlier);
         self.fact(none);
+        self.opens(&env, stmt.span, Open::First { index: wide, hit, earlier: number });
         env.locals[index.index()] = {
             let zero = self.terms.zero(ty);
             self.terms.select(hit, at, zero)
@@ -108,8 +110,9 @@ impl<'p> Engine<'p> {
         let beyond = self.terms.eq(left, none);
         let fact = self.terms.ite(made, in_tiers, beyond);
         self.fact(fact);
-        for (number, tier) in tiers.iter().enumerate() {
-            let number = self.terms.int(number as i128);
+        let mut exactly = Vec::new();
+        for (at, tier) in tiers.iter().enumerate() {
+            let number = self.terms.int(at as i128);
             let here = self.terms.eq(left, number);
             match tier {
                 Tier::Exactly(expr) => {
@@ -119,6 +122,7 @@ impl<'p> Engine<'p> {
                     self.fact(fact);
                     // It is always tried.
                     let (acceptable, _) = accepts(self, wanted)?;
+                    exactly.push((number, wanted, acceptable));
                     let refused = self.terms.not(acceptable);
                     let passed = self.terms.op(Op::IntLt, number, left);
                     let fact = self.terms.implies(passed, refused);
@@ -134,6 +138,7 @@ impl<'p> Engine<'p> {
         }
         let guard = env.way;
         self.chose(guard, &name, left);
+        self.opens(&env, span, Open::Choice { value, made, left, none, exactly });
         let zero = self.terms.zero(ty);
         env.locals[var.index()] = self.terms.select(made, value, zero);
         env.locals[ok.index()] = Sym::Bool(made);

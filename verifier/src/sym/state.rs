@@ -74,6 +74,12 @@ impl Log {
         }
     }
 
+    /// The last change.
+    #[cfg(test)]
+    pub(crate) fn last(&self) -> Option<&Change> {
+        self.0.as_ref().map(|link| &link.change)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }

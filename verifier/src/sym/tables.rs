@@ -1,6 +1,7 @@
 //! Statements on tables, as the interpreter has them: what the rules leave open (room, contention, sweeping) stays open.
 
 use super::env::{Engine, Env, Unsupported};
+use super::opened::Open;
 use super::state::{Change, Entry, Log, TableState, World, is_keyed, root, shares};
 use super::value::Sym;
 use crate::term::{Op, Sort, Term};
@@ -237,11 +238,15 @@ impl<'p> Engine<'p> {
             }
             parts.push((entry.table, key, value, known));
         }
-        let mut done = Vec::new();
-        for (table, _, _, known) in &parts {
-            done.push(self.room(env, *table, known));
+        let mut rooms = Vec::new();
+        for (table, key, _, known) in &parts {
+            rooms.push(self.room(env, *table, key, known, span));
         }
+        let done: Vec<Term> = rooms.iter().map(|room| room.ok).collect();
         let done = self.terms.and(&done);
+        for ((table, _, _, known), room) in parts.iter().zip(&rooms) {
+            self.occupy(env, *table, known, room, done);
+        }
         env.locals[ok.index()] = Sym::Bool(done);
         let guard = self.terms.and(&[env.way, done]);
         // Entries that share another's deadline come after it.
@@ -265,44 +270,45 @@ impl<'p> Engine<'p> {
     }
 
     /// Whether an entry can be put in: a live one always; a new one if the table is not full, after what is dead may have been
-    /// swept, and for no transient reason of a target. Counts what is there.
-    fn room(&mut self, env: &mut Env<'p>, table: TableId, known: &Entry) -> Term {
+    /// swept, and for no transient reason of a target.
+    fn room(&mut self, env: &Env<'p>, table: TableId, key: &[Sym], known: &Entry, span: Span) -> Room {
         let name = self.program.tables[table.index()].name.clone();
         let capacity = self.terms.int(self.program.tables[table.index()].capacity.into());
         let (zero, one) = (self.terms.int(0), self.terms.int(1));
         let count = env.world.tables[table.index()].count;
-        let left = if known.deadline.is_some() {
+        let (mut left, mut swept, mut dead) = (count, None, None);
+        let mut needed = one;
+        if known.deadline.is_some() {
             // Some of the dead were swept.
-            let left = self.terms.fresh(&format!("{name}.swept"), Sort::Int);
+            left = self.terms.fresh(&format!("{name}.swept"), Sort::Int);
             for (a, b) in [(zero, left), (left, count)] {
                 let fact = self.terms.op(Op::IntLe, a, b);
                 self.fact(fact);
             }
-            left
-        } else {
-            count
-        };
-        // A dead entry with that key may still be there, and then needs no room.
-        let needed = if known.deadline.is_some() {
+            // A dead entry with that key may still be there, and then needs no room.
             let there = self.open(&format!("{name}.dead entry"));
-            let needs = self.terms.ite(there, zero, one);
-            self.terms.ite(known.live, zero, needs)
-        } else {
-            self.terms.ite(known.live, zero, one)
-        };
+            needed = self.terms.ite(there, zero, one);
+            (swept, dead) = (Some(left), Some(there));
+        }
+        let needed = self.terms.ite(known.live, zero, needed);
         let after = self.terms.op(Op::IntAdd, left, needed);
         let fits = self.terms.op(Op::IntLe, after, capacity);
         let contended = self.open(&format!("{name}.contended"));
+        self.opens(env, span, Open::Entry { table, key: key.to_vec(), swept, dead, contended });
         let free = self.terms.not(contended);
         let new = self.terms.and(&[fits, free]);
         let ok = self.terms.or(&[known.live, new]);
-        let guard = self.terms.and(&[env.way, ok]);
-        let swept = self.terms.ite(guard, after, left);
+        Room { ok, left, after }
+    }
+
+    /// Counts what is there once an entry was put in, or not: then something may have been swept all the same.
+    fn occupy(&mut self, env: &mut Env<'p>, table: TableId, known: &Entry, room: &Room, done: Term) {
+        let count = env.world.tables[table.index()].count;
+        let after = self.terms.ite(done, room.after, room.left);
         // A live entry is changed in place: nothing is swept for it.
-        let count = self.terms.ite(known.live, count, swept);
-        let count = self.terms.ite(env.way, count, env.world.tables[table.index()].count);
-        self.changed(&mut env.world, table, |t| t.count = count);
-        ok
+        let after = self.terms.ite(known.live, count, after);
+        let after = self.terms.ite(env.way, after, count);
+        self.changed(&mut env.world, table, |t| t.count = after);
     }
 
     /// Puts one entry in: a live one is replaced and refreshed, a dead one makes room. There is room.
@@ -509,7 +515,9 @@ impl<'p> Engine<'p> {
     ) -> Result<(), Unsupported> {
         let known = self.entry(&env.world, table, &key, env.way);
         let (tokens, _) = self.tokens(env, table, &known, span)?;
-        let there = self.room(env, table, &known);
+        let room = self.room(env, table, &key, &known, span);
+        let there = room.ok;
+        self.occupy(env, table, &known, &room, there);
         let amount = self.terms.as_integer(amount);
         let byte = self.terms.int(BYTE);
         let wanted = self.terms.op(Op::IntMul, amount, byte);
@@ -654,6 +662,13 @@ impl<'p> Engine<'p> {
         let then = self.terms.and(&[at.hit, shorter]);
         Some(self.terms.implies(given, then))
     }
+}
+
+/// Whether there is room for an entry, and how many entries there are without it and with it.
+struct Room {
+    ok: Term,
+    left: Term,
+    after: Term,
 }
 
 /// A longest-prefix match that was made.

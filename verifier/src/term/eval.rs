@@ -1,7 +1,6 @@
 //! Terms evaluated on concrete values: to hold formulas against the interpreter, and to read models.
 
 use super::{Node, Op, Sort, Symbol, Term, Terms};
-use rustc_hash::FxHashMap;
 
 /// The value of a term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,61 +29,90 @@ impl Concrete {
     }
 }
 
-/// The values of some terms, given those of the symbols. `None`: an integer leaves 128 bits, or a quantifier is left.
-pub fn eval(
-    terms: &Terms,
-    roots: &[Term],
-    symbols: &mut dyn FnMut(Symbol, &[Concrete]) -> Concrete,
-) -> Option<FxHashMap<Term, Concrete>> {
-    let mut values: FxHashMap<Term, Concrete> = FxHashMap::default();
-    for term in terms.cone(roots) {
-        let value = |t: &Term| values.get(t).copied();
-        let result = match terms.node(term) {
-            Node::Bool(value) => Concrete::Bool(*value),
-            Node::Bits(_, bits) => Concrete::Bits(*bits),
-            Node::Int(value) => Concrete::Int(*value),
-            Node::Apply(symbol, args) => {
-                let args: Option<Vec<Concrete>> = args.iter().map(value).collect();
-                symbols(*symbol, &args?)
+/// The values of symbols, applied to arguments. None: of this one nobody knows.
+pub type Symbols<'s> = dyn FnMut(Symbol, &[Concrete]) -> Option<Concrete> + 's;
+
+/// The values of terms, found where they are asked for: of two sides, the one that is not taken is not looked at.
+#[derive(Debug, Default)]
+pub struct Values {
+    known: Vec<Option<Concrete>>,
+}
+
+impl Values {
+    /// A term's value, given those of the symbols. `None`: an integer leaves 128 bits, a quantifier is left, or nobody knows a symbol.
+    pub fn of(&mut self, terms: &Terms, term: Term, symbols: &mut Symbols<'_>) -> Option<Concrete> {
+        if self.known.len() < terms.len() {
+            self.known.resize(terms.len(), None);
+        }
+        let mut open = vec![term];
+        while let Some(at) = open.last().copied() {
+            if self.known[at.0 as usize].is_some() {
+                open.pop();
+                continue;
             }
-            Node::Not(a) => Concrete::Bool(!value(a)?.is_true()),
-            Node::And(all) => {
-                let mut every = true;
-                for part in all {
-                    every &= value(part)?.is_true();
-                }
-                Concrete::Bool(every)
+            match node(terms, at, &|t| self.known[t.0 as usize], symbols) {
+                Ok(value) => self.known[at.0 as usize] = Some(value?),
+                Err(part) => open.push(part),
             }
-            Node::Or(all) => {
-                let mut some = false;
-                for part in all {
-                    some |= value(part)?.is_true();
-                }
-                Concrete::Bool(some)
-            }
-            Node::Ite(c, a, b) => {
-                if value(c)?.is_true() {
-                    value(a)?
-                } else {
-                    value(b)?
-                }
-            }
-            Node::Eq(a, b) => Concrete::Bool(value(a)? == value(b)?),
-            Node::Op(op, a, b) => operator(*op, terms.sort(*a), value(a)?, value(b)?)?,
-            Node::Complement(a) => Concrete::Bits(!bits(value(a)?)? & mask(width(terms, term))),
-            Node::ZeroExtend(_, a) => value(a)?,
-            Node::SignExtend(to, a) => Concrete::Bits(signed(width(terms, *a), bits(value(a)?)?) as u128 & mask(*to)),
-            Node::Extract { low, width, of } => Concrete::Bits(bits(value(of)?)? >> low & mask(*width)),
-            Node::ToInt(a) => Concrete::Int(i128::try_from(bits(value(a)?)?).ok()?),
-            Node::ToBits(width, a) => match value(a)? {
-                Concrete::Int(value) => Concrete::Bits(value as u128 & mask(*width)),
-                _ => return None,
-            },
-            Node::Quantified(_) => return None,
-        };
-        values.insert(term, result);
+        }
+        self.known[term.0 as usize]
     }
-    Some(values)
+
+    /// Sets a term's value: of a quantified formula, which has none by itself.
+    pub fn set(&mut self, term: Term, value: Concrete) {
+        if self.known.len() <= term.0 as usize {
+            self.known.resize(term.0 as usize + 1, None);
+        }
+        self.known[term.0 as usize] = Some(value);
+    }
+
+    /// Forgets the values of a term and of all that were made after it.
+    pub fn forget(&mut self, from: Term) {
+        self.known.iter_mut().skip(from.0 as usize).for_each(|known| *known = None);
+    }
+}
+
+/// A node's value: of those of its parts, or else the part that is wanted first.
+fn node(
+    terms: &Terms,
+    term: Term,
+    known: &dyn Fn(Term) -> Option<Concrete>,
+    symbols: &mut Symbols<'_>,
+) -> Result<Option<Concrete>, Term> {
+    let value = |t: &Term| known(*t).ok_or(*t);
+    Ok(match terms.node(term) {
+        Node::Bool(value) => Some(Concrete::Bool(*value)),
+        Node::Bits(_, bits) => Some(Concrete::Bits(*bits)),
+        Node::Int(value) => Some(Concrete::Int(*value)),
+        Node::Apply(symbol, args) => {
+            let args: Result<Vec<Concrete>, Term> = args.iter().map(value).collect();
+            symbols(*symbol, &args?)
+        }
+        Node::Not(a) => Some(Concrete::Bool(!value(a)?.is_true())),
+        Node::And(all) => Some(Concrete::Bool(every(all, true, known)?)),
+        Node::Or(all) => Some(Concrete::Bool(!every(all, false, known)?)),
+        Node::Ite(c, a, b) => Some(if value(c)?.is_true() { value(a)? } else { value(b)? }),
+        Node::Eq(a, b) => Some(Concrete::Bool(value(a)? == value(b)?)),
+        Node::Op(op, a, b) => operator(*op, terms.sort(*a), value(a)?, value(b)?),
+        Node::Complement(a) => bits(value(a)?).map(|bits| Concrete::Bits(!bits & mask(width(terms, term)))),
+        Node::ZeroExtend(_, a) => Some(value(a)?),
+        Node::SignExtend(to, a) => bits(value(a)?).map(|bits| Concrete::Bits(signed(width(terms, *a), bits) as u128 & mask(*to))),
+        Node::Extract { low, width, of } => bits(value(of)?).map(|bits| Concrete::Bits(bits >> low & mask(*width))),
+        Node::ToInt(a) => bits(value(a)?).and_then(|bits| i128::try_from(bits).ok()).map(Concrete::Int),
+        Node::ToBits(width, a) => match value(a)? {
+            Concrete::Int(value) => Some(Concrete::Bits(value as u128 & mask(*width))),
+            _ => None,
+        },
+        Node::Quantified(_) => None,
+    })
+}
+
+/// Whether all are this. One that is not, and is known, decides.
+fn every(all: &[Term], this: bool, known: &dyn Fn(Term) -> Option<Concrete>) -> Result<bool, Term> {
+    if all.iter().any(|t| known(*t).is_some_and(|value| value.is_true() != this)) {
+        return Ok(false);
+    }
+    all.iter().find(|t| known(**t).is_none()).map_or(Ok(true), |t| Err(*t))
 }
 
 fn bits(value: Concrete) -> Option<u128> {

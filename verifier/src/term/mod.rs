@@ -163,6 +163,11 @@ impl Terms {
         &self.symbols[symbol.0 as usize]
     }
 
+    /// All symbols.
+    pub fn symbols(&self) -> impl Iterator<Item = (Symbol, &Declared)> {
+        (0..).map(Symbol).zip(&self.symbols)
+    }
+
     /// How many nodes there are.
     pub fn len(&self) -> usize {
         self.nodes.len()

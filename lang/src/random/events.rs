@@ -1,0 +1,120 @@
+//! Random events, one after the other. Most runs begin with the events of one of the box's tests, which lead to where it does
+//! its work; what follows speaks of what was met before.
+
+use super::RUN;
+use super::packets::Grammar;
+use super::values::Source;
+use crate::interp::test::{Recorded, record};
+use crate::interp::{Cover, Outcome, Stimulus};
+use crate::ir::{PortId, Program, Role, TableId, Test};
+use std::sync::Arc;
+
+/// What all runs of a box are made of.
+pub struct Runs<'p> {
+    program: &'p Program,
+    grammar: Grammar<'p>,
+    starts: Vec<Recorded>,
+    controls: Vec<TableId>,
+    feeds: Vec<TableId>,
+}
+
+impl<'p> Runs<'p> {
+    /// Those of a box with its tests; these are run, and what they come by is covered.
+    pub fn new(program: &'p Arc<Program>, tests: &[&Test], cover: &mut Cover) -> Runs<'p> {
+        Runs {
+            program,
+            grammar: Grammar::new(program),
+            starts: starts(program, tests, cover),
+            controls: tables(program, Role::Control),
+            feeds: tables(program, Role::Feed),
+        }
+    }
+
+    /// A run: the same seed, the same events, as long as they cause the same.
+    pub fn run(&self, seed: u64) -> Events<'_, 'p> {
+        let mut source = Source::new(self.program, seed);
+        let start = match source.below(4) {
+            1.. if !self.starts.is_empty() => self.starts[source.below(self.starts.len() as u64) as usize].clone(),
+            _ => Recorded { params: parameters(self.program, &mut source), events: Vec::new() },
+        };
+        start.params.iter().flatten().for_each(|bits| source.remember(*bits));
+        Events { runs: self, source, params: start.params, given: start.events.into_iter() }
+    }
+}
+
+/// The events of a run.
+pub struct Events<'r, 'p> {
+    runs: &'r Runs<'p>,
+    source: Source<'p>,
+    given: std::vec::IntoIter<Stimulus>,
+    /// The values of the box's parameters, by parameter and column.
+    pub params: Vec<Vec<u128>>,
+}
+
+impl Events<'_, '_> {
+    /// The next event.
+    #[allow(clippy::should_implement_trait, reason = "it never ends, and depends on what was caused in between")]
+    pub fn next(&mut self) -> Stimulus {
+        let event = self.given.next().unwrap_or_else(|| self.anything());
+        if let Stimulus::Packet(port, packet) = &event {
+            self.source.arrival(*port, packet);
+        }
+        event
+    }
+
+    /// Takes in what the last event caused: later events answer it.
+    pub fn caused(&mut self, outcome: &Outcome) {
+        outcome.out.iter().for_each(|(port, packet)| self.source.departure(*port, packet));
+    }
+
+    /// A pseudo-random number.
+    pub fn number(&mut self) -> u64 {
+        self.source.next()
+    }
+
+    /// A packet that may arrive at a port.
+    pub(super) fn packet_at(&mut self, port: PortId) -> Vec<u8> {
+        let again = self.source.again().filter(|(at, _)| *at == port);
+        again.map_or_else(|| self.runs.grammar.packet(&mut self.source), |(_, packet)| packet)
+    }
+
+    fn anything(&mut self) -> Stimulus {
+        let Runs { grammar, controls, feeds, .. } = self.runs;
+        let source = &mut self.source;
+        match source.below(20) {
+            0..3 => Stimulus::Time(source.duration()),
+            3..5 if !controls.is_empty() => Stimulus::Update(controls.iter().map(|t| source.content(*t)).collect()),
+            5..7 if !feeds.is_empty() => {
+                let table = feeds[source.below(feeds.len() as u64) as usize];
+                let (key, value) = source.entry(table);
+                Stimulus::Feed(table, key, Some(value))
+            }
+            _ => {
+                let (port, packet) = source.again().unwrap_or_else(|| grammar.arrival(source));
+                Stimulus::Packet(port, packet)
+            }
+        }
+    }
+}
+
+/// The events of tests that are short enough to begin a run with.
+fn starts(program: &Arc<Program>, tests: &[&Test], cover: &mut Cover) -> Vec<Recorded> {
+    let mut starts = Vec::new();
+    for test in tests {
+        let mut recorded = Recorded::default();
+        // A test that fails is told of where tests are run; what led there is an event like others.
+        let _ = record(test, program, 0, Some(&mut *cover), &mut recorded);
+        if (1..RUN / 2).contains(&recorded.events.len()) {
+            starts.push(recorded);
+        }
+    }
+    starts
+}
+
+fn parameters(program: &Program, source: &mut Source<'_>) -> Vec<Vec<u128>> {
+    program.params.iter().map(|p| p.default.clone().unwrap_or_else(|| source.value(&p.shape))).collect()
+}
+
+fn tables(program: &Program, role: Role) -> Vec<TableId> {
+    (0..).map(TableId).zip(&program.tables).filter(|(_, t)| t.role == role && t.computed.is_none()).map(|(id, _)| id).collect()
+}
