@@ -284,8 +284,11 @@ fn free_indices(property: &PropertyBody, env: &Env, out: &mut Vec<(Box<str>, u32
         }
     };
     match property {
-        PropertyBody::Step { packets, conclusion, .. } => {
+        PropertyBody::Step { packets, cond, conclusion } => {
             packets.iter().for_each(|p| add(&p.port));
+            if let Some(cond) = cond {
+                emitted_ports(cond, &mut add);
+            }
             emitted_ports(conclusion, &mut add);
         }
         PropertyBody::Persists(p) => {
