@@ -126,7 +126,7 @@ impl Seat<'_> {
         let kept = || {
             let Kept { unsat, resource } = self.desk.cache.get(&key)?;
             let status = if unsat { Status::Unsat } else { Status::Sat };
-            Some(Answer { status, resource, model: String::new() })
+            Some(Answer { status, resource, model: BTreeMap::new() })
         };
         // What cost more than may be spent now would not be found out now: verdicts depend on the budget, not on the past.
         let affordable = |answer: &Answer| answer.resource <= question.budget.into();
@@ -156,7 +156,7 @@ impl Seat<'_> {
                 Ok(answer)
             }
             Err(error @ (SolverError::Gone(_) | SolverError::Overtime(_))) => {
-                Ok(Answer { status: Status::Unknown(error.to_string()), resource: 0, model: String::new() })
+                Ok(Answer { status: Status::Unknown(error.to_string()), resource: 0, model: BTreeMap::new() })
             }
             Err(error) => Err(error.into()),
         }

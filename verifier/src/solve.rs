@@ -1,6 +1,7 @@
 //! Solvers as other processes. A question is SMT-LIB 2 text; whoever can read that can answer it.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -45,8 +46,8 @@ pub struct Answer {
     pub status: Status,
     /// Resource units that it cost.
     pub resource: u64,
-    /// Values that satisfy the assertions, in the solver's words.
-    pub model: String,
+    /// Values of the constants that satisfy the assertions, in SMT-LIB, if they were wanted.
+    pub model: BTreeMap<String, String>,
 }
 
 /// A question, and the answer to it: they carry the same number, so that neither is taken for another's.
@@ -286,7 +287,7 @@ mod tests {
 
     #[test]
     fn an_answer_to_another_question_is_none() {
-        let reply = r#"{"number":1,"content":{"status":"unsat","resource":1,"model":""}}"#;
+        let reply = r#"{"number":1,"content":{"status":"unsat","resource":1,"model":{}}}"#;
         let mut solver = solver("repeats", &format!("while read q; do echo '{reply}'; done"));
         assert!(solver.ask(&question(String::new())).is_ok_and(|a| a.status == Status::Unsat));
         assert!(matches!(solver.ask(&question(String::new())), Err(SolverError::Gone(_))));

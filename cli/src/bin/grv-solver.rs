@@ -2,8 +2,10 @@
 //! question without end or a crash is an answer too. One line of JSON comes in for each question, and one goes out.
 
 use grv_verifier::solve::{Answer, Identity, Numbered, Question, Status};
+use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
-use z3::{Params, SatResult, Solver, Tactic};
+use z3::ast::Ast;
+use z3::{Model, Params, SatResult, Solver, Tactic};
 
 /// The oldest Z3 that the bindings speak to.
 const OLDEST: (u32, u32, u32) = (4, 13, 3);
@@ -26,7 +28,7 @@ fn main() -> std::io::Result<()> {
             Ok(Numbered { number, content }) => Numbered { number, content: ask(&content) },
             Err(error) => {
                 let status = Status::Unknown(format!("no question: {error}"));
-                Numbered { number: u64::MAX, content: Answer { status, resource: 0, model: String::new() } }
+                Numbered { number: u64::MAX, content: Answer { status, resource: 0, model: BTreeMap::new() } }
             }
         };
         writeln!(output, "{}", serde_json::to_string(&answer)?)?;
@@ -50,25 +52,33 @@ fn ask(question: &Question) -> Answer {
     let asserted = question.text.lines().filter(|line| line.starts_with("(assert ")).count();
     if solver.get_assertions().len() != asserted {
         let status = Status::Unknown("the solver did not understand the question".to_string());
-        return Answer { status, resource: 0, model: String::new() };
+        return Answer { status, resource: 0, model: BTreeMap::new() };
     }
     let before = spent(&solver);
     let result = solver.check();
     let resource = spent(&solver).saturating_sub(before);
     let (status, model) = match result {
-        SatResult::Unsat => (Status::Unsat, String::new()),
-        SatResult::Sat => {
-            let model =
-                if question.model { solver.get_model().map_or_else(String::new, |m| m.to_string()) } else { String::new() };
-            (Status::Sat, model)
-        }
+        SatResult::Unsat => (Status::Unsat, BTreeMap::new()),
+        SatResult::Sat => (Status::Sat, solver.get_model().filter(|_| question.model).map_or_else(BTreeMap::new, |m| values(&m))),
         SatResult::Unknown => {
             let reason = solver.get_reason_unknown().unwrap_or_default();
             let out = reason.contains("resource") || reason.contains("canceled");
-            (if out { Status::Budget } else { Status::Unknown(reason) }, String::new())
+            (if out { Status::Budget } else { Status::Unknown(reason) }, BTreeMap::new())
         }
     };
     Answer { status, resource, model }
+}
+
+/// The values of the constants in a model.
+fn values(model: &Model) -> BTreeMap<String, String> {
+    let constants = model.iter().filter(|function| function.arity() == 0);
+    constants
+        .filter_map(|function| {
+            // What was defined has terms for values, of any size.
+            let value = model.get_const_interp(&function.apply(&[])).filter(|value| value.num_children() == 0)?;
+            Some((function.name(), value.to_string()))
+        })
+        .collect()
 }
 
 /// Resource units that the solver has used up.

@@ -79,6 +79,8 @@ pub struct EntryView {
     pub value: Vec<u128>,
     /// When it dies, if it does.
     pub deadline: Option<u64>,
+    /// The deadline's number: entries with the same one share it.
+    pub slot: Option<u32>,
 }
 
 impl Machine {
@@ -325,7 +327,7 @@ impl Machine {
         match &**store {
             Store::Indexed(store) => {
                 let view =
-                    |(index, value): (u64, &[u128])| EntryView { key: vec![index.into()], value: value.to_vec(), deadline: None };
+                    |(index, value): (u64, &[u128])| EntryView { key: vec![index.into()], value: value.to_vec(), deadline: None, slot: None };
                 store.changed().into_iter().map(view).collect()
             }
             Store::Keyed(_) => {
@@ -336,6 +338,7 @@ impl Machine {
                         (_, value) => value.to_vec(),
                     },
                     deadline: if entry.slot == SlotId::FOREVER { None } else { self.state.deadlines.at(entry.slot) },
+                    slot: entry.slot.number(),
                 };
                 self.state.live_entries(&self.config, table).into_iter().map(view).collect()
             }

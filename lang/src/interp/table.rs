@@ -135,6 +135,11 @@ pub(crate) struct SlotId(u32);
 impl SlotId {
     /// Of entries that never die.
     pub(crate) const FOREVER: SlotId = SlotId(u32::MAX);
+
+    /// Its number; entries that never die have none.
+    pub(crate) fn number(self) -> Option<u32> {
+        (self != SlotId::FOREVER).then_some(self.0)
+    }
 }
 
 /// All deadlines. One that is shared by mirrored entries outlives the entry that it was made for.

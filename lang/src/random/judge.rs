@@ -8,8 +8,8 @@ use crate::ir::{LocalId, PortId, Property, ReasonId};
 #[derive(Clone, Debug)]
 pub(super) struct Moment {
     pub(super) event: Stimulus,
-    /// Of the choices that it made.
-    pub(super) seed: u64,
+    /// What decided on its choices.
+    pub(super) oracle: Seeded,
     /// The box before it.
     pub(super) before: Machine,
     /// What it did, if it is a packet.
@@ -51,6 +51,11 @@ pub(super) fn arrivals(form: &Form) -> Vec<PortId> {
         Form::Independent { observed, from, .. } => vec![from.port, observed.port],
         _ => Vec::new(),
     }
+}
+
+/// Whether a property says that something must have happened before, however long ago.
+pub(super) fn asks_for_all_of_the_past(form: &Form) -> bool {
+    matches!(form, Form::OnlyAfter { .. })
 }
 
 /// What a property says behind the last event, of these packets.

@@ -1,17 +1,24 @@
 //! Random runs: events that a box may meet, and whether its invariants and properties hold of them. A failure is shrunk to the
 //! fewest events that still show it. What is asked of a run is in `judge`.
 
+mod frame;
 mod judge;
 mod packets;
+mod start;
+mod trace;
 mod values;
 
 use crate::interp::test::{Recorded, record};
-use crate::interp::{Cover, Defect, Machine, Outcome, Seeded, Stimulus};
+use crate::interp::{Cover, Defect, Seeded, Stimulus};
 use crate::ir::{PortId, Program, PropertyId, Role, TableId, Test};
-use judge::{Moment, Verdict};
-use packets::Grammar;
+use judge::Verdict;
 use std::sync::Arc;
 use values::Source;
+
+pub use frame::Wanted;
+pub use packets::Grammar;
+pub use start::{filled, starts};
+pub use trace::{Judged, Trace};
 
 /// What went wrong.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +65,7 @@ const RUN: usize = 100;
 pub fn explore(program: &Arc<Program>, tests: &[&Test], count: usize, seed: u64) -> Explored {
     let grammar = Grammar::new(program);
     let mut explored = Explored { shown: vec![false; program.properties.len()], ..Explored::default() };
-    let starts = starts(program, tests, &mut explored.cover);
+    let starts = beginnings(program, tests, &mut explored.cover);
     let mut failed = vec![false; program.properties.len()];
     let mut number = 0;
     while explored.events < count {
@@ -69,34 +76,37 @@ pub fn explore(program: &Arc<Program>, tests: &[&Test], count: usize, seed: u64)
             _ => Recorded { params: parameters(program, &mut source), events: Vec::new() },
         };
         start.params.iter().flatten().for_each(|bits| source.remember(*bits));
-        let Ok(machine) = Machine::new(program.clone(), start.params.clone()) else { continue };
-        let mut run = Run { program, machine, past: Vec::new(), cover: Cover::default() };
+        let Some(mut run) = Trace::new(program, start.params) else { continue };
         let mut given = start.events.into_iter();
-        let mut stopped = false;
+        let (mut stopped, mut found) = (false, None);
         for _ in 0..RUN.min(count - explored.events) {
             explored.events += 1;
             let event = given.next().unwrap_or_else(|| next(program, &grammar, &mut source));
             if let Stimulus::Packet(port, packet) = &event {
                 source.arrival(*port, packet);
             }
-            let mut broken = run.happens(event, source.next()).err().map(Broken::Defect);
-            if let Some(Moment { outcome, .. }) = run.past.last() {
+            let oracle = Seeded::adversarial(source.next());
+            let mut broken = run.happens(event, oracle).err().map(Broken::Defect);
+            if let Some(outcome) = run.outcome() {
                 outcome.out.iter().for_each(|(port, packet)| source.departure(*port, packet));
             }
-            if broken.is_none() && !run.crowded() {
-                broken = run.properties(&grammar, &mut source, &failed, &mut explored);
+            if broken.is_none() && !crowded(program, &run) {
+                broken = properties(program, &run, (&grammar, &mut source), &failed, &mut explored);
             }
             if let Some(broken) = broken {
                 let defect = matches!(broken, Broken::Defect(_));
                 if let Broken::Property(id, _) = &broken {
                     failed[id.0 as usize] = true;
                 }
-                explored.failures.push(shrink(program, start.params.clone(), std::mem::take(&mut run.past), broken));
+                found = Some(broken);
                 stopped = defect;
                 break;
             }
         }
         explored.cover.seen.append(&mut run.cover.seen);
+        if let Some(broken) = found {
+            explored.failures.push(run.shrink(broken));
+        }
         if stopped {
             break;
         }
@@ -105,7 +115,7 @@ pub fn explore(program: &Arc<Program>, tests: &[&Test], count: usize, seed: u64)
 }
 
 /// The events of tests that are short enough to begin a run with.
-fn starts(program: &Arc<Program>, tests: &[&Test], cover: &mut Cover) -> Vec<Recorded> {
+fn beginnings(program: &Arc<Program>, tests: &[&Test], cover: &mut Cover) -> Vec<Recorded> {
     let mut starts = Vec::new();
     for test in tests {
         let mut recorded = Recorded::default();
@@ -144,110 +154,41 @@ fn tables(program: &Program, role: Role) -> Vec<TableId> {
     (0..).map(TableId).zip(&program.tables).filter(|(_, t)| t.role == role && t.computed.is_none()).map(|(id, _)| id).collect()
 }
 
-/// A run under way.
-struct Run<'p> {
-    program: &'p Arc<Program>,
-    machine: Machine,
-    past: Vec<Moment>,
-    cover: Cover,
+/// Whether a table has so many entries that evaluating formulas over them would take long.
+fn crowded(program: &Program, run: &Trace) -> bool {
+    (0..program.tables.len() as u32).any(|t| run.machine().occupied(TableId(t)) > MOST_ENTRIES)
 }
 
-impl Run<'_> {
-    /// Carries out an event.
-    fn happens(&mut self, event: Stimulus, seed: u64) -> Result<(), Defect> {
-        let before = self.machine.clone();
-        let done = self.machine.happen(&event, &mut Seeded::adversarial(seed), Some(&mut self.cover));
-        let (outcome, done) = match done {
-            Ok(outcome) => (outcome, Ok(())),
-            Err(defect) => (Outcome::default(), Err(defect)),
-        };
-        self.past.push(Moment { event, seed, before, outcome });
-        done
-    }
-
-    /// Whether a table has so many entries that evaluating formulas over them would take long.
-    fn crowded(&self) -> bool {
-        (0..self.program.tables.len() as u32).any(|t| self.machine.occupied(TableId(t)) > MOST_ENTRIES)
-    }
-
-    /// Checks the properties behind the last event.
-    fn properties(
-        &self,
-        grammar: &Grammar<'_>,
-        source: &mut Source<'_>,
-        failed: &[bool],
-        explored: &mut Explored,
-    ) -> Option<Broken> {
-        for (index, property) in self.program.properties.iter().enumerate() {
-            if failed[index] || property.assumed.is_some() {
-                continue;
+/// Checks the properties behind the last event.
+fn properties(
+    program: &Program,
+    run: &Trace,
+    (grammar, source): (&Grammar<'_>, &mut Source<'_>),
+    failed: &[bool],
+    explored: &mut Explored,
+) -> Option<Broken> {
+    for (index, property) in program.properties.iter().enumerate() {
+        if failed[index] || property.assumed.is_some() {
+            continue;
+        }
+        let id = PropertyId(index as u32);
+        let arrivals: Vec<(PortId, Vec<u8>)> = judge::arrivals(&property.form)
+            .into_iter()
+            .map(|port| {
+                let again = source.again().filter(|(at, _)| *at == port);
+                again.unwrap_or_else(|| (port, grammar.packet(source)))
+            })
+            .collect();
+        match run.judge(id, &arrivals) {
+            Ok(Verdict::Fits) => {}
+            Ok(Verdict::Holds) => {
+                explored.checks += 1;
+                explored.shown[index] = true;
             }
-            let id = PropertyId(index as u32);
-            let arrivals: Vec<(PortId, Vec<u8>)> = judge::arrivals(&property.form)
-                .into_iter()
-                .map(|port| {
-                    let again = source.again().filter(|(at, _)| *at == port);
-                    again.unwrap_or_else(|| (port, grammar.packet(source)))
-                })
-                .collect();
-            match judge::judge(property, &self.machine, &self.past, &arrivals) {
-                Ok(Verdict::Fits) => {}
-                Ok(Verdict::Holds) => {
-                    explored.checks += 1;
-                    explored.shown[index] = true;
-                }
-                Ok(Verdict::Shown) => explored.shown[index] = true,
-                Ok(Verdict::Fails) => return Some(Broken::Property(id, arrivals)),
-                Err(defect) => return Some(Broken::Defect(defect)),
-            }
-        }
-        None
-    }
-}
-
-/// Leaves events out as long as the same goes wrong behind the last one.
-fn shrink(program: &Arc<Program>, params: Vec<Vec<u128>>, past: Vec<Moment>, mut broken: Broken) -> Counterexample {
-    let mut events: Vec<(Stimulus, u64)> = past.into_iter().map(|moment| (moment.event, moment.seed)).collect();
-    let mut at = 0;
-    while at + 1 < events.len() {
-        let mut fewer = events.clone();
-        fewer.remove(at);
-        match again(program, &params, &fewer, &broken) {
-            Some(found) => {
-                events = fewer;
-                broken = found;
-            }
-            None => at += 1,
+            Ok(Verdict::Shown) => explored.shown[index] = true,
+            Ok(Verdict::Fails) => return Some(Broken::Property(id, arrivals)),
+            Err(defect) => return Some(Broken::Defect(defect)),
         }
     }
-    // A formula about packets that may arrive needs no last event.
-    if let Broken::Property(..) = broken {
-        let fewer = &events[..events.len().saturating_sub(1)];
-        if fewer.len() < events.len() && again(program, &params, fewer, &broken).is_some() {
-            events.pop();
-        }
-    }
-    Counterexample { params, events: events.into_iter().map(|(event, _)| event).collect(), broken }
-}
-
-/// Whether the same goes wrong behind the last of these events.
-fn again(program: &Arc<Program>, params: &[Vec<u128>], events: &[(Stimulus, u64)], broken: &Broken) -> Option<Broken> {
-    let machine = Machine::new(program.clone(), params.to_vec()).ok()?;
-    let mut run = Run { program, machine, past: Vec::new(), cover: Cover::default() };
-    let mut defect = None;
-    for (event, seed) in events {
-        if defect.is_some() {
-            return None;
-        }
-        defect = run.happens(event.clone(), *seed).err();
-    }
-    match (broken, defect) {
-        (Broken::Defect(wanted), Some(found)) => (found.kind == wanted.kind).then_some(Broken::Defect(found)),
-        (Broken::Property(id, arrivals), None) => {
-            let property = program.properties.get(id.0 as usize)?;
-            let fails = matches!(judge::judge(property, &run.machine, &run.past, arrivals), Ok(Verdict::Fails));
-            fails.then(|| broken.clone())
-        }
-        _ => None,
-    }
+    None
 }

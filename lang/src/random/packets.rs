@@ -11,22 +11,23 @@ use crate::ir::{
 
 /// A header that may follow another, and the fields of the other that select it.
 #[derive(Clone, Debug, PartialEq)]
-struct Edge {
-    before: HeaderId,
-    after: HeaderId,
-    selects: Vec<(FieldId, u128)>,
+pub(super) struct Edge {
+    pub(super) before: HeaderId,
+    pub(super) after: HeaderId,
+    pub(super) selects: Vec<(FieldId, u128)>,
 }
 
 /// Which packets there are.
-pub(super) struct Grammar<'p> {
-    program: &'p Program,
-    first: Vec<HeaderId>,
-    edges: Vec<Edge>,
+pub struct Grammar<'p> {
+    pub(super) program: &'p Program,
+    pub(super) first: Vec<HeaderId>,
+    pub(super) edges: Vec<Edge>,
     ports: Vec<PortId>,
 }
 
 impl<'p> Grammar<'p> {
-    pub(super) fn new(program: &'p Program) -> Grammar<'p> {
+    /// What the program looks for.
+    pub fn new(program: &'p Program) -> Grammar<'p> {
         let ports = (0..).map(PortId).zip(&program.ports).filter(|(_, p)| p.entry.is_some()).map(|(id, _)| id).collect();
         let mut grammar = Grammar { program, first: Vec::new(), edges: Vec::new(), ports };
         for element in &program.elements {
@@ -161,12 +162,16 @@ impl<'p> Grammar<'p> {
                 set(bytes, *field, *value);
             }
         }
+        if !source.once_in(16) {
+            self.body(header, bytes, start);
+        }
+    }
+
+    /// Lets a header's body end where the packet does, if a field says where it ends.
+    pub(super) fn body(&self, header: &Header, bytes: &mut [u8], start: u32) {
         // A field that the body's length grows with by one says where the packet ends.
-        let rest = bytes.len() as u128 - u128::from(start + header.fixed);
-        if let Some(field) = header.body.as_ref().and_then(grows)
-            && let Some(f) = header.fields.get(field.index())
-            && !source.once_in(16)
-        {
+        let Some(rest) = (bytes.len() as u128).checked_sub(u128::from(start + header.fixed)) else { return };
+        if let Some(f) = header.body.as_ref().and_then(grows).and_then(|field| header.fields.get(field.index())) {
             let at = start as usize * 8 + f.offset as usize;
             for value in rest..=rest + 60 {
                 if set_bits(bytes, at, f.width, value)
@@ -209,7 +214,7 @@ fn equalities(cond: &Expr, out: &mut Vec<(HandleId, FieldId, u128)>) {
 }
 
 /// Values of fields that a header's `valid` asks for.
-fn wishes(valid: &Expr, out: &mut Vec<(FieldId, u128)>) {
+pub(super) fn wishes(valid: &Expr, out: &mut Vec<(FieldId, u128)>) {
     match valid {
         Expr::Binary(BinaryOp::And, a, b) => {
             wishes(a, out);

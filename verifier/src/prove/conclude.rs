@@ -82,7 +82,8 @@ fn automatic(explored: &Explored, proofs: &BTreeMap<What, Proof>, sites: &[Site]
     };
     for (index, site) in sites.iter().enumerate() {
         let proof = proofs.get(&What::Site(index));
-        if let Some(seen) = site.passage {
+        if let Some(place) = &site.place {
+            let seen = place.seen(&explored.cover);
             let verdict = proof.map_or_else(not_looked_at, |p| p.verdict());
             let verdict = if seen { Verdict::Proved } else { unseen(verdict, "no event was found that comes by") };
             let rows = vec!["M6".to_string()];

@@ -82,20 +82,20 @@ fn never(program: &Program, property: &Property, given: &Known, pattern: &EventP
 }
 
 /// A property's variables, nothing bound yet.
-fn start<'p>(engine: &mut Engine<'p>, property: &'p Property, world: &World) -> Env<'p> {
+pub(super) fn start<'p>(engine: &mut Engine<'p>, property: &'p Property, world: &World) -> Env<'p> {
     let way = engine.terms.bool(true);
     let packets = engine.unbound(&property.body);
     engine.enter(&property.body, None, packets, world.clone(), way)
 }
 
 /// A way in which a step is an instance of a pattern.
-struct Instance<'p> {
-    matches: Term,
-    env: Env<'p>,
+pub(super) struct Instance<'p> {
+    pub(super) matches: Term,
+    pub(super) env: Env<'p>,
 }
 
 /// The ways in which the step of a packet is an instance of a pattern.
-fn instances<'p>(
+pub(super) fn instances<'p>(
     engine: &mut Engine<'p>,
     env: &Env<'p>,
     pattern: &'p EventPattern,
@@ -132,13 +132,13 @@ fn instances<'p>(
     Ok(found)
 }
 
-fn dropped(engine: &mut Engine<'_>, step: &StepResult, reasons: &[ReasonId], any: bool) -> Term {
+pub(super) fn dropped(engine: &mut Engine<'_>, step: &StepResult, reasons: &[ReasonId], any: bool) -> Term {
     let guards: Vec<Term> = step.drops.iter().filter(|d| any || reasons.contains(&d.reason)).map(|d| d.guard).collect();
     engine.terms.or(&guards)
 }
 
 /// Whether one of the ways in which an event is an instance of a pattern holds.
-fn matched<'p>(
+pub(super) fn matched<'p>(
     engine: &mut Engine<'p>,
     env: &Env<'p>,
     pattern: &'p EventPattern,
@@ -196,7 +196,7 @@ fn independent(
 }
 
 /// Whether two steps of one packet send and drop the same.
-fn same_outcome(engine: &mut Engine<'_>, a: &StepResult, b: &StepResult, program: &Program) -> Result<Term, Unsupported> {
+pub(super) fn same_outcome(engine: &mut Engine<'_>, a: &StepResult, b: &StepResult, program: &Program) -> Result<Term, Unsupported> {
     let alike = a.out.len() == b.out.len()
         && a.out.iter().zip(&b.out).all(|(x, y)| x.port == y.port)
         && a.drops.len() == b.drops.len()
@@ -217,18 +217,18 @@ fn same_outcome(engine: &mut Engine<'_>, a: &StepResult, b: &StepResult, program
 }
 
 /// The parts of `once A then B for as long as C`.
-struct Promise<'p> {
-    once: &'p EventPattern,
-    then: &'p EventPattern,
-    outcome: &'p Outcome,
-    since: &'p [Since],
-    condition: &'p Block,
-    holds: LocalId,
+pub(super) struct Promise<'p> {
+    pub(super) once: &'p EventPattern,
+    pub(super) then: &'p EventPattern,
+    pub(super) outcome: &'p Outcome,
+    pub(super) since: &'p [Since],
+    pub(super) condition: &'p Block,
+    pub(super) holds: LocalId,
 }
 
 impl<'p> Promise<'p> {
     /// Whether C holds, and in a state B's packet fares as it must: `premise` and `conclusion`.
-    fn kept(
+    pub(super) fn kept(
         &self,
         engine: &mut Engine<'p>,
         env: &Env<'p>,

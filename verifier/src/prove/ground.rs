@@ -18,13 +18,23 @@ const GENERATIONS: u32 = 1;
 /// The question whether `goal` follows from `given`, as text: its negation.
 pub(super) fn ask(engine: &mut Engine<'_>, given: &[Term], goal: Term) -> Result<Asked, Unsupported> {
     let negated = engine.terms.not(goal);
-    let mut roots = given.to_vec();
-    roots.push(negated);
-    let together = engine.terms.and(&roots);
-    match engine.terms.as_bool(together) {
-        Some(false) => return Ok(Asked::Decided(true)),
-        Some(true) if engine.facts.is_empty() => return Ok(Asked::Decided(false)),
-        _ => {}
+    let mut all = given.to_vec();
+    all.push(negated);
+    let together = engine.terms.and(&all);
+    if engine.terms.as_bool(together) == Some(true) && engine.facts.is_empty() {
+        return Ok(Asked::Decided(false));
+    }
+    let Some(roots) = roots(engine, &all)? else { return Ok(Asked::Decided(true)) };
+    let exact = script(&engine.terms, &roots);
+    let light = lighten(&mut engine.terms, &roots).map(|lighter| script(&engine.terms, &lighter));
+    Ok(Asked::Text { light, exact })
+}
+
+/// What is to be asserted so that some formulas hold, all that is known of their symbols included. None: they contradict each other.
+pub(super) fn roots(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<Term>>, Unsupported> {
+    let together = engine.terms.and(all);
+    if engine.terms.as_bool(together) == Some(false) {
+        return Ok(None);
     }
     let mut roots = match engine.terms.node(together) {
         Node::And(all) => all.to_vec(),
@@ -88,9 +98,7 @@ pub(super) fn ask(engine: &mut Engine<'_>, given: &[Term], goal: Term) -> Result
     roots.retain(|root| *root != truth);
     roots.sort_unstable();
     roots.dedup();
-    let exact = script(&engine.terms, &roots);
-    let light = lighten(&mut engine.terms, &roots).map(|lighter| script(&engine.terms, &lighter));
-    Ok(Asked::Text { light, exact })
+    Ok(Some(roots))
 }
 
 /// Whether a formula is a quantified one that speaks only of tables no key of which was looked up.

@@ -1,6 +1,7 @@
 //! From properties to questions, and from answers to verdicts.
 
 mod conclude;
+mod examples;
 mod forms;
 mod ground;
 mod induct;
@@ -10,6 +11,7 @@ mod queue;
 mod reach;
 mod rounds;
 mod run;
+mod search;
 mod verdict;
 
 pub use reach::unseen;

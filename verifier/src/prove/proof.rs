@@ -65,11 +65,27 @@ pub(super) struct Settled {
     pub(super) questions: (usize, usize),
 }
 
-/// How a question is asked, one way after the other: for which share of the budget, and whether by the older procedure for integers.
-const WAYS: [(u32, bool); 3] = [(16, true), (8, false), (2, true)];
+/// How much is spent on a goal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// What is quick if it helps at all.
+    Little,
+    /// All that may be spent.
+    All,
+}
 
-/// Asks about a goal. `about` says what it belongs to, `name` is for files.
-pub(super) fn settle(seat: &mut Seat<'_>, goal: &Goal, options: &Options, about: &str, name: &str) -> Result<Settled, Failure> {
+/// How a question is asked, one way after the other: for which share of the budget, and whether by the older procedure for integers.
+const QUICK: [(u32, bool); 2] = [(64, true), (64, false)];
+const SLOW: [(u32, bool); 3] = [(8, true), (8, false), (2, true)];
+
+/// Asks about a goal. `about` says what it belongs to, the name is for files. None: that little did not settle it.
+pub(super) fn settle(
+    seat: &mut Seat<'_>,
+    goal: &Goal,
+    effort: Effort,
+    options: &Options,
+    (about, name): (&str, &str),
+) -> Result<Option<Settled>, Failure> {
     let mut settled = Settled::default();
     let part = &goal.part;
     settled.failed = match &goal.asked {
@@ -92,13 +108,17 @@ pub(super) fn settle(seat: &mut Seat<'_>, goal: &Goal, options: &Options, about:
             };
             // What is quick in one way or the other is tried first.
             let text = light.as_ref().unwrap_or(exact);
-            for (share, older) in WAYS {
-                match ask(text, (options.budget / share, older), "light")? {
-                    Some(Status::Unsat) => return Ok(settled),
+            let ways: &[_] = if effort == Effort::Little { &QUICK } else { &SLOW };
+            for (share, older) in ways {
+                match ask(text, (options.budget / share, *older), "light")? {
+                    Some(Status::Unsat) => return Ok(Some(settled)),
                     // It will have values in any other way.
                     Some(Status::Sat) => break,
                     _ => {}
                 }
+            }
+            if effort == Effort::Little {
+                return Ok(None);
             }
             match ask(exact, (options.budget, false), "exact")? {
                 Some(Status::Unsat) => None,
@@ -109,7 +129,7 @@ pub(super) fn settle(seat: &mut Seat<'_>, goal: &Goal, options: &Options, about:
             }
         }
     };
-    Ok(settled)
+    Ok(Some(settled))
 }
 
 /// What a goal's question speaks of: its symbols are named after fields of tables and of headers.

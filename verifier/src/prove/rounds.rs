@@ -4,23 +4,23 @@
 use super::conclude::conclude;
 use super::induct::{Known, Natural, goal, requires};
 use super::kept;
-use super::proof::{Proof, Settled, settle, slice};
-use super::run::{BEGIN, INVARIANTS, Job, OTHERS, Progress, Run, Site, What, label};
+use super::proof::{Effort, Proof, Settled, settle, slice};
+use super::run::{Ask, BEGIN, INVARIANTS, Job, OTHERS, Progress, Run, SLOW, Site, What, label};
 use super::verdict::{Report, Verdict};
 use super::{Asked, Goal, forms, ground, reach};
 use crate::cache::Key;
 use crate::desk::{Failure, Seat};
 use crate::sym::Engine;
 use grv_lang::ir::{Form, Program};
-use grv_lang::random::{self, Broken, Explored};
+use grv_lang::random::{self, Broken, Explored, Trace};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// What is known of a box so far.
 #[derive(Default)]
 pub(super) struct State {
-    explored: Explored,
+    pub(super) explored: Explored,
     given: Arc<Known>,
     /// Whether the conditions on control tables are known, so that the rest can be asked.
     begun: bool,
@@ -30,6 +30,16 @@ pub(super) struct State {
     pub(super) proofs: BTreeMap<What, Proof>,
     pub(super) sites: Vec<Site>,
     key: Option<Key>,
+    /// Searches under way.
+    pub(super) searching: usize,
+    /// What waits for them to end.
+    later: Vec<What>,
+    /// That to which counterexamples were looked for.
+    pub(super) sought: Vec<What>,
+    /// States that examples and counterexamples are looked for from.
+    pub(super) starts: Arc<[Trace]>,
+    /// The same with a table that is full.
+    pub(super) full: Arc<OnceLock<Vec<Trace>>>,
     pub(super) report: Option<Report>,
 }
 
@@ -47,6 +57,7 @@ impl Run<'_> {
         let mut state = self.state(of);
         state.explored = explored;
         state.key = key;
+        self.look_for_examples(of, &mut state);
         let all: Vec<What> = (0..task.program.requires.len()).map(What::Require).collect();
         self.start(of, &mut state, &all);
         if all.is_empty() {
@@ -106,8 +117,29 @@ impl Run<'_> {
             all.push(What::Automatic);
         }
         state.given = Arc::new(given);
-        self.start(of, state, &all);
-        if all.is_empty() {
+        // That something cannot happen is asked only if no example of it is found.
+        let needless = |what: &What| match what {
+            What::Premise(_) | What::Automatic => true,
+            What::Property(index) => matches!(task.program.properties[*index].form, Form::Reachable { .. }),
+            _ => false,
+        };
+        let (later, now) = all.into_iter().partition(|what| state.searching > 0 && needless(what));
+        state.later = later;
+        self.start(of, state, &now);
+        if now.is_empty() {
+            self.go_on(of, state);
+        }
+    }
+
+    /// Goes on when searches have ended, and when nothing is open any more.
+    pub(super) fn go_on(&self, of: usize, state: &mut State) {
+        if state.searching > 0 || !state.begun {
+            return;
+        }
+        if !state.later.is_empty() {
+            let later = std::mem::take(&mut state.later);
+            self.start(of, state, &later);
+        } else if state.open == 0 {
             self.finish(of, state);
         }
     }
@@ -140,6 +172,7 @@ impl Run<'_> {
                     asked(forms::goals(program, property, &given))
                 }
             }
+            What::Premise(index) if self.state(of).explored.shown[index] => Vec::new(),
             What::Premise(index) => asked(forms::premise(program, &program.properties[index], &given).into_iter().collect()),
             What::Automatic | What::Site(_) => return self.make_sites(of, round, &given),
         };
@@ -157,14 +190,13 @@ impl Run<'_> {
         for (name, span, goal) in forms::automatic(&task.program, given) {
             match sites.iter_mut().find(|(site, _)| site.name == name && site.span == span) {
                 Some((_, goals)) => goals.push(goal),
-                None => sites.push((Site { name, span, passage: None }, vec![goal])),
+                None => sites.push((Site { name, span, place: None }, vec![goal])),
             }
         }
         let cover = self.state(of).explored.cover.clone();
         for place in reach::places(&task.program) {
-            let seen = place.seen(&cover);
-            let goals = if seen { Vec::new() } else { place.goals(&task.program, given) };
-            sites.push((Site { name: place.name, span: place.span, passage: Some(seen) }, goals));
+            let goals = if place.seen(&cover) { Vec::new() } else { place.goals(&task.program, given) };
+            sites.push((Site { name: place.name.clone(), span: place.span, place: Some(place) }, goals));
         }
         let mut state = self.state(of);
         if state.round != round {
@@ -198,32 +230,48 @@ impl Run<'_> {
         };
         let time = self.time(&label(&self.tasks[of], &state.sites, what));
         for (number, goal) in goals.into_iter().enumerate() {
-            self.queue.push((class, time), Job::Ask(of, state.round, what, number, goal));
+            let ask = Ask { of, round: state.round, what, number, goal };
+            self.queue.push((class, time), Job::Ask(ask, Effort::Little));
         }
     }
 
-    /// Asks about a goal, if it still matters.
-    pub(super) fn ask(
-        &self,
-        of: usize,
-        round: u32,
-        what: What,
-        (number, goal): (usize, &Goal),
-        seat: &mut Seat<'_>,
-    ) -> Result<(), Failure> {
+    /// Asks about a goal, if it still matters: at first what is quick, and if that does not settle it, once more with all that may
+    /// be spent. Before that, counterexamples are looked for.
+    pub(super) fn ask(&self, ask: Ask, effort: Effort, seat: &mut Seat<'_>) -> Result<(), Failure> {
+        let Ask { of, round, what, number, goal } = ask;
         let about = {
             let state = self.state(of);
             if state.round != round {
                 return Ok(());
             }
             let needed = state.proofs.get(&what).is_some_and(|p| p.needs(number));
-            needed.then(|| label(&self.tasks[of], &state.sites, what))
+            let refuted = matches!(what, What::Property(index) if refuted(&state.explored).contains(&index));
+            (needed && !refuted).then(|| label(&self.tasks[of], &state.sites, what))
         };
         let mut settled = Settled::default();
-        if let Some(about) = about {
+        if let Some(about) = &about {
             let start = Instant::now();
-            settled = settle(seat, goal, self.options, &about, &format!("{}.{number}", file_name(&about)))?;
-            settled.time_ms = start.elapsed().as_millis() as u64;
+            let name = format!("{}.{number}", file_name(about));
+            let found = settle(seat, &goal, effort, self.options, (about, &name))?;
+            let time_ms = start.elapsed().as_millis() as u64;
+            let Some(found) = found else {
+                let mut state = self.state(of);
+                if state.round == round
+                    && let Some(proof) = state.proofs.get_mut(&what)
+                {
+                    proof.time_ms += time_ms;
+                    self.look_for_counterexamples(of, &mut state, what);
+                    let time = self.time(about);
+                    self.queue.push((SLOW, time), Job::Ask(Ask { of, round, what, number, goal }, Effort::All));
+                }
+                return Ok(());
+            };
+            settled = Settled { time_ms, ..found };
+            if settled.failed.is_some() {
+                self.look_for_counterexamples(of, &mut self.state(of), what);
+            }
+        } else {
+            settled.failed = Some(Verdict::NotAttempted("it does not matter any more".to_string()));
         }
         let mut state = self.state(of);
         if state.round == round
@@ -264,13 +312,12 @@ impl Run<'_> {
             state.open = 0;
             state.round += 1;
             self.round(of, state, given);
-        } else if state.open == 0 {
-            self.finish(of, state);
+        } else {
+            self.go_on(of, state);
         }
     }
 
-    /// All proofs are done. Whoever looks for more examples and counterexamples than random events found adds them to
-    /// `state.explored` here: `failures` refute, and `shown` says of which properties there is an example.
+    /// All is done.
     fn finish(&self, of: usize, state: &mut State) {
         let report = conclude(&self.tasks[of], &state.explored, &state.proofs, &state.sites);
         if let Some(key) = &state.key {
@@ -288,7 +335,7 @@ fn candidates(program: &Program, given: &Known) -> Vec<What> {
 }
 
 /// The properties that random events refuted, by index.
-fn refuted(explored: &Explored) -> Vec<usize> {
+pub(super) fn refuted(explored: &Explored) -> Vec<usize> {
     let property = |c: &random::Counterexample| if let Broken::Property(id, _) = &c.broken { Some(id.0 as usize) } else { None };
     explored.failures.iter().filter_map(property).collect()
 }

@@ -2,8 +2,11 @@
 //! feeds all threads, and each thread has a solver of its own.
 
 use super::Goal;
+use super::proof::Effort;
 use super::queue::Queue;
+use super::reach::Place;
 use super::rounds::State;
+use super::search::Aim;
 use super::verdict::Report;
 use crate::cache::Key;
 use crate::desk::{Desk, Failure, Seat};
@@ -81,8 +84,8 @@ pub(super) enum What {
 pub(super) struct Site {
     pub(super) name: String,
     pub(super) span: Span,
-    /// Whether the obligation is that some event comes by, and if so whether one was seen. A proof is that none does.
-    pub(super) passage: Option<bool>,
+    /// Where some event is to come by, if that is the obligation. A proof is that none does.
+    pub(super) place: Option<Place>,
 }
 
 /// Verifies boxes; their reports in order.
@@ -130,9 +133,10 @@ pub fn verify(
 }
 
 /// What is more urgent.
-pub(super) const OTHERS: u8 = 0;
-pub(super) const INVARIANTS: u8 = 1;
-pub(super) const BEGIN: u8 = 2;
+pub(super) const SLOW: u8 = 0;
+pub(super) const OTHERS: u8 = 1;
+pub(super) const INVARIANTS: u8 = 2;
+pub(super) const BEGIN: u8 = 3;
 /// Formulas are walked recursively.
 const STACK: usize = 64 << 20;
 
@@ -142,7 +146,18 @@ pub(super) enum Job {
     /// Makes goals.
     Make(usize, u32, What),
     /// Asks about one.
-    Ask(usize, u32, What, usize, Goal),
+    Ask(Ask, Effort),
+    /// Looks for an example or a counterexample.
+    Search(usize, Aim),
+}
+
+/// A goal of something of a box, in a round.
+pub(super) struct Ask {
+    pub(super) of: usize,
+    pub(super) round: u32,
+    pub(super) what: What,
+    pub(super) number: usize,
+    pub(super) goal: Goal,
 }
 
 /// A run.
@@ -212,7 +227,8 @@ impl Run<'_> {
                 self.make(of, round, what);
                 Ok(())
             }
-            Job::Ask(of, round, what, number, goal) => self.ask(of, round, what, (number, &goal), seat),
+            Job::Ask(ask, effort) => self.ask(ask, effort, seat),
+            Job::Search(of, aim) => self.search(of, &aim, seat),
         }
     }
 }

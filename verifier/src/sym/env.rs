@@ -189,6 +189,8 @@ static NOTHING: Body = Body { locals: Vec::new(), handles: Vec::new(), packets: 
 pub struct Engine<'p> {
     /// The box.
     pub program: &'p Program,
+    /// The parameters, if they are not to stay open.
+    pub(crate) params: Option<Vec<Vec<u128>>>,
     /// A body without variables.
     pub(crate) nothing: &'p Body,
     /// The terms.
@@ -224,6 +226,7 @@ impl<'p> Engine<'p> {
     pub fn new(program: &'p Program) -> Engine<'p> {
         Engine {
             program,
+            params: None,
             nothing: &NOTHING,
             terms: Terms::new(),
             facts: Vec::new(),

@@ -86,6 +86,9 @@ impl<'p> Engine<'p> {
     pub(crate) fn param(&mut self, id: ParamId, column: u32) -> Sym {
         let declared = &self.program.params[id.index()];
         let (name, of) = (format!("{}.{column}", declared.name), &declared.columns[column as usize]);
+        if let Some(bits) = self.params.as_ref().and_then(|all| all.get(id.index())?.get(column as usize).copied()) {
+            return self.terms.constant(bits, of.ty);
+        }
         match (of.ty, &of.show) {
             (Scalar::Bits(64), Show::Time | Show::Duration) => {
                 let term = self.terms.var(&name, Sort::Int);

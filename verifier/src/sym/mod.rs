@@ -1,6 +1,7 @@
 //! The core IR on symbolic packets and states: each way through a handler at once, merged where ways meet.
 
 mod checksum;
+mod concrete;
 mod env;
 mod exec;
 mod expr;

@@ -1,0 +1,163 @@
+//! Packets made to order: some fields are given, the rest is made so that headers are well-formed.
+
+use super::packets::{Grammar, wishes};
+use crate::interp::checksum;
+use crate::interp::packet::{Place, get_bits, parse, place_of, set_bits};
+use crate::ir::{FieldId, Header, HeaderId};
+
+/// What is wanted of a packet.
+pub struct Wanted<'w> {
+    /// Bytes.
+    pub length: Option<usize>,
+    /// A field of the header behind others, the header itself last.
+    pub field: &'w dyn Fn(&[HeaderId], FieldId) -> Option<u128>,
+    /// Whether checksums are to be right whatever is wanted of them.
+    pub right: bool,
+    /// What payloads are made of.
+    pub filler: u8,
+}
+
+/// A field that packets can be varied by: where it is in a packet, in bits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Varied {
+    at: usize,
+    pub(super) width: u8,
+}
+
+impl Grammar<'_> {
+    /// A packet that begins with one of the headers that packets may begin with.
+    pub fn frame(&self, wanted: &Wanted<'_>) -> Vec<u8> {
+        // The header of which most is wanted.
+        let asked = |header: &&HeaderId| {
+            let fields = self.program.headers.get(header.index()).map_or(0, |h| h.fields.len() as u32);
+            (0..fields).filter(|f| (wanted.field)(&[**header], FieldId(*f)).is_some()).count()
+        };
+        let Some(first) = self.first.iter().max_by_key(asked) else { return Vec::new() };
+        let longest = wanted.length.unwrap_or(2_048);
+        let mut bytes = vec![wanted.filler; longest];
+        let mut places: Vec<(HeaderId, Place)> = Vec::new();
+        let (mut chain, mut at, mut limit) = (vec![*first], 0, longest as u32);
+        loop {
+            let id = chain[chain.len() - 1];
+            let header = &self.program.headers[id.index()];
+            if at + header.fixed > longest as u32 {
+                break;
+            }
+            self.write(header, &chain, at, &mut bytes, wanted);
+            let place = parse(self.program, header, &bytes, at, limit)
+                .unwrap_or_else(|| place_of(self.program, header, &bytes, at, header.fixed, limit));
+            places.push((id, place));
+            at = place.after();
+            limit = limit.min(place.end).max(at);
+            let Some(next) = self.next(id, place, &bytes, &chain, wanted) else { break };
+            chain.push(next);
+        }
+        if wanted.length.is_none() {
+            bytes.truncate(at as usize + 8);
+            self.fit(&places, &mut bytes);
+        }
+        if wanted.right {
+            self.sum(&places, &mut bytes);
+        }
+        bytes
+    }
+
+    /// Fills a header: with what is wanted, with what makes it well-formed, or with zeros.
+    fn write(&self, header: &Header, chain: &[HeaderId], at: u32, bytes: &mut [u8], wanted: &Wanted<'_>) {
+        let mut needs = Vec::new();
+        wishes(&header.valid, &mut needs);
+        for (id, field) in (0..).map(FieldId).zip(&header.fields) {
+            let need = needs.iter().find(|(f, _)| *f == id).map(|(_, value)| *value);
+            let value = (wanted.field)(chain, id).or(need).unwrap_or(0);
+            // Headers are laid out one behind the other inside of the packet.
+            let _inside = set_bits(bytes, at as usize * 8 + field.offset as usize, field.width, value);
+        }
+    }
+
+    /// The header that the fields of one before it select; of several, the one of which something is wanted.
+    fn next(
+        &self,
+        id: HeaderId,
+        place: Place,
+        bytes: &[u8],
+        chain: &[HeaderId],
+        wanted: &Wanted<'_>,
+    ) -> Option<HeaderId> {
+        let header = &self.program.headers[id.index()];
+        let has = |(field, value): &(FieldId, u128)| {
+            let Some(f) = header.fields.get(field.index()) else { return false };
+            get_bits(bytes, place.start as usize * 8 + f.offset as usize, f.width) == Some(*value)
+        };
+        let fits = self.edges.iter().filter(|edge| edge.before == id && edge.selects.iter().all(has));
+        let asked = |next: &HeaderId| {
+            let mut chain = chain.to_vec();
+            chain.push(*next);
+            let fields = self.program.headers.get(next.index()).map_or(0, |h| h.fields.len() as u32);
+            (0..fields).filter(|f| (wanted.field)(&chain, FieldId(*f)).is_some()).count()
+        };
+        let least = chain.len() <= 8;
+        fits.map(|edge| (edge.selects.len(), asked(&edge.after), edge.after)).filter(|_| least).max_by_key(|(s, a, _)| (*a, *s)).map(|(_, _, h)| h)
+    }
+
+    /// Lets the bodies of headers that say where they end, end where the packet does.
+    fn fit(&self, places: &[(HeaderId, Place)], bytes: &mut [u8]) {
+        for (id, place) in places {
+            self.body(&self.program.headers[id.index()], bytes, place.start);
+        }
+    }
+
+    /// Makes all checksums right, the inner ones first.
+    fn sum(&self, places: &[(HeaderId, Place)], bytes: &mut [u8]) {
+        for (index, (id, place)) in places.iter().enumerate().rev() {
+            let header = &self.program.headers[id.index()];
+            for sum in &header.checksums {
+                let at = place.start as usize * 8 + header.fields[sum.field.index()].offset as usize;
+                if let Some(right) = checksum::compute(self.program, bytes, header, *place, sum, &places[..index]) {
+                    // The field is inside of the packet: its checksum was computed.
+                    let _inside = set_bits(bytes, at, 16, right.into());
+                }
+            }
+        }
+    }
+
+    /// The headers of a packet that are well-formed, as far as the program looks for them.
+    fn places(&self, bytes: &[u8]) -> Vec<(HeaderId, Place)> {
+        let (mut at, mut limit) = (0, bytes.len() as u32);
+        let fits = |id: &HeaderId, at, limit| parse(self.program, &self.program.headers[id.index()], bytes, at, limit);
+        let mut next = self.first.iter().find_map(|id| Some((*id, fits(id, at, limit)?)));
+        let mut places = Vec::new();
+        while let Some((id, place)) = next.filter(|_| places.len() <= 8) {
+            places.push((id, place));
+            (at, limit) = (place.after(), place.end);
+            let nothing = Wanted { length: None, field: &|_, _| None, right: true, filler: 0 };
+            let chain: Vec<HeaderId> = places.iter().map(|(id, _)| *id).collect();
+            next = self.next(id, place, bytes, &chain, &nothing).and_then(|id| Some((id, fits(&id, at, limit)?)));
+        }
+        places
+    }
+
+    /// The fields of a packet that may have many values.
+    pub(super) fn variations(&self, bytes: &[u8]) -> Vec<Varied> {
+        let mut all = Vec::new();
+        for (id, place) in self.places(bytes) {
+            let fields = self.program.headers[id.index()].fields.iter().filter(|f| f.width >= 8);
+            all.extend(fields.map(|f| Varied { at: place.start as usize * 8 + f.offset as usize, width: f.width }));
+        }
+        all
+    }
+
+    /// The packet with numbers added to some of its fields, its checksums right.
+    pub(super) fn varied(&self, packet: &[u8], by: &[(Varied, u128)]) -> Vec<u8> {
+        let mut bytes = packet.to_vec();
+        for (field, number) in by {
+            if let Some(value) = get_bits(&bytes, field.at, field.width) {
+                let mask = if field.width >= 128 { u128::MAX } else { (1 << field.width) - 1 };
+                // It was read there.
+                let _inside = set_bits(&mut bytes, field.at, field.width, value.wrapping_add(*number) & mask);
+            }
+        }
+        let places = self.places(&bytes);
+        self.sum(&places, &mut bytes);
+        bytes
+    }
+}

@@ -1,0 +1,86 @@
+//! When examples and counterexamples are looked for: examples at first, since what was seen need not be asked about; a
+//! counterexample as soon as a proof is not found quickly.
+
+use super::reach::places;
+use super::rounds::{State, refuted};
+use super::run::{INVARIANTS, Job, OTHERS, Progress, Run, What};
+use super::search::{self, Aim, Found};
+use crate::desk::{Failure, Seat};
+use grv_lang::ir::Form;
+use grv_lang::random;
+
+impl Run<'_> {
+    /// Looks for examples of all that was not seen yet.
+    pub(super) fn look_for_examples(&self, of: usize, state: &mut State) {
+        let task = &self.tasks[of];
+        let refuted = refuted(&state.explored);
+        let mut aims = Vec::new();
+        for (index, property) in task.program.properties.iter().enumerate() {
+            let settled = state.explored.shown[index] || refuted.contains(&index) || property.assumed.is_some();
+            if !settled && (task.wanted)(Some(property), property.span) && !matches!(property.form, Form::Always { .. }) {
+                aims.push(Aim::Shown(index));
+            }
+        }
+        if task.automatic {
+            let unseen = places(&task.program).into_iter().filter(|place| !place.seen(&state.explored.cover));
+            aims.extend(unseen.filter(|place| (task.wanted)(None, place.span)).map(Aim::Passes));
+        }
+        state.starts = random::starts(&task.program, &task.tests).into();
+        for aim in aims {
+            self.look_for(of, state, aim, INVARIANTS);
+        }
+    }
+
+    /// Looks for a counterexample, once.
+    pub(super) fn look_for_counterexamples(&self, of: usize, state: &mut State, what: What) {
+        let aim = match what {
+            What::Property(index) if matches!(self.tasks[of].program.properties[index].form, Form::Reachable { .. }) => return,
+            What::Property(index) => Aim::Broken(index),
+            What::Site(index) if state.sites[index].place.is_none() => Aim::Defect(state.sites[index].span),
+            _ => return,
+        };
+        if !state.sought.contains(&what) {
+            state.sought.push(what);
+            self.look_for(of, state, aim, OTHERS);
+        }
+    }
+
+    fn look_for(&self, of: usize, state: &mut State, aim: Aim, class: u8) {
+        state.searching += 1;
+        (self.watch)(Progress::More(1));
+        self.queue.push((class, 0), Job::Search(of, aim));
+    }
+
+    /// Looks for an example or a counterexample: from states that tests lead to, and then from such in which a table is full.
+    pub(super) fn search(&self, of: usize, aim: &Aim, seat: &mut Seat<'_>) -> Result<(), Failure> {
+        let task = &self.tasks[of];
+        let (starts, full, known) = {
+            let state = self.state(of);
+            let known = matches!(aim, Aim::Passes(place) if place.seen(&state.explored.cover));
+            (state.starts.clone(), state.full.clone(), known)
+        };
+        let mut found = None;
+        if !known {
+            found = search::look(seat, &task.program, &starts, (aim, 1), self.options.budget)?;
+            if found.is_none() {
+                let full = full.get_or_init(|| search::filled(&task.program, &starts));
+                found = search::look(seat, &task.program, full, (aim, 0), self.options.budget)?;
+            }
+        }
+        let mut state = self.state(of);
+        match found {
+            Some(Found::Shown(run)) => {
+                state.explored.cover.seen.extend(run.cover.seen);
+                if let Aim::Shown(property) = aim {
+                    state.explored.shown[*property] = true;
+                }
+            }
+            Some(Found::Broken(found)) => state.explored.failures.push(found),
+            None => {}
+        }
+        state.searching -= 1;
+        (self.watch)(Progress::Done(1));
+        self.go_on(of, &mut state);
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! Examples and counterexamples, from states that the box was seen in: a few events more are symbolic, a solver says what they
+//! could be, and the interpreter tries them out. What it does not confirm does not count.
+
+mod aim;
+mod model;
+
+use super::ground::roots;
+use super::reach::Place;
+use crate::desk::{Failure, Reply, Seat};
+use crate::solve::{Question, Status};
+use crate::term::print::script;
+use grv_lang::interp::{Defect, Seeded, Stimulus};
+use grv_lang::ir::{PortId, Program, PropertyId, Role, TableId};
+use grv_lang::random::{self, Counterexample, Grammar, Judged, Trace, Wanted};
+use grv_lang::span::Span;
+use model::Model;
+use std::sync::Arc;
+
+/// What is looked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Aim {
+    /// An example of a property.
+    Shown(usize),
+    /// A counterexample to it.
+    Broken(usize),
+    /// An event that comes by a place.
+    Passes(Place),
+    /// An event that does what none may do there.
+    Defect(Span),
+}
+
+/// What was found.
+pub(crate) enum Found {
+    /// A run that shows it.
+    Shown(Trace),
+    /// A run that breaks it.
+    Broken(Counterexample),
+}
+
+/// A question looks at so many states at once.
+const AT_ONCE: usize = 10;
+/// The solver's part of the budget for one question.
+const SHARE: u32 = 20;
+
+/// Looks from some states: first for one event, then for one that others come before.
+pub(crate) fn look(
+    seat: &mut Seat<'_>,
+    program: &Program,
+    starts: &[Trace],
+    (aim, others): (&Aim, usize),
+    budget: u32,
+) -> Result<Option<Found>, Failure> {
+    let ports: Vec<PortId> =
+        (0..).map(PortId).zip(&program.ports).filter(|(_, p)| p.entry.is_some()).map(|(id, _)| id).collect();
+    let mut ways: Vec<Vec<PortId>> = vec![Vec::new()];
+    if others > 0 {
+        ways.extend(ports.iter().map(|port| vec![*port]));
+    }
+    for before in ways {
+        for last in aim::lasts(program, aim, &ports) {
+            for states in starts.chunks(AT_ONCE) {
+                if let Some(found) = attempt(seat, program, states, aim, (&before, last), budget)? {
+                    return Ok(Some(found));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Of each table, a state in which it is full.
+pub(crate) fn filled(program: &Arc<Program>, starts: &[Trace]) -> Vec<Trace> {
+    let tables = (0..).map(TableId).zip(&program.tables).filter(|(_, table)| table.role == Role::State);
+    tables.filter_map(|(id, _)| starts.iter().find_map(|start| random::filled(program, start, id))).collect()
+}
+
+/// One question about some states, and its answer tried out.
+fn attempt(
+    seat: &mut Seat<'_>,
+    program: &Program,
+    states: &[Trace],
+    aim: &Aim,
+    (before, last): (&[PortId], Option<PortId>),
+    budget: u32,
+) -> Result<Option<Found>, Failure> {
+    // What cannot be put into a formula cannot be looked for this way.
+    let Ok(Some((mut engine, course, wanted))) = aim::course(program, states, aim, before, last) else { return Ok(None) };
+    let Ok(Some(asserted)) = roots(&mut engine, &wanted) else { return Ok(None) };
+    let text = script(&engine.terms, &asserted);
+    let question = Question { text, budget: (budget / SHARE).max(1), seed: 0, model: true, older: false };
+    let Reply::Answer(answer, _) = seat.ask(&question, "an example", "example")? else { return Ok(None) };
+    if answer.status != Status::Sat {
+        return Ok(None);
+    }
+    let model = Model::new(program, answer.model);
+    let Some(start) = states.get(model.number("start").unwrap_or(0) as usize) else { return Ok(None) };
+    Ok(tried(program, start, &course, &model, aim))
+}
+
+/// Events of a run that are not known yet.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    /// The names of the time that passes before each, and of the packets.
+    events: Vec<(String, PortId, String)>,
+    /// Time that passes in the end.
+    then: Option<String>,
+    /// Packets that may arrive then, which a property speaks of.
+    arrivals: Vec<(PortId, String)>,
+}
+
+/// Ways to decide what is open, one after the other.
+fn oracles() -> [Seeded; 6] {
+    [
+        Seeded::exact(0),
+        Seeded::exact(1),
+        Seeded::exact(2),
+        Seeded::adversarial(1),
+        Seeded::adversarial(2),
+        Seeded::adversarial(3),
+    ]
+}
+
+/// What comes of the events of a model.
+fn tried(program: &Program, start: &Trace, course: &Course, model: &Model<'_>, aim: &Aim) -> Option<Found> {
+    let grammar = Grammar::new(program);
+    for (right, filler) in [(true, 0), (false, 0), (true, 1), (true, 2)] {
+        let packet = |name: &str| {
+            let field = |chain: &[_], field| model.field(name, chain, field);
+            grammar.frame(&Wanted { length: model.length(name), field: &field, right, filler })
+        };
+        for oracle in oracles() {
+            let mut run = start.clone();
+            if let Err(defect) = carried_out(&mut run, course, model, &packet, &oracle) {
+                return matches!(aim, Aim::Defect(span) if *span == defect.span).then(|| Found::Broken(run.broke(defect)));
+            }
+            let property = match aim {
+                Aim::Shown(property) | Aim::Broken(property) => PropertyId(*property as u32),
+                Aim::Passes(place) if place.seen(&run.cover) => return Some(Found::Shown(run)),
+                Aim::Passes(_) | Aim::Defect(_) => continue,
+            };
+            let arrivals = course.arrivals.iter().map(|(port, name)| (*port, packet(name))).collect();
+            match run.judged(property, arrivals) {
+                Judged::Fails(found) => return Some(Found::Broken(*found)),
+                Judged::Holds if matches!(aim, Aim::Shown(_)) => return Some(Found::Shown(run)),
+                Judged::Holds | Judged::Nothing => {}
+            }
+        }
+    }
+    None
+}
+
+fn carried_out(
+    run: &mut Trace,
+    course: &Course,
+    model: &Model<'_>,
+    packet: &dyn Fn(&str) -> Vec<u8>,
+    oracle: &Seeded,
+) -> Result<(), Defect> {
+    let pass = |run: &mut Trace, name: &str| match model.number(name).and_then(|n| u64::try_from(n).ok()) {
+        Some(passed) if passed > 0 => run.happens(Stimulus::Time(passed), oracle.clone()),
+        _ => Ok(()),
+    };
+    for (passed, port, name) in &course.events {
+        pass(run, passed)?;
+        run.happens(Stimulus::Packet(*port, packet(name)), oracle.clone())?;
+    }
+    course.then.as_ref().map_or(Ok(()), |passed| pass(run, passed))
+}
