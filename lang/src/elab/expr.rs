@@ -145,6 +145,7 @@ impl Elab {
             | ExprKind::Whenever(..)
             | ExprKind::After(..)
             | ExprKind::Emits(..)
+            | ExprKind::Counted(..)
             | ExprKind::Drops(..)
             | ExprKind::Same(..)
             | ExprKind::Refused(_)

@@ -36,13 +36,11 @@ impl Elab {
                 Val::bool(Expr::Local(result))
             }
             ExprKind::Emits(emits, cond) => {
-                let result = self.emitted(body, ir::spec::Quantifier::Exists, emits, |elab, body, fits, holds| {
-                    let (block, value) = body.nested(|body| cond.as_ref().map_or(ops::TRUE, |c| elab.cond(body, c)));
-                    let mut then = block;
-                    then.push(ir::Stmt { kind: StmtKind::Assign { dst: holds, value }, span });
-                    body.push(StmtKind::If { cond: fits, then, other: Vec::new() }, span);
-                });
-                Val::bool(Expr::Local(result))
+                Val::bool(Expr::Local(self.emissions(body, ir::spec::Quantifier::Exists, emits, cond.as_deref(), span)))
+            }
+            ExprKind::Counted(emits, cond) => {
+                let result = self.emissions(body, ir::spec::Quantifier::Count, emits, cond.as_deref(), span);
+                Val { ty: Ty::Int, cols: vec![Expr::Local(result)] }
             }
             ExprKind::Drops(packet, reasons) => {
                 let Some((packet, port)) = self.arrival(body, packet) else { return Val::error() };
@@ -184,7 +182,8 @@ impl Elab {
         emits: &ast::Emits,
         f: impl FnOnce(&mut Elab, &mut Body, Expr, LocalId),
     ) -> LocalId {
-        let result = body.local("", Scalar::Bool);
+        let counts = quantifier == ir::spec::Quantifier::Count;
+        let result = body.local("", if counts { Scalar::Int } else { Scalar::Bool });
         let arrival = self.arrival(body, &emits.packet);
         let on = self.port_of(body, &emits.port);
         let (Some((packet, port)), Some(on)) = (arrival, on) else { return result };
@@ -200,6 +199,23 @@ impl Elab {
         let stmt = SpecStmt::Emits { quantifier, packet: packet.id, port, on, into, block, holds, result };
         body.push(StmtKind::Spec(Box::new(stmt)), emits.span);
         result
+    }
+
+    /// Whether one of the packets that leave on a port satisfies a condition, or how many do.
+    fn emissions(
+        &mut self,
+        body: &mut Body,
+        quantifier: ir::spec::Quantifier,
+        emits: &ast::Emits,
+        cond: Option<&ast::Expr>,
+        span: Span,
+    ) -> LocalId {
+        self.emitted(body, quantifier, emits, |elab, body, fits, holds| {
+            let (block, value) = body.nested(|body| cond.map_or(ops::TRUE, |c| elab.cond(body, c)));
+            let mut then = block;
+            then.push(ir::Stmt { kind: StmtKind::Assign { dst: holds, value }, span });
+            body.push(StmtKind::If { cond: fits, then, other: Vec::new() }, span);
+        })
     }
 
     /// Binds a name to a packet, of a shape if one is given: whether it is of that shape.

@@ -284,8 +284,11 @@ fn free_indices(property: &PropertyBody, env: &Env, out: &mut Vec<(Box<str>, u32
         }
     };
     match property {
-        PropertyBody::Step { packets, conclusion, .. } => {
+        PropertyBody::Step { packets, cond, conclusion } => {
             packets.iter().for_each(|p| add(&p.port));
+            if let Some(cond) = cond {
+                emitted_ports(cond, &mut add);
+            }
             emitted_ports(conclusion, &mut add);
         }
         PropertyBody::Persists(p) => {
@@ -315,7 +318,7 @@ fn free_indices(property: &PropertyBody, env: &Env, out: &mut Vec<(Box<str>, u32
 /// The ports that a formula says packets leave on.
 fn emitted_ports(e: &ast::Expr, add: &mut impl FnMut(&ast::PortRef)) {
     match &e.kind {
-        ExprKind::Emits(emits, cond) => {
+        ExprKind::Emits(emits, cond) | ExprKind::Counted(emits, cond) => {
             add(&emits.port);
             if let Some(c) = cond {
                 emitted_ports(c, add);

@@ -6,7 +6,7 @@ use super::Asked;
 use crate::sym::{Engine, Sym, Unsupported};
 use crate::term::lighten::lighten;
 use crate::term::print::script;
-use crate::term::{Node, Sort, Term, Terms};
+use crate::term::{Node, Op, Sort, Term, Terms};
 use rustc_hash::FxHashSet;
 use std::collections::BTreeMap;
 
@@ -27,7 +27,23 @@ pub(super) fn ask(engine: &mut Engine<'_>, given: &[Term], goal: Term) -> Result
     let Some(roots) = roots(engine, &all)? else { return Ok(Asked::Decided(true)) };
     let exact = script(&engine.terms, &roots);
     let light = lighten(&mut engine.terms, &roots).map(|lighter| script(&engine.terms, &lighter));
-    Ok(Asked::Text { light, exact })
+    let bare = bare(engine, given, negated)?;
+    Ok(Asked::Text { light, exact, bare })
+}
+
+/// A question about remainders without what is given of all entries of tables: sums of words rarely depend on that, and many
+/// instances are in the way.
+fn bare(engine: &mut Engine<'_>, given: &[Term], negated: Term) -> Result<Option<String>, Unsupported> {
+    let remainders = engine.terms.cone(&[negated]).iter().any(|t| matches!(engine.terms.node(*t), Node::Op(Op::IntMod, ..)));
+    let of_entries = |term: &Term| matches!(engine.terms.node(*term), Node::Quantified(_));
+    if !remainders || !given.iter().any(of_entries) {
+        return Ok(None);
+    }
+    let mut fewer: Vec<Term> = given.iter().filter(|term| !of_entries(term)).copied().collect();
+    fewer.push(negated);
+    let Some(roots) = roots(engine, &fewer)? else { return Ok(None) };
+    let lighter = lighten(&mut engine.terms, &roots).unwrap_or(roots);
+    Ok(Some(script(&engine.terms, &lighter)))
 }
 
 /// What is to be asserted so that some formulas hold, all that is known of their symbols included. None: they contradict each other.

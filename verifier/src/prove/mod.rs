@@ -40,6 +40,8 @@ pub enum Asked {
         light: Option<String>,
         /// As it is.
         exact: String,
+        /// With less given: what follows from that follows all the same.
+        bare: Option<String>,
     },
     /// It cannot be put into a formula: why.
     Unsupported(String),

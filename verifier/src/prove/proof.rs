@@ -92,7 +92,7 @@ pub(super) fn settle(
         Asked::Decided(true) => None,
         Asked::Decided(false) => Some(Verdict::NotInductive(part.clone())),
         Asked::Unsupported(why) => Some(Verdict::NotAttempted(why.clone())),
-        Asked::Text { light, exact } => {
+        Asked::Text { light, exact, bare } => {
             let mut ask = |text: &String, (budget, older): (u32, bool), form: &str| -> Result<Option<Status>, Failure> {
                 // To solvers, a budget of none is one without end.
                 let question = Question { text: text.clone(), budget: budget.max(1), seed: options.seed, model: false, older };
@@ -107,6 +107,15 @@ pub(super) fn settle(
                 })
             };
             // What is quick in one way or the other is tried first.
+            let ways: &[_] = if effort == Effort::Little { &QUICK } else { &SLOW[..2] };
+            for (share, older) in ways {
+                let Some(bare) = bare else { break };
+                match ask(bare, (options.budget / share, *older), "bare")? {
+                    Some(Status::Unsat) => return Ok(Some(settled)),
+                    Some(Status::Sat) => break,
+                    _ => {}
+                }
+            }
             let text = light.as_ref().unwrap_or(exact);
             let ways: &[_] = if effort == Effort::Little { &QUICK } else { &SLOW };
             for (share, older) in ways {

@@ -73,6 +73,10 @@ impl<'p> Engine<'p> {
                 sum = self.add(sum, constants);
                 let length = self.difference(found.place.end, found.place.start);
                 let length = self.terms.as_integer(length);
+                // A header that is there does not end before it begins: said for those who do not see it from the packet.
+                let zero = self.terms.int(0);
+                let negative = self.terms.op(Op::IntLt, length, zero);
+                let length = self.terms.ite(negative, zero, length);
                 sum = self.add(sum, length);
             }
             let (zero, modulus) = (self.terms.int(0), self.terms.int(MODULUS));

@@ -211,13 +211,15 @@ impl<'p> Engine<'p> {
     /// The one key that decides a quantified formula over entries, if the formula itself says which: there is an entry with key k
     /// and so on, or all entries with key k do so and so.
     fn only_key(&mut self, number: u32) -> Result<Option<Vec<Sym>>, Unsupported> {
-        let (touched, facts, slots) = (self.touched.clone(), self.facts.len(), self.slots.len());
+        let (touched, facts, slots, known) = (self.touched.clone(), self.facts.len(), self.slots.len(), self.known.len());
         let key = self.any_key(number);
         let instance = self.instantiate(number, &key)?;
         // It was but a look.
         self.touched = touched;
         self.facts.truncate(facts);
         self.slots.truncate(slots);
+        // A step that it took is taken again, for what is known of it.
+        self.known.truncate(known);
         let universal = self.is_universal(number);
         let parts = match self.terms.node(instance) {
             Node::And(all) if !universal => all.to_vec(),

@@ -646,7 +646,8 @@ impl<'p> Engine<'p> {
         self.terms.op(Op::Shl, shifted, by)
     }
 
-    /// That no entry of a prefix table that holds an address is longer than the one that was found, said of a key.
+    /// That no entry of a prefix table that holds an address is longer than the one that was found, said of a key; and that entries
+    /// are of whole prefixes: no generation with others is installed.
     pub(crate) fn longest_at(&mut self, at: &Match, key: &[Sym]) -> Option<Term> {
         let [prefix, length] = key else { return None };
         let (prefix, length) = (self.terms.as_vector(*prefix), self.terms.as_vector(*length));
@@ -657,10 +658,15 @@ impl<'p> Engine<'p> {
         let fits = self.terms.op(Op::Ule, length, most_);
         let own = self.prefix(at.address, length);
         let holds = self.terms.eq(own, prefix);
+        let bare = self.prefix(prefix, length);
+        let bare = self.terms.eq(bare, prefix);
+        let whole = self.terms.and(&[fits, bare]);
+        let whole = self.terms.implies(entry.live, whole);
         let given = self.terms.and(&[entry.live, fits, holds]);
         let shorter = self.terms.op(Op::Ule, length, at.bits);
         let then = self.terms.and(&[at.hit, shorter]);
-        Some(self.terms.implies(given, then))
+        let longest = self.terms.implies(given, then);
+        Some(self.terms.and(&[whole, longest]))
     }
 }
 

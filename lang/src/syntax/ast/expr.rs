@@ -108,6 +108,8 @@ pub enum ExprKind {
     After(Box<Expr>, Box<Expr>),
     /// `a emits p as x: S where e`
     Emits(Emits, Option<Box<Expr>>),
+    /// `count(a emits p as x: S where e)`
+    Counted(Emits, Option<Box<Expr>>),
     /// `a drops "..."`
     Drops(Box<Expr>, Vec<Str>),
     /// `same(a, b) except (f, f)`
