@@ -6,6 +6,7 @@ use super::value::Sym;
 use crate::term::{Op, Sort, Term};
 use grv_lang::interp::{EntryView, Machine, Physical};
 use grv_lang::ir::{Scalar, TableId, TableKind};
+use rustc_hash::FxHashMap;
 
 /// Of a table with more entries than that, only some are in formulas: what is found is tried out anyway.
 const MOST_ENTRIES: usize = 24;
@@ -38,7 +39,7 @@ impl<'p> Engine<'p> {
                 continue;
             }
             for (guard, all) in guards.iter().zip(&views) {
-                for view in all.iter().take(MOST_ENTRIES) {
+                for view in all {
                     self.put_view(&mut world, id, *guard, view);
                 }
             }
@@ -104,10 +105,19 @@ impl<'p> Engine<'p> {
     }
 }
 
-/// What is in a table: of one with keys, the live entries; else the elements that were written.
+/// What is in a table: of one with keys, live entries, of very many some that differ most; else the elements that were written.
 fn entries(machine: &Machine, table: TableId, indexed: bool) -> Vec<Physical> {
     if !indexed {
-        return machine.physical(table).into_iter().filter(|entry| entry.live).collect();
+        let mut alike: FxHashMap<Vec<u128>, usize> = FxHashMap::default();
+        let live = machine.physical(table).into_iter().filter(|entry| entry.live);
+        let ranked = live.map(|entry| {
+            let number = alike.entry(entry.value.clone()).or_default();
+            *number += 1;
+            (*number, entry)
+        });
+        let mut ranked: Vec<(usize, Physical)> = ranked.collect();
+        ranked.sort_by_key(|(number, _)| *number);
+        return ranked.into_iter().map(|(_, entry)| entry).take(MOST_ENTRIES).collect();
     }
     let element = |view: EntryView| Physical { key: view.key, value: view.value, number: None, deadline: None, live: true };
     machine.entries(table).into_iter().map(element).collect()

@@ -14,6 +14,7 @@ use grv_lang::ir::{PortId, Program, PropertyId, Role, TableId};
 use grv_lang::random::{self, Counterexample, Grammar, Judged, Trace, Wanted};
 use grv_lang::span::Span;
 use model::Model;
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 /// What is looked for.
@@ -70,8 +71,12 @@ pub(crate) fn look(
 
 /// Of each table, a state in which it is full.
 pub(crate) fn filled(program: &Arc<Program>, starts: &[Trace]) -> Vec<Trace> {
-    let tables = (0..).map(TableId).zip(&program.tables).filter(|(_, table)| table.role == Role::State);
-    tables.filter_map(|(id, _)| starts.iter().find_map(|start| random::filled(program, start, id))).collect()
+    let states: Vec<TableId> =
+        (0..).map(TableId).zip(&program.tables).filter(|(_, table)| table.role == Role::State).map(|(id, _)| id).collect();
+    // The more there is beside what fills a table, the more can happen.
+    let mut starts: Vec<&Trace> = starts.iter().collect();
+    starts.sort_by_key(|start| Reverse(states.iter().map(|table| start.machine().occupied(*table)).sum::<usize>()));
+    states.iter().filter_map(|id| starts.iter().find_map(|start| random::filled(program, start, *id))).collect()
 }
 
 /// One question about some states, and its answer tried out.
