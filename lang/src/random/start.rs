@@ -1,10 +1,12 @@
 //! Runs to go on from: what tests lead to, and tables that are full.
 
 use super::Trace;
+use super::frame::Varied;
 use super::packets::Grammar;
 use crate::interp::test::{Recorded, record};
 use crate::interp::{Seeded, Stimulus, with_defaults};
 use crate::ir::{PortId, Program, TableId, TableKind, Test};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -108,25 +110,32 @@ fn fill(
         let bytes = grammar.varied(packet, &[(*field, 1)]);
         run.happens(Stimulus::Packet(port, bytes), Seeded::exact(0)).is_ok() && run.machine().occupied(table) > held
     });
-    varied.sort_by_key(|field| std::cmp::Reverse(field.width));
+    varied.sort_by_key(|field| Reverse(field.width));
+    // All at once, so that what is chosen for one entry is seldom what another has; or else one alone.
+    let ways = std::iter::once(varied.clone()).chain(varied.iter().map(|field| vec![*field]));
+    ways.filter(|way| !way.is_empty()).find_map(|way| filled_by(grammar, start, (table, capacity), (port, packet), &way))
+}
+
+/// Packets that differ in some fields, each by a number more than the one before.
+fn filled_by(
+    grammar: &Grammar<'_>,
+    start: &Trace,
+    (table, capacity): (TableId, usize),
+    (port, packet): (PortId, &[u8]),
+    varied: &[Varied],
+) -> Option<Trace> {
     let mut run = start.clone();
-    let (mut number, mut idle, mut last) = (0u128, 0, held);
+    let (mut number, mut idle, mut last) = (0, 0, run.machine().occupied(table));
     while last < capacity {
         number += 1;
-        let mut rest = number;
-        let mut fields = Vec::new();
-        for field in &varied {
-            let span = 1u128 << field.width.min(64);
-            fields.push((*field, rest % span));
-            rest /= span;
-        }
-        if rest > 0 || idle > PATIENCE {
-            return None;
-        }
+        let fields: Vec<(Varied, u128)> = varied.iter().map(|field| (*field, number)).collect();
         let packet = grammar.varied(packet, &fields);
         run.happens_in_bulk(Stimulus::Packet(port, packet), Seeded::exact(number as u64)).ok()?;
         let holds = run.machine().occupied(table);
         idle = if holds > last { 0 } else { idle + 1 };
+        if idle > PATIENCE {
+            return None;
+        }
         last = holds;
     }
     Some(run)
