@@ -4,6 +4,7 @@ mod checksum;
 mod env;
 mod exec;
 mod expr;
+mod longest;
 mod opened;
 mod packet;
 mod search;
