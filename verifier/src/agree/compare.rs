@@ -47,7 +47,10 @@ impl Case<'_, '_> {
             match left.next() {
                 Some((port, did)) if *port == output.port => self.same_bytes(&output.packet, did)?,
                 other => {
-                    return Err(format!("by the formulas, a packet leaves at {:?}; by the interpreter {other:02x?}", output.port));
+                    return Err(format!(
+                        "by the formulas, a packet leaves at {:?}; by the interpreter {other:02x?}",
+                        output.port
+                    ));
                 }
             }
         }

@@ -145,7 +145,7 @@ fn generated_programs_agree() {
     }
     let all: u64 = refused.values().map(|(count, _)| *count).sum();
     println!("{all} programs refused, {met}");
-    if count >= 600 {
+    if first == 0 && count >= 600 {
         assert!(all * 4 < count, "the compiler refuses too many programs: {refused:#?}");
         assert!(
             met.unsupported.values().sum::<usize>() * 10 < met.formulas,

@@ -261,6 +261,7 @@ fn anything(args: &[u128], sort: Sort) -> u128 {
     match sort {
         Sort::Bool => u128::from(mixed & 1),
         Sort::Bits(width) => u128::from(mixed) & ((1 << width.min(64)) - 1),
-        Sort::Int => u128::from(mixed >> 2),
+        // Small or great.
+        Sort::Int => u128::from(mixed >> if mixed & 1 == 0 { 2 } else { 56 }),
     }
 }

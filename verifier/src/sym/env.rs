@@ -1,9 +1,9 @@
 //! What symbolic runs share: the terms, what is known of them, and what steps do.
 
+use super::longest::Match;
 use super::opened::Opened;
 use super::packet::{Found, Packet, Position};
 use super::state::World;
-use super::tables::Match;
 use super::value::Sym;
 use super::wiring::{Arrival, ranks};
 use crate::term::{Sort, Term, Terms};

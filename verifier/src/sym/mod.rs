@@ -5,6 +5,7 @@ mod concrete;
 mod env;
 mod exec;
 mod expr;
+mod longest;
 mod opened;
 mod packet;
 mod search;
