@@ -89,18 +89,24 @@ pub trait Oracle {
 pub struct Seeded {
     state: u64,
     adversarial: bool,
+    patience: Patience,
 }
 
 impl Seeded {
     /// An obliging target: clocks are exact, timers punctual, insertions fail only when a table is full of live entries, and
     /// a choice fails only if no value will do. Choices start anywhere.
     pub fn exact(seed: u64) -> Seeded {
-        Seeded { state: seed, adversarial: false }
+        Seeded { state: seed, adversarial: false, patience: Patience::Endless }
+    }
+
+    /// The same, but choices fail after as many values as their `within` says.
+    pub fn hasty(seed: u64) -> Seeded {
+        Seeded { state: seed, adversarial: false, patience: Patience::Probes }
     }
 
     /// A target that uses every freedom now and then.
     pub fn adversarial(seed: u64) -> Seeded {
-        Seeded { state: seed, adversarial: true }
+        Seeded { state: seed, adversarial: true, patience: Patience::Endless }
     }
 
     /// The next pseudo-random number (SplitMix64).
@@ -138,7 +144,7 @@ impl Oracle for Seeded {
             None => wide,
         };
         if !self.adversarial {
-            return Pick::Search { start: within(wide), patience: Patience::Endless };
+            return Pick::Search { start: within(wide), patience: self.patience };
         }
         let start = match self.next() % 4 {
             0 => choice.low,

@@ -75,20 +75,17 @@ impl Grammar<'_> {
     }
 
     /// The header that the fields of one before it select; of several, the one of which something is wanted.
-    fn next(
-        &self,
-        id: HeaderId,
-        place: Place,
-        bytes: &[u8],
-        chain: &[HeaderId],
-        wanted: &Wanted<'_>,
-    ) -> Option<HeaderId> {
+    fn next(&self, id: HeaderId, place: Place, bytes: &[u8], chain: &[HeaderId], wanted: &Wanted<'_>) -> Option<HeaderId> {
         let header = &self.program.headers[id.index()];
         let has = |(field, value): &(FieldId, u128)| {
             let Some(f) = header.fields.get(field.index()) else { return false };
             get_bits(bytes, place.start as usize * 8 + f.offset as usize, f.width) == Some(*value)
         };
-        let fits = self.edges.iter().filter(|edge| edge.before == id && edge.selects.iter().all(has));
+        // One of the values that are named for each field.
+        let selects = |selects: &[(FieldId, u128)]| {
+            selects.iter().all(|(field, _)| selects.iter().any(|select| select.0 == *field && has(select)))
+        };
+        let fits = self.edges.iter().filter(|edge| edge.before == id && selects(&edge.selects));
         let asked = |next: &HeaderId| {
             let mut chain = chain.to_vec();
             chain.push(*next);
@@ -96,7 +93,10 @@ impl Grammar<'_> {
             (0..fields).filter(|f| (wanted.field)(&chain, FieldId(*f)).is_some()).count()
         };
         let least = chain.len() <= 8;
-        fits.map(|edge| (edge.selects.len(), asked(&edge.after), edge.after)).filter(|_| least).max_by_key(|(s, a, _)| (*a, *s)).map(|(_, _, h)| h)
+        fits.map(|edge| (edge.selects.len(), asked(&edge.after), edge.after))
+            .filter(|_| least)
+            .max_by_key(|(s, a, _)| (*a, *s))
+            .map(|(_, _, h)| h)
     }
 
     /// Lets the bodies of headers that say where they end, end where the packet does.
@@ -134,6 +134,11 @@ impl Grammar<'_> {
             next = self.next(id, place, bytes, &chain, &nothing).and_then(|id| Some((id, fits(&id, at, limit)?)));
         }
         places
+    }
+
+    /// The headers of a packet, as far as the program looks for them.
+    pub(super) fn headers(&self, bytes: &[u8]) -> Vec<HeaderId> {
+        self.places(bytes).into_iter().map(|(id, _)| id).collect()
     }
 
     /// The fields of a packet that may have many values.

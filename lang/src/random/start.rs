@@ -6,7 +6,6 @@ use super::packets::Grammar;
 use crate::interp::test::{Recorded, record};
 use crate::interp::{Seeded, Stimulus, with_defaults};
 use crate::ir::{PortId, Program, TableId, TableKind, Test};
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,8 +15,10 @@ const ALIKE: usize = 2;
 const MANY: usize = 3;
 /// A test with more events is no start.
 const LONGEST: usize = 200;
-/// A table is given up if so many packets, one after the other, brought no entry.
-const PATIENCE: usize = 2_000;
+/// Packets of a kind bring no more entries if so many, one after the other, brought none.
+const PATIENCE: usize = 4_000;
+/// So many kinds of packets are tried.
+const KINDS: usize = 6;
 
 /// Runs that are worth going on from: one in which nothing happened yet, and those that the tests lead to, each up to where its tables
 /// hold what they did not hold before. All have the same parameters.
@@ -72,71 +73,76 @@ fn contents(program: &Program, run: &Trace) -> Vec<usize> {
     (0..program.tables.len() as u32).map(|t| machine.occupied(TableId(t)).min(MANY)).collect()
 }
 
-/// The run, and then as many packets like one of its own as it takes to fill a table. None: no packet of it brings an entry, or
-/// packets like it do not bring enough.
-pub fn filled(program: &Arc<Program>, start: &Trace, table: TableId) -> Option<Trace> {
-    let declared = program.tables.get(table.index())?;
+/// Runs to a table that is full, or that packets of one kind bring no more entries to. The packets are like those of `starts` that
+/// brought the first ones, of as many kinds as it takes.
+pub fn filled(program: &Arc<Program>, starts: &[Trace], table: TableId) -> Vec<Trace> {
+    let Some(declared) = program.tables.get(table.index()) else { return Vec::new() };
     if !matches!(declared.kind, TableKind::Map | TableKind::Set | TableKind::Bucket { .. }) {
-        return None;
+        return Vec::new();
     }
-    let capacity = declared.capacity as usize;
+    // The more there is beside what fills the table, the more can happen.
+    let all = |start: &&Trace| contents(program, start).iter().sum::<usize>();
+    let Some(richest) = starts.iter().max_by_key(all) else { return Vec::new() };
     let grammar = Grammar::new(program);
-    let mut run = Trace::new(program, start.machine().params().to_vec())?;
-    for event in start.events() {
+    let capacity = declared.capacity as usize;
+    let (mut run, mut runs, mut known) = (richest.clone(), Vec::new(), Vec::new());
+    for (port, packet) in starts.iter().flat_map(|start| brings(start, table)) {
+        let kind = (port, grammar.headers(&packet));
+        if known.contains(&kind) || known.len() >= KINDS {
+            continue;
+        }
         let before = run.machine().occupied(table);
-        run.happens(event.clone(), Seeded::exact(0)).ok()?;
-        if let Stimulus::Packet(port, bytes) = event
-            && run.machine().occupied(table) > before
-            && let Some(full) = fill(&grammar, &run, table, capacity, (*port, bytes))
-        {
-            return Some(full);
+        fill(&grammar, &mut run, (table, capacity), (port, &packet));
+        let now = run.machine().occupied(table);
+        if now > before {
+            known.push(kind);
+            runs.push(run.clone());
+        }
+        if now >= capacity {
+            break;
         }
     }
-    None
+    runs
 }
 
-fn fill(
-    grammar: &Grammar<'_>,
-    start: &Trace,
-    table: TableId,
-    capacity: usize,
-    (port, packet): (PortId, &[u8]),
-) -> Option<Trace> {
-    let held = start.machine().occupied(table);
-    // Fields that make another entry of a packet that differs in them.
+/// The packets of a run that brought a table's entries.
+fn brings(start: &Trace, table: TableId) -> Vec<(PortId, Vec<u8>)> {
+    let mut packets = Vec::new();
+    let mut moments = start.past.iter().peekable();
+    while let Some(moment) = moments.next() {
+        let after = moments.peek().map_or(start.machine(), |next| &next.before);
+        if let Stimulus::Packet(port, bytes) = &moment.event
+            && after.occupied(table) > moment.before.occupied(table)
+        {
+            packets.push((*port, bytes.clone()));
+        }
+    }
+    packets
+}
+
+/// Lets packets like one arrive until the table is full, or they bring no more entries.
+fn fill(grammar: &Grammar<'_>, run: &mut Trace, (table, capacity): (TableId, usize), (port, packet): (PortId, &[u8])) {
+    let held = run.machine().occupied(table);
+    // Fields that make another entry of a packet that differs in them. All are changed at once, so that what is chosen for one
+    // entry is seldom what another has.
     let mut varied = grammar.variations(packet);
     varied.retain(|field| {
-        let mut run = start.clone();
-        let bytes = grammar.varied(packet, &[(*field, 1)]);
-        run.happens(Stimulus::Packet(port, bytes), Seeded::exact(0)).is_ok() && run.machine().occupied(table) > held
+        let mut run = run.clone();
+        let [first, second] = [1, 2].map(|by| Stimulus::Packet(port, grammar.varied(packet, &[(*field, by)])));
+        run.happens(first, Seeded::exact(0)).is_ok()
+            && run.happens(second, Seeded::exact(0)).is_ok()
+            && run.machine().occupied(table) == held + 2
     });
-    varied.sort_by_key(|field| Reverse(field.width));
-    // All at once, so that what is chosen for one entry is seldom what another has; or else one alone.
-    let ways = std::iter::once(varied.clone()).chain(varied.iter().map(|field| vec![*field]));
-    ways.filter(|way| !way.is_empty()).find_map(|way| filled_by(grammar, start, (table, capacity), (port, packet), &way))
-}
-
-/// Packets that differ in some fields, each by a number more than the one before.
-fn filled_by(
-    grammar: &Grammar<'_>,
-    start: &Trace,
-    (table, capacity): (TableId, usize),
-    (port, packet): (PortId, &[u8]),
-    varied: &[Varied],
-) -> Option<Trace> {
-    let mut run = start.clone();
-    let (mut number, mut idle, mut last) = (0, 0, run.machine().occupied(table));
-    while last < capacity {
+    let (mut number, mut idle, mut last) = (0, 0, held);
+    while last < capacity && idle < PATIENCE && !varied.is_empty() {
         number += 1;
         let fields: Vec<(Varied, u128)> = varied.iter().map(|field| (*field, number)).collect();
         let packet = grammar.varied(packet, &fields);
-        run.happens_in_bulk(Stimulus::Packet(port, packet), Seeded::exact(number as u64)).ok()?;
+        if run.happens_in_bulk(Stimulus::Packet(port, packet), Seeded::hasty(number as u64)).is_err() {
+            return;
+        }
         let holds = run.machine().occupied(table);
         idle = if holds > last { 0 } else { idle + 1 };
-        if idle > PATIENCE {
-            return None;
-        }
         last = holds;
     }
-    Some(run)
 }

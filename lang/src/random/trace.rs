@@ -46,6 +46,11 @@ impl Trace {
         self.bulk.iter().map(|(event, _)| event).chain(self.past.iter().map(|moment| &moment.event))
     }
 
+    /// Whether it led to a state of which copies are not made lightly.
+    pub fn is_large(&self) -> bool {
+        !self.bulk.is_empty()
+    }
+
     /// What the last event did.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.past.last().map(|moment| &moment.outcome)
@@ -98,11 +103,8 @@ impl Trace {
     /// Leaves events out as long as the same goes wrong behind the last one.
     pub(super) fn shrink(self, mut broken: Broken) -> Counterexample {
         let params = self.machine.params().to_vec();
-        let mut events: Vec<(Stimulus, Seeded)> =
-            self.past.into_iter().map(|moment| (moment.event, moment.oracle)).collect();
-        let again = |events: &[(Stimulus, Seeded)], broken: &Broken| {
-            again(&self.program, &params, (&self.bulk, events), broken)
-        };
+        let mut events: Vec<(Stimulus, Seeded)> = self.past.into_iter().map(|moment| (moment.event, moment.oracle)).collect();
+        let again = |events: &[(Stimulus, Seeded)], broken: &Broken| again(&self.program, &params, (&self.bulk, events), broken);
         let mut at = 0;
         while self.bulk.is_empty() && at + 1 < events.len() {
             let mut fewer = events.clone();
@@ -147,9 +149,7 @@ fn again(
     }
     match (broken, defect) {
         (Broken::Defect(wanted), Some(found)) => (found.kind == wanted.kind).then_some(Broken::Defect(found)),
-        (Broken::Property(id, arrivals), None) => {
-            matches!(run.judge(*id, arrivals), Ok(Verdict::Fails)).then(|| broken.clone())
-        }
+        (Broken::Property(id, arrivals), None) => matches!(run.judge(*id, arrivals), Ok(Verdict::Fails)).then(|| broken.clone()),
         _ => None,
     }
 }

@@ -60,15 +60,14 @@ impl Run<'_> {
             (state.starts.clone(), state.full.clone(), known)
         };
         let mut found = None;
-        let t0 = std::time::Instant::now();
         if !known {
             found = search::look(seat, &task.program, &starts, (aim, 1), self.options.budget)?;
             if found.is_none() {
                 let full = full.get_or_init(|| search::filled(&task.program, &starts));
-                found = search::look(seat, &task.program, full, (aim, 1), self.options.budget)?;
+                let others = usize::from(matches!(aim, Aim::Shown(_) | Aim::Passes(_)));
+                found = search::look(seat, &task.program, full, (aim, others), self.options.budget)?;
             }
         }
-        if std::env::var("GRV_DEBUG").is_ok() { eprintln!("SEARCH {:?} {} {}", match aim { Aim::Shown(i)|Aim::Broken(i) => format!("{} {aim:?}", task.program.properties[*i].name), a => format!("{a:?}") }, t0.elapsed().as_millis(), found.is_some()); }
         let mut state = self.state(of);
         match found {
             Some(Found::Shown(run)) => {

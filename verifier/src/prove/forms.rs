@@ -196,7 +196,12 @@ fn independent(
 }
 
 /// Whether two steps of one packet send and drop the same.
-pub(super) fn same_outcome(engine: &mut Engine<'_>, a: &StepResult, b: &StepResult, program: &Program) -> Result<Term, Unsupported> {
+pub(super) fn same_outcome(
+    engine: &mut Engine<'_>,
+    a: &StepResult,
+    b: &StepResult,
+    program: &Program,
+) -> Result<Term, Unsupported> {
     let alike = a.out.len() == b.out.len()
         && a.out.iter().zip(&b.out).all(|(x, y)| x.port == y.port)
         && a.drops.len() == b.drops.len()

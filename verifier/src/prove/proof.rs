@@ -75,7 +75,7 @@ pub(super) enum Effort {
 }
 
 /// How a question is asked, one way after the other: for which share of the budget, and whether by the older procedure for integers.
-const QUICK: [(u32, bool); 2] = [(64, true), (64, false)];
+const QUICK: [(u32, bool); 2] = [(32, true), (32, false)];
 const SLOW: [(u32, bool); 3] = [(8, true), (8, false), (2, true)];
 
 /// Asks about a goal. `about` says what it belongs to, the name is for files. None: that little did not settle it.

@@ -254,7 +254,6 @@ impl Run<'_> {
             let name = format!("{}.{number}", file_name(about));
             let found = settle(seat, &goal, effort, self.options, (about, &name))?;
             let time_ms = start.elapsed().as_millis() as u64;
-            if time_ms > 1500 && std::env::var("GRV_DEBUG").is_ok() { eprintln!("ASK {name} {effort:?} {time_ms} {:?} {}", found.as_ref().map(|f| f.failed.clone()), goal.part); }
             let Some(found) = found else {
                 let mut state = self.state(of);
                 if state.round == round

@@ -75,9 +75,7 @@ impl<'p> Engine<'p> {
             _ => view.key.iter().zip(&declared.key).map(|(k, c)| constant(self, *k, c.ty)).collect(),
         };
         let value = match declared.kind {
-            TableKind::Bucket { .. } => {
-                view.value.iter().map(|number| Sym::Int(self.terms.int(*number as i128))).collect()
-            }
+            TableKind::Bucket { .. } => view.value.iter().map(|number| Sym::Int(self.terms.int(*number as i128))).collect(),
             TableKind::Counter => view.value.iter().map(|v| constant(self, *v, Scalar::Bits(64))).collect(),
             _ => view.value.iter().zip(&declared.value).map(|(v, c)| constant(self, *v, c.ty)).collect(),
         };

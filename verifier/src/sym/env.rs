@@ -9,7 +9,9 @@ use super::wiring::{Arrival, ranks};
 use crate::term::{Sort, Term, Terms};
 use grv_lang::interp::Passage;
 use grv_lang::ir::spec::Quantifier;
-use grv_lang::ir::{Block, Body, ElementId, HeaderId, InputRef, LocalId, Obligation, PacketId, PortId, Program, ReasonId, TableId};
+use grv_lang::ir::{
+    Block, Body, ElementId, HeaderId, InputRef, LocalId, Obligation, PacketId, PortId, Program, ReasonId, TableId,
+};
 use grv_lang::span::Span;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
@@ -212,7 +214,9 @@ pub struct Engine<'p> {
     pub(crate) examples: Vec<Sym>,
     /// Whether checksums may be anything: what is found is tried out anyway.
     pub(crate) loose: bool,
-    /// Then: of which headers it was asked whether they are right.
+    /// Then: what is most often so, of what the rules leave open.
+    pub(crate) usual: Vec<Term>,
+    /// And of which headers it was asked whether they are right.
     pub(crate) loosely_right: Vec<(Packet, Position, HeaderId, Term)>,
     /// Longest-prefix matches that were made.
     pub(crate) matches: Vec<Match>,
@@ -245,6 +249,7 @@ impl<'p> Engine<'p> {
             known: Vec::new(),
             matches: Vec::new(),
             loose: false,
+            usual: Vec::new(),
             loosely_right: Vec::new(),
             examples: Vec::new(),
             slots: Vec::new(),

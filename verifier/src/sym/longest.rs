@@ -75,7 +75,9 @@ impl<'p> Engine<'p> {
         let mut entries = Vec::new();
         for change in state.log.since(&Log::default()) {
             let known = match change.key[..] {
-                [Sym::Bits(prefix), Sym::Bits(bits)] => self.terms.as_bits(prefix).and(self.terms.as_bits(bits)).map(|b| (b, prefix, bits)),
+                [Sym::Bits(prefix), Sym::Bits(bits)] => {
+                    self.terms.as_bits(prefix).and(self.terms.as_bits(bits)).map(|b| (b, prefix, bits))
+                }
                 _ => None,
             };
             let there = change.present.and_then(|p| self.terms.as_bool(p)) == Some(true) && change.deadline.is_none();

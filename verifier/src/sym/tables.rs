@@ -287,6 +287,11 @@ impl<'p> Engine<'p> {
             }
             // A dead entry with that key may still be there, and then needs no room.
             let there = self.open(&format!("{name}.dead entry"));
+            if self.loose {
+                let none_swept = self.terms.eq(left, count);
+                let none_there = self.terms.not(there);
+                self.usual.extend([none_swept, none_there]);
+            }
             needed = self.terms.ite(there, zero, one);
             (swept, dead) = (Some(left), Some(there));
         }
@@ -296,6 +301,9 @@ impl<'p> Engine<'p> {
         let contended = self.open(&format!("{name}.contended"));
         self.opens(env, span, Open::Entry { table, key: key.to_vec(), swept, dead, contended });
         let free = self.terms.not(contended);
+        if self.loose {
+            self.usual.push(free);
+        }
         let new = self.terms.and(&[fits, free]);
         let ok = self.terms.or(&[known.live, new]);
         Room { ok, left, after }

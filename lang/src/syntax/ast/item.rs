@@ -458,6 +458,7 @@ pub struct Handler {
 
 /// What a handler handles.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(clippy::large_enum_variant, reason = "most handlers are of packets")]
 pub enum HandlerEvent {
     /// `on name[i](p: { ... }, x)`
     Packet {

@@ -96,8 +96,7 @@ pub(super) fn course<'p>(
             let earlier = run.engine.branches.len();
             run.arrive(port)?;
             let branches = &run.engine.branches[earlier..];
-            let ways: Vec<Term> =
-                branches.iter().filter(|b| place.passages.contains(&b.passage)).map(|b| b.guard).collect();
+            let ways: Vec<Term> = branches.iter().filter(|b| place.passages.contains(&b.passage)).map(|b| b.guard).collect();
             run.wanted.push(run.engine.terms.or(&ways));
             Ok(run.done())
         }
@@ -202,12 +201,7 @@ fn broken<'p>(
 }
 
 /// Forms of which an example and a counterexample differ in the end only.
-fn common<'p>(
-    mut run: Run<'p>,
-    property: &'p Property,
-    before: &[PortId],
-    kind: Kind,
-) -> Result<Option<Set<'p>>, Unsupported> {
+fn common<'p>(mut run: Run<'p>, property: &'p Property, before: &[PortId], kind: Kind) -> Result<Option<Set<'p>>, Unsupported> {
     match &property.form {
         Form::Step { packets, block, premise, holds } => {
             for port in before {

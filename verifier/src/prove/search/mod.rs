@@ -8,13 +8,13 @@ use super::ground::roots;
 use super::reach::Place;
 use crate::desk::{Failure, Reply, Seat};
 use crate::solve::{Question, Status};
+use crate::term::Sort;
 use crate::term::print::script;
 use grv_lang::interp::{Defect, Seeded, Stimulus};
 use grv_lang::ir::{PortId, Program, PropertyId, Role, TableId};
 use grv_lang::random::{self, Counterexample, Grammar, Judged, Trace, Wanted};
 use grv_lang::span::Span;
 use model::Model;
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 /// What is looked for.
@@ -33,15 +33,16 @@ pub(crate) enum Aim {
 /// What was found.
 pub(crate) enum Found {
     /// A run that shows it.
-    Shown(Trace),
+    Shown(Box<Trace>),
     /// A run that breaks it.
     Broken(Counterexample),
 }
 
 /// A question looks at so many states at once.
 const AT_ONCE: usize = 10;
-/// The solver's part of the budget for one question.
-const SHARE: u32 = 20;
+/// The solver's part of the budget for one question: an example there should be, a counterexample there may be.
+const EXAMPLE: u32 = 20;
+const COUNTEREXAMPLE: u32 = 200;
 
 /// Looks from some states: first for one event, then for one that others come before.
 pub(crate) fn look(
@@ -51,8 +52,7 @@ pub(crate) fn look(
     (aim, others): (&Aim, usize),
     budget: u32,
 ) -> Result<Option<Found>, Failure> {
-    let ports: Vec<PortId> =
-        (0..).map(PortId).zip(&program.ports).filter(|(_, p)| p.entry.is_some()).map(|(id, _)| id).collect();
+    let ports: Vec<PortId> = (0..).map(PortId).zip(&program.ports).filter(|(_, p)| p.entry.is_some()).map(|(id, _)| id).collect();
     let mut ways: Vec<Vec<PortId>> = vec![Vec::new()];
     if others > 0 {
         ways.extend(ports.iter().map(|port| vec![*port]));
@@ -69,14 +69,16 @@ pub(crate) fn look(
     Ok(None)
 }
 
-/// Of each table, a state in which it is full.
+/// States in which a table is full.
 pub(crate) fn filled(program: &Arc<Program>, starts: &[Trace]) -> Vec<Trace> {
-    let states: Vec<TableId> =
-        (0..).map(TableId).zip(&program.tables).filter(|(_, table)| table.role == Role::State).map(|(id, _)| id).collect();
-    // The more there is beside what fills a table, the more can happen.
-    let mut starts: Vec<&Trace> = starts.iter().collect();
-    starts.sort_by_key(|start| Reverse(states.iter().map(|table| start.machine().occupied(*table)).sum::<usize>()));
-    states.iter().filter_map(|id| starts.iter().find_map(|start| random::filled(program, start, *id))).collect()
+    let mut runs: Vec<Trace> = Vec::new();
+    for (id, table) in (0..).map(TableId).zip(&program.tables).filter(|(_, table)| table.role == Role::State) {
+        // Tables that mirror each other are full together.
+        if !runs.iter().any(|run| run.machine().occupied(id) >= table.capacity as usize) {
+            runs.extend(random::filled(program, starts, id));
+        }
+    }
+    runs
 }
 
 /// One question about some states, and its answer tried out.
@@ -89,20 +91,42 @@ fn attempt(
     budget: u32,
 ) -> Result<Option<Found>, Failure> {
     // What cannot be put into a formula cannot be looked for this way.
-    if std::env::var("GRV_DEBUG").is_ok() && let Err(e) = aim::course(program, states, aim, before, last) { eprintln!("{e}"); }
     let Ok(Some((mut engine, course, wanted))) = aim::course(program, states, aim, before, last) else { return Ok(None) };
     let Ok(Some(asserted)) = roots(&mut engine, &wanted) else { return Ok(None) };
-    let text = script(&engine.terms, &asserted);
-    let question = Question { text, budget: (budget / SHARE).max(1), seed: 0, model: true, older: false };
-    if std::env::var("GRV_DEBUG").is_ok() { std::fs::write(format!("/tmp/smt/q{}-{}.smt2", states.len(), before.len()), &question.text).ok(); }
+    // What usually happens, and at once, is more often what the interpreter does too.
+    let mut usual = asserted.clone();
+    usual.extend(engine.usual.iter().copied());
+    usual.extend(course.times().map(|name| {
+        let (passed, zero) = (engine.terms.var(name, Sort::Int), engine.terms.int(0));
+        engine.terms.eq(passed, zero)
+    }));
+    for asserted in [usual, asserted] {
+        let text = script(&engine.terms, &asserted);
+        if let Some(found) = answered(seat, program, states, aim, (&course, text), budget)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// What comes of a solver's answer.
+fn answered(
+    seat: &mut Seat<'_>,
+    program: &Program,
+    states: &[Trace],
+    aim: &Aim,
+    (course, text): (&Course, String),
+    budget: u32,
+) -> Result<Option<Found>, Failure> {
+    let share = if matches!(aim, Aim::Shown(_) | Aim::Passes(_)) { EXAMPLE } else { COUNTEREXAMPLE };
+    let question = Question { text, budget: (budget / share).max(1), seed: 0, model: true, older: false };
     let Reply::Answer(answer, _) = seat.ask(&question, "an example", "example")? else { return Ok(None) };
-    if std::env::var("GRV_DEBUG").is_ok() { eprintln!("Q {aim:?} states {} before {} size {} {:?} {}", states.len(), before.len(), question.text.len(), answer.status, answer.resource); if answer.status == Status::Sat { eprintln!("{:?}", answer.model); } }
     if answer.status != Status::Sat {
         return Ok(None);
     }
     let model = Model::new(program, answer.model);
     let Some(start) = states.get(model.number("start").unwrap_or(0) as usize) else { return Ok(None) };
-    Ok(tried(program, start, &course, &model, aim))
+    Ok(tried(program, start, course, &model, aim))
 }
 
 /// Events of a run that are not known yet.
@@ -116,40 +140,42 @@ pub(super) struct Course {
     arrivals: Vec<(PortId, String)>,
 }
 
+impl Course {
+    /// The names of the times that pass.
+    fn times(&self) -> impl Iterator<Item = &str> {
+        self.events.iter().map(|(passed, ..)| passed).chain(&self.then).map(String::as_str)
+    }
+}
+
 /// Ways to decide what is open, one after the other.
 fn oracles() -> [Seeded; 6] {
-    [
-        Seeded::exact(0),
-        Seeded::exact(1),
-        Seeded::exact(2),
-        Seeded::adversarial(1),
-        Seeded::adversarial(2),
-        Seeded::adversarial(3),
-    ]
+    [Seeded::exact(0), Seeded::exact(1), Seeded::exact(2), Seeded::adversarial(1), Seeded::adversarial(2), Seeded::adversarial(3)]
 }
 
 /// What comes of the events of a model.
 fn tried(program: &Program, start: &Trace, course: &Course, model: &Model<'_>, aim: &Aim) -> Option<Found> {
     let grammar = Grammar::new(program);
-    for (right, filler) in [(true, 0), (false, 0), (true, 1), (true, 2)] {
+    // A state with very many entries takes its time to copy.
+    let (variants, luck) = if start.is_large() { (2, 1) } else { (4, 6) };
+    for (right, filler) in [(true, 0), (false, 0), (true, 1), (true, 2)].into_iter().take(variants) {
         let packet = |name: &str| {
             let field = |chain: &[_], field| model.field(name, chain, field);
             grammar.frame(&Wanted { length: model.length(name), field: &field, right, filler })
         };
-        for oracle in oracles() {
+        for oracle in oracles().into_iter().take(luck) {
             let mut run = start.clone();
             if let Err(defect) = carried_out(&mut run, course, model, &packet, &oracle) {
                 return matches!(aim, Aim::Defect(span) if *span == defect.span).then(|| Found::Broken(run.broke(defect)));
             }
             let property = match aim {
                 Aim::Shown(property) | Aim::Broken(property) => PropertyId(*property as u32),
-                Aim::Passes(place) if place.seen(&run.cover) => return Some(Found::Shown(run)),
+                Aim::Passes(place) if place.seen(&run.cover) => return Some(Found::Shown(Box::new(run))),
                 Aim::Passes(_) | Aim::Defect(_) => continue,
             };
             let arrivals = course.arrivals.iter().map(|(port, name)| (*port, packet(name))).collect();
             match run.judged(property, arrivals) {
                 Judged::Fails(found) => return Some(Found::Broken(*found)),
-                Judged::Holds if matches!(aim, Aim::Shown(_)) => return Some(Found::Shown(run)),
+                Judged::Holds if matches!(aim, Aim::Shown(_)) => return Some(Found::Shown(Box::new(run))),
                 Judged::Holds | Judged::Nothing => {}
             }
         }
