@@ -56,21 +56,23 @@ fn proofs(grv: &str) -> Result {
     fs::create_dir_all(place.join("specs")).map_err(at(&place))?;
     write(&place.join("specs/nat.grv"), &read("specs/nat.grv")?)?;
     let file = place.join("nat.grv");
+    // As the command is run in the root, a short name will do.
+    let file = file.strip_prefix(root()).unwrap_or(&file);
 
     println!("\nTests try some packets; a proof is about all of them, in all states. Of the nat's promises, three:\n");
     for name in OTHERS.iter().chain([&BROKEN]) {
         println!("  {name}: {}", described(&program, name)?);
     }
-    println!("\nProving them (with Z3, no answers kept). {}\n", file.display());
-    write(&file, &program)?;
-    let found = verify(grv, &file, 0)?;
+    println!("\nProving them, in {} (the nat with few of its tests, to be quick):\n", file.display());
+    write(&root().join(file), &program)?;
+    let found = verify(grv, file, 0)?;
     show(&found, &proved(&found, OTHERS.iter().chain([&BROKEN]))?);
 
     println!("\nNow the program is broken ({BUG}); this line goes:\n");
     println!("  - {}\n", bug.old.trim());
     println!("Proving the same three again:\n");
-    write(&file, &broken)?;
-    let found = verify(grv, &file, 1)?;
+    write(&root().join(file), &broken)?;
+    let found = verify(grv, file, 1)?;
     let start = format!("  refuted step `{BROKEN}`");
     if !found.lines().any(|line| line.starts_with(&start)) || !found.contains("then for inside ") {
         return Err(format!("`{BROKEN}` should be refuted by a packet:\n{found}"));
@@ -80,10 +82,10 @@ fn proofs(grv: &str) -> Result {
     println!("\nThat is a start of the box and what happens from there: the packet (a RST) should not pass, and it does.");
 
     println!("\nMended, and proved once more:\n");
-    write(&file, &program)?;
-    let found = verify(grv, &file, 0)?;
+    write(&root().join(file), &program)?;
+    let found = verify(grv, file, 0)?;
     show(&found, &proved(&found, OTHERS.iter().chain([&BROKEN]))?);
-    println!("\nAll that the nat promises: `{grv} verify examples/nat`, which takes some minutes.");
+    println!("\nAll that the nat promises: `{grv} verify examples/nat`, which takes many minutes.");
     Ok(())
 }
 
