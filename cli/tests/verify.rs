@@ -339,3 +339,19 @@ fn rows_assumptions_and_seeds_are_listed() {
     assert_eq!(spread["verdicts"], serde_json::json!(["proved"]));
     assert!(spread["resource"][0].as_u64().is_some_and(|units| units > 0));
 }
+
+/// The outcome of the listings that the book shows.
+#[test]
+fn the_listings_of_the_book_are_as_it_says() {
+    for (name, status, outcome) in [
+        ("04-promises", 0, "20 obligations: 20 proved"),
+        ("05-port-zero", 1, "step `no_port_zero` refuted"),
+        ("06-no-rule", 3, "step `no_port_zero` not inductive"),
+        ("07-properties", 0, "23 obligations: 23 proved"),
+        ("08-forgetful", 1, "persistence `answers_stay` refuted"),
+    ] {
+        let output = verify(&[&format!("book/listings/{name}.grv"), "--cache", "off", "--format", "concise"], &[]);
+        assert_eq!(output.status.code(), Some(status), "{name}: {}{}", out(&output), err(&output));
+        assert!(out(&output).contains(outcome), "{name}: {}", out(&output));
+    }
+}

@@ -17,7 +17,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   setup     install what is missing: Z3 and scapy from PyPI, under target/
-  demo      set up, then run the nat over a real capture and show what happened to its packets
+  demo      set up, then run the nat over a real capture, prove some of its promises, break it, mend it
   test      set up, then run all tests
   tidy      formatting, lints, docs, links, file sizes, examples
   book      build the book (book/book/index.html)
