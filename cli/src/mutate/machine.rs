@@ -79,8 +79,7 @@ struct OfProperty<'r> {
 }
 
 pub(super) fn show(sources: &[Source], ran: &[Ran]) -> Result<(), String> {
-    let diagnostics =
-        sources.iter().flat_map(|s| s.of.diagnostics.iter().map(|d| render::finding(&s.of.sources, d))).collect();
+    let diagnostics = sources.iter().flat_map(|s| s.of.diagnostics.iter().map(|d| render::finding(&s.of.sources, d))).collect();
     let of_box = |of: &Ran| counts(Summary::of(of.tried.iter()));
     render::json(&Report {
         schema_version: 1,

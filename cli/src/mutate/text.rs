@@ -31,9 +31,18 @@ fn line(tried: &Tried) -> String {
     let what = match outcome.kills.first() {
         None => "SURVIVES".to_string(),
         Some(_) => {
-            let kills = outcome.kills.iter().map(|k| match k.by {
-                By::Test => format!("test \"{}\"", k.name),
-                _ => format!("`{}` ({})", k.name, k.verdict),
+            // Of each kind the first; JSON has them all.
+            let first = |by| outcome.kills.iter().find(|k| k.by == by);
+            let kills = [By::Property, By::Automatic, By::Test].into_iter().filter_map(first).map(|k| {
+                let more = match outcome.kills.iter().filter(|other| other.by == k.by).count() - 1 {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                match k.by {
+                    By::Test => format!("test \"{}\"{more}", k.name),
+                    By::Property => format!("`{}` ({}){more}", k.name, k.verdict),
+                    By::Automatic => format!("what every program is obliged to: {} ({}){more}", k.name, k.verdict),
+                }
             });
             format!("killed by {}", kills.collect::<Vec<_>>().join(", "))
         }

@@ -53,7 +53,19 @@ pub(super) struct Walk<'w> {
 impl<'w> Walk<'w> {
     fn new(of: &'w Program, mode: Mode<'w>) -> Walk<'w> {
         let span = of.span;
-        Walk { of, mode, next: 0, element: None, kind: "", body: 0, span, within: 0, ghost: Vec::new(), more: Vec::new(), drops: false }
+        Walk {
+            of,
+            mode,
+            next: 0,
+            element: None,
+            kind: "",
+            body: 0,
+            span,
+            within: 0,
+            ghost: Vec::new(),
+            more: Vec::new(),
+            drops: false,
+        }
     }
 
     /// A walk that changes what is at some places.
@@ -245,6 +257,9 @@ impl<'w> Walk<'w> {
     fn inner(&mut self, stmt: &mut Stmt, names: &Names<'_>, body: &'w Body) {
         self.expressions(stmt, names, body);
         match &mut stmt.kind {
+            // What is decided comes from a loop that was expanded: the other side never runs.
+            StmtKind::If { cond: Expr::Const(0, _), other, .. } => self.block(other, names, body),
+            StmtKind::If { cond: Expr::Const(..), then, .. } => self.block(then, names, body),
             StmtKind::If { then, other, .. } => [then, other].into_iter().for_each(|block| self.block(block, names, body)),
             StmtKind::Switch { cases, default, .. } => {
                 cases.iter_mut().for_each(|(_, _, block)| self.block(block, names, body));
@@ -292,8 +307,9 @@ impl<'w> Walk<'w> {
             StmtKind::Switch { on, cases, default } => {
                 let mut left = Vec::new();
                 for case in cases {
-                    let removed =
-                        self.chance(Operator::RemoveBranch, || format!("the case `{} == {}` goes the default way", names.expr(on), case.0));
+                    let removed = self.chance(Operator::RemoveBranch, || {
+                        format!("the case `{} == {}` goes the default way", names.expr(on), case.0)
+                    });
                     if !removed {
                         left.push(case.clone());
                     }

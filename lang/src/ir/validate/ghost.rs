@@ -21,7 +21,9 @@ pub fn ghost_locals(program: &Program, body: &Body) -> Vec<bool> {
 pub fn is_ghost_stmt(program: &Program, ghost: &[bool], stmt: &StmtKind) -> bool {
     let p = parts(stmt);
     let marked = |id: &LocalId| ghost.get(id.index()).copied().unwrap_or(false);
-    p.reads.iter().any(marked) || p.tables.iter().any(|id| is_ghost(program, *id)) || (!p.sets.is_empty() && p.sets.iter().all(marked))
+    p.reads.iter().any(marked)
+        || p.tables.iter().any(|id| is_ghost(program, *id))
+        || (!p.sets.is_empty() && p.sets.iter().all(marked))
 }
 
 fn is_ghost(program: &Program, id: TableId) -> bool {
