@@ -8,6 +8,7 @@ mod explain;
 mod files;
 mod fmt;
 mod graph;
+mod mutate;
 mod new;
 mod render;
 mod run;
@@ -58,6 +59,8 @@ enum Command {
     Audit(verify::audit::Args),
     /// Repeat proofs with other random choices of the solver
     Stability(verify::stability::Args),
+    /// Change programs in small ways: which changes does no property and no test notice?
+    Mutate(mutate::Args),
     /// Format programs
     Fmt(fmt::Args),
     /// Draw a middlebox as SVG: elements, ports, state
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::main(&args),
         Command::Audit(args) => verify::audit::main(&args),
         Command::Stability(args) => verify::stability::main(&args),
+        Command::Mutate(args) => mutate::main(&args),
         Command::Fmt(args) => fmt::main(&args),
         Command::Graph(args) => graph::main(&args),
         Command::Explain(args) => explain::main(&args),

@@ -10,7 +10,7 @@ mod elab;
 pub mod fmt;
 pub mod interp;
 pub mod ir;
-
+pub mod mutate;
 pub mod random;
 pub mod source;
 pub mod span;

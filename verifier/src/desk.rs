@@ -48,8 +48,8 @@ pub struct Desk {
     pub cross: Option<Cross>,
     /// Where questions are written to.
     pub smt2: Option<PathBuf>,
-    /// A solver that was started and is not used yet.
-    spare: Mutex<Option<Solver>>,
+    /// Solvers that were started and that nobody uses.
+    spare: Mutex<Vec<Solver>>,
     /// What was found out in this run.
     known: Mutex<BTreeMap<Key, Answer>>,
 }
@@ -75,7 +75,7 @@ impl Desk {
     pub fn open(program: PathBuf, cache: Cache, cross: Option<Cross>, smt2: Option<PathBuf>) -> Result<Desk, SolverError> {
         let solver = Solver::start(&program)?;
         let identity = solver.identity.clone();
-        Ok(Desk { program, identity, cache, cross, smt2, spare: Mutex::new(Some(solver)), known: Mutex::default() })
+        Ok(Desk { program, identity, cache, cross, smt2, spare: Mutex::new(vec![solver]), known: Mutex::default() })
     }
 
     /// A place to ask from, one for each thread.
@@ -103,6 +103,13 @@ impl Desk {
 pub struct Seat<'d> {
     desk: &'d Desk,
     solver: Option<Solver>,
+}
+
+impl Drop for Seat<'_> {
+    /// Leaves the solver to who comes next.
+    fn drop(&mut self) {
+        self.desk.spare.lock().unwrap_or_else(PoisonError::into_inner).extend(self.solver.take());
+    }
 }
 
 impl Seat<'_> {
@@ -163,7 +170,7 @@ impl Seat<'_> {
     }
 
     fn start(&self) -> Result<Solver, Failure> {
-        if let Some(solver) = self.desk.spare.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(solver) = self.desk.spare.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             return Ok(solver);
         }
         let solver = Solver::start(&self.desk.program)?;

@@ -10,6 +10,7 @@ mod agree;
 pub mod cache;
 pub mod cross;
 pub mod desk;
+pub mod mutate;
 pub mod prove;
 pub mod solve;
 pub mod sym;

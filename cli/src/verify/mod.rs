@@ -7,7 +7,7 @@ mod example;
 mod junit;
 mod machine;
 mod sarif;
-mod select;
+pub(crate) mod select;
 pub(crate) mod stability;
 mod text;
 
@@ -85,13 +85,13 @@ pub(crate) struct Solving {
     events: usize,
 }
 
-fn positive(text: &str) -> Result<usize, String> {
+pub(crate) fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| (1..=1024).contains(n)).ok_or_else(|| "a number from 1 to 1024 is needed".to_string())
 }
 
 impl Solving {
     fn options(&self, seed: u32) -> Options {
-        Options { jobs: self.jobs, budget: self.budget, events: self.events, seed }
+        Options { jobs: self.jobs, events: self.events, seed, ..Options::of_budget(self.budget) }
     }
 }
 
@@ -114,13 +114,13 @@ enum Format {
 }
 
 /// A program that was read.
-struct Source {
-    path: PathBuf,
-    of: Compilation,
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) of: Compilation,
 }
 
 /// Reads all programs.
-fn read(paths: &[PathBuf]) -> Result<Vec<Source>, String> {
+pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<Source>, String> {
     let mut sources: Vec<Source> = Vec::new();
     for path in files::sources(paths)? {
         // A program that is named twice is one.
@@ -144,7 +144,7 @@ fn folder(path: &Path) -> String {
 }
 
 /// What names a box among all: its folder, its file, its name.
-fn box_name(path: &Path, program: &grv_lang::ir::Program) -> String {
+pub(crate) fn box_name(path: &Path, program: &grv_lang::ir::Program) -> String {
     let stem = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
     format!("{}/{stem}:{}", folder(path), program.name)
 }
@@ -231,7 +231,7 @@ fn status(entries: &[Entry<'_>], allowed: &[String]) -> Status {
 }
 
 /// What a run that has no verdicts ends with.
-fn failed(failure: Failure) -> Result<Status, String> {
+pub(crate) fn failed(failure: Failure) -> Result<Status, String> {
     match failure {
         Failure::Solver(SolverError::Interrupted) => {
             render::complain("interrupted: nothing is decided");
@@ -252,7 +252,7 @@ fn desk(args: &Args) -> Result<Desk, Failure> {
 }
 
 /// Starts a solver; from here on an interruption ends it first, and a second one ends this process at once.
-fn open(cache: Cache, cross: Option<Cross>, smt2: Option<PathBuf>) -> Result<Desk, Failure> {
+pub(crate) fn open(cache: Cache, cross: Option<Cross>, smt2: Option<PathBuf>) -> Result<Desk, Failure> {
     let handler = || {
         if solve::interrupted() {
             std::process::exit(Status::Interrupted as i32);

@@ -7,13 +7,13 @@ use grv_verifier::cache::Cache;
 use std::path::{Path, PathBuf};
 
 /// Which obligations are looked at.
-pub(super) struct Selection {
+pub(crate) struct Selection {
     globs: Vec<String>,
     at: Option<(String, u32)>,
 }
 
 impl Selection {
-    pub(super) fn new(globs: &[String], at: Option<&str>) -> Result<Selection, String> {
+    pub(crate) fn new(globs: &[String], at: Option<&str>) -> Result<Selection, String> {
         let at = match at {
             None => None,
             Some(text) => {
@@ -25,17 +25,17 @@ impl Selection {
     }
 
     /// Whether everything is looked at.
-    pub(super) fn whole(&self) -> bool {
+    pub(crate) fn whole(&self) -> bool {
         self.globs.is_empty() && self.at.is_none()
     }
 
     /// Whether that may be something that every program is obliged to: it has no name to be chosen by.
-    pub(super) fn automatic(&self) -> bool {
+    pub(crate) fn automatic(&self) -> bool {
         self.globs.is_empty()
     }
 
     /// Whether an obligation is looked at: a property, or else what every program is obliged to.
-    pub(super) fn wanted<'s>(&'s self, sources: &'s SourceMap) -> impl Fn(Option<&Property>, Span) -> bool + Sync + 's {
+    pub(crate) fn wanted<'s>(&'s self, sources: &'s SourceMap) -> impl Fn(Option<&Property>, Span) -> bool + Sync + 's {
         move |property, span| {
             let named = match property {
                 Some(property) => self.globs.is_empty() || self.globs.iter().any(|glob| matches(glob, &property.name)),
@@ -46,7 +46,7 @@ impl Selection {
     }
 
     /// Why there is nothing to look at.
-    pub(super) fn nothing(&self) -> String {
+    pub(crate) fn nothing(&self) -> String {
         match (&self.at, self.globs.is_empty()) {
             (Some((file, line)), _) => format!("nothing is to be proved at {file}:{line}"),
             (None, false) => format!("there is no property named {}", self.globs.join(" or ")),
@@ -62,7 +62,7 @@ fn is_at(sources: &SourceMap, span: Span, file: &Path, line: u32) -> bool {
 }
 
 /// Whether a name fits: the whole, or its base, without the numbers of parts and ports behind it.
-pub(super) fn matches(glob: &str, name: &str) -> bool {
+pub(crate) fn matches(glob: &str, name: &str) -> bool {
     let base = name.split(['[', '/']).next().unwrap_or(name);
     // Also without the spec that it comes from.
     let own = base.rsplit(['.', ':']).next().unwrap_or(base);
@@ -95,7 +95,7 @@ fn fits(glob: &[u8], text: &[u8]) -> bool {
 }
 
 /// The cache that is asked for.
-pub(super) fn cache(choice: Option<&str>) -> Result<Cache, String> {
+pub(crate) fn cache(choice: Option<&str>) -> Result<Cache, String> {
     match choice {
         Some("off") => Ok(Cache::off()),
         Some("frozen") => Ok(Cache::at(usual()?, true)),

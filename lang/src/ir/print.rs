@@ -9,8 +9,8 @@ mod stmt;
 pub use expr::{Names, constant, scalar};
 
 use super::{
-    Body, Column, Element, Expr, Header, HeaderId, Lifetime, LifetimeFn, Program, Role, Shape, Show, Table, TableKind, Target,
-    Test,
+    Body, Column, Element, Expr, Header, HeaderId, Lifetime, LifetimeFn, Program, Role, Shape, Show, Stmt, Table, TableKind,
+    Target, Test,
 };
 use std::fmt;
 
@@ -350,4 +350,12 @@ fn shape(of: &Shape) -> String {
 /// The text form of an expression of a body, for messages.
 pub fn print_expr(program: &Program, body: &Body, expr: &Expr) -> String {
     Names::of_body(program, body).expr(expr)
+}
+
+/// The text form of a statement of a body, in a handler of an element if one is given, for messages.
+pub fn print_stmt(program: &Program, element: Option<&Element>, body: &Body, stmt: &Stmt) -> String {
+    let mut out = Printer::new(program);
+    out.element = element;
+    out.block(&Names::of_body(program, body), std::slice::from_ref(stmt));
+    out.text
 }

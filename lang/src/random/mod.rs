@@ -63,6 +63,17 @@ const RUN: usize = 100;
 /// Tries `count` random events. Most runs begin with the events of one of the box's tests, which lead to where it does its work.
 /// A property that fails is not looked at any more; a defect ends the search.
 pub fn explore(program: &Arc<Program>, tests: &[&Test], count: usize, seed: u64) -> Explored {
+    explore_until(program, tests, count, seed, &|_| false)
+}
+
+/// The same, until what was found is enough.
+pub fn explore_until(
+    program: &Arc<Program>,
+    tests: &[&Test],
+    count: usize,
+    seed: u64,
+    enough: &dyn Fn(&Explored) -> bool,
+) -> Explored {
     let mut explored = Explored { shown: vec![false; program.properties.len()], ..Explored::default() };
     let runs = Runs::new(program, tests, &mut explored.cover);
     let mut failed = vec![false; program.properties.len()];
@@ -96,7 +107,7 @@ pub fn explore(program: &Arc<Program>, tests: &[&Test], count: usize, seed: u64)
         if let Some(broken) = found {
             explored.failures.push(run.shrink(broken));
         }
-        if stopped {
+        if stopped || enough(&explored) {
             break;
         }
     }

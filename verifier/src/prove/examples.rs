@@ -3,7 +3,7 @@
 
 use super::reach::places;
 use super::rounds::{State, refuted};
-use super::run::{INVARIANTS, Job, OTHERS, Progress, Run, What};
+use super::run::{Haste, INVARIANTS, Job, OTHERS, Progress, Run, What};
 use super::search::{self, Aim, Found};
 use crate::desk::{Failure, Seat};
 use grv_lang::ir::Form;
@@ -33,6 +33,9 @@ impl Run<'_> {
 
     /// Looks for a counterexample, once.
     pub(super) fn look_for_counterexamples(&self, of: usize, state: &mut State, what: What) {
+        if self.options.haste != Haste::None {
+            return;
+        }
         let aim = match what {
             What::Property(index) if matches!(self.tasks[of].program.properties[index].form, Form::Reachable { .. }) => return,
             What::Property(index) => Aim::Broken(index),
@@ -56,6 +59,9 @@ impl Run<'_> {
         let task = &self.tasks[of];
         let (starts, full, known) = {
             let state = self.state(of);
+            if state.report.is_some() {
+                return Ok(());
+            }
             let known = matches!(aim, Aim::Passes(place) if place.seen(&state.explored.cover));
             (state.starts.clone(), state.full.clone(), known)
         };

@@ -2,7 +2,7 @@
 //! its tests, the options, the solver, and this program itself, byte for byte; all of these are in its key. Only a report that has
 //! nothing but proofs (and what is assumed) is kept: whatever else there is to say is found out anew.
 
-use super::run::{Options, Task};
+use super::run::{Haste, Options, Task};
 use super::verdict::{Kind, Obligation, Report, Slice, Verdict};
 use crate::cache::Key;
 use crate::desk::Desk;
@@ -29,7 +29,7 @@ struct Kept {
 
 /// The key of a box's report; none if it cannot be kept.
 pub(super) fn key(task: &Task<'_>, options: &Options, desk: &Desk) -> Option<Key> {
-    if !task.whole || desk.shows_questions() {
+    if !task.whole || options.haste != Haste::None || desk.shows_questions() {
         return None;
     }
     let program = serde_json::to_vec(&*task.program).ok()?;

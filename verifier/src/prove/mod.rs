@@ -17,7 +17,7 @@ mod verdict;
 #[cfg(test)]
 pub(crate) use induct::{Event, Happened, events, formula, happen};
 pub use reach::unseen;
-pub use run::{Options, Progress, Task, Wanted, verify};
+pub use run::{Haste, Options, Progress, Task, Wanted, verify};
 pub use verdict::{Kind, Obligation, Report, Slice, Summary, Verdict};
 
 /// One thing to be proved: its negation, as text. Without text it was decided while it was put together.

@@ -74,8 +74,8 @@ pub(super) enum Effort {
     All,
 }
 
-/// How a question is asked, one way after the other: for which share of the budget, and whether by the older procedure for integers.
-const QUICK: [(u32, bool); 2] = [(32, true), (32, false)];
+/// How a question is asked if more is spent on it, one way after the other: for which share of the budget, and whether by the older
+/// procedure for integers.
 const SLOW: [(u32, bool); 3] = [(8, true), (8, false), (2, true)];
 
 /// Asks about a goal. `about` says what it belongs to, the name is for files. None: that little did not settle it.
@@ -107,19 +107,21 @@ pub(super) fn settle(
                 })
             };
             // What is quick in one way or the other is tried first.
-            let ways: &[_] = if effort == Effort::Little { &QUICK } else { &SLOW[..2] };
-            for (share, older) in ways {
+            let little = [(options.quick, true), (options.quick, false)];
+            let slow = SLOW.map(|(share, older)| (options.budget / share, older));
+            let ways = if effort == Effort::Little { &little[..] } else { &slow[..2] };
+            for way in ways {
                 let Some(bare) = bare else { break };
-                match ask(bare, (options.budget / share, *older), "bare")? {
+                match ask(bare, *way, "bare")? {
                     Some(Status::Unsat) => return Ok(Some(settled)),
                     Some(Status::Sat) => break,
                     _ => {}
                 }
             }
             let text = light.as_ref().unwrap_or(exact);
-            let ways: &[_] = if effort == Effort::Little { &QUICK } else { &SLOW };
-            for (share, older) in ways {
-                match ask(text, (options.budget / share, *older), "light")? {
+            let ways = if effort == Effort::Little { &little[..] } else { &slow[..] };
+            for way in ways {
+                match ask(text, *way, "light")? {
                     Some(Status::Unsat) => return Ok(Some(settled)),
                     // It will have values in any other way.
                     Some(Status::Sat) => break,

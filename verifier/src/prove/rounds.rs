@@ -5,7 +5,7 @@ use super::conclude::conclude;
 use super::induct::{Known, Natural, goal, requires};
 use super::kept;
 use super::proof::{Effort, Proof, Settled, settle, slice};
-use super::run::{Ask, BEGIN, INVARIANTS, Job, OTHERS, Progress, Run, SLOW, Site, What, label};
+use super::run::{Ask, BEGIN, Haste, INVARIANTS, Job, OTHERS, Progress, Run, SLOW, Site, What, label};
 use super::verdict::{Report, Verdict};
 use super::{Asked, Goal, forms, ground, reach};
 use crate::cache::Key;
@@ -53,16 +53,33 @@ impl Run<'_> {
             self.state(of).report = Some(report);
             return;
         }
-        let explored = random::explore(&task.program, &task.tests, self.options.events, 0);
+        let enough = |explored: &Explored| {
+            let wanted = |index: usize| self.is_last(of, What::Property(index));
+            self.options.haste == Haste::First && refuted(explored).into_iter().any(wanted)
+        };
+        let explored = random::explore_until(&task.program, &task.tests, self.options.events, 0, &enough);
         let mut state = self.state(of);
         state.explored = explored;
         state.key = key;
+        if enough(&state.explored) {
+            return self.finish(of, &mut state);
+        }
         self.look_for_examples(of, &mut state);
         let all: Vec<What> = (0..task.program.requires.len()).map(What::Require).collect();
         self.start(of, &mut state, &all);
         if all.is_empty() {
             self.first_round(of, &mut state);
         }
+    }
+
+    /// Whether there is nothing more to find out if something is not shown.
+    fn is_last(&self, of: usize, what: What) -> bool {
+        let task = &self.tasks[of];
+        let property = match what {
+            What::Property(index) => task.program.properties.get(index),
+            _ => None,
+        };
+        self.options.haste == Haste::First && property.is_some_and(|property| (task.wanted)(Some(property), property.span))
     }
 
     /// Begins to look at some things.
@@ -133,7 +150,7 @@ impl Run<'_> {
 
     /// Goes on when searches have ended, and when nothing is open any more.
     pub(super) fn go_on(&self, of: usize, state: &mut State) {
-        if state.searching > 0 || !state.begun {
+        if state.searching > 0 || !state.begun || state.report.is_some() {
             return;
         }
         if !state.later.is_empty() {
@@ -277,7 +294,15 @@ impl Run<'_> {
         if state.round == round
             && let Some(proof) = state.proofs.get_mut(&what)
         {
+            let last = about.is_some() && settled.failed.is_some() && self.is_last(of, what);
             proof.add(number, settled);
+            if last {
+                (self.watch)(Progress::Done(state.open));
+                state.round += 1;
+                self.finish(of, &mut state);
+                return Ok(());
+            }
+            let Some(proof) = state.proofs.get(&what) else { return Ok(()) };
             if proof.open == 0 {
                 self.settled(of, &mut state);
             }

@@ -16,6 +16,16 @@ pub fn ghost_locals(program: &Program, body: &Body) -> Vec<bool> {
     taint.ghost
 }
 
+/// Whether a statement of a handler belongs to ghost state: it names a ghost table, reads what depends on one, or only gives values to
+/// such variables. `ghost` is what [`ghost_locals`] says of the handler.
+pub fn is_ghost_stmt(program: &Program, ghost: &[bool], stmt: &StmtKind) -> bool {
+    let p = parts(stmt);
+    let marked = |id: &LocalId| ghost.get(id.index()).copied().unwrap_or(false);
+    p.reads.iter().any(marked)
+        || p.tables.iter().any(|id| is_ghost(program, *id))
+        || (!p.sets.is_empty() && p.sets.iter().all(marked))
+}
+
 fn is_ghost(program: &Program, id: TableId) -> bool {
     program.tables.get(id.index()).is_some_and(|t| t.role == Role::Ghost)
 }
