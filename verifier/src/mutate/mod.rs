@@ -91,7 +91,7 @@ impl<'s> Subject<'s> {
         self.versions[0].1.mutants(wanted)
     }
 
-    /// How many of its properties are proved, so that they can kill.
+    /// Its properties that are proved, so that they can kill.
     pub fn properties(&self) -> impl Iterator<Item = &str> {
         self.proved.iter().map(String::as_str)
     }
