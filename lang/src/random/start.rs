@@ -6,6 +6,7 @@ use super::packets::Grammar;
 use crate::interp::test::{Recorded, record};
 use crate::interp::{Seeded, Stimulus, with_defaults};
 use crate::ir::{PortId, Program, TableId, TableKind, Test};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -133,16 +134,22 @@ fn fill(grammar: &Grammar<'_>, run: &mut Trace, (table, capacity): (TableId, usi
             && run.happens(second, Seeded::exact(0)).is_ok()
             && run.machine().occupied(table) == held + 2
     });
-    let (mut number, mut idle, mut last) = (0, 0, held);
-    while last < capacity && idle < PATIENCE && !varied.is_empty() {
-        number += 1;
-        let fields: Vec<(Varied, u128)> = varied.iter().map(|field| (*field, number)).collect();
-        let packet = grammar.varied(packet, &fields);
-        if run.happens_in_bulk(Stimulus::Packet(port, packet), Seeded::hasty(number as u64)).is_err() {
-            return;
+    varied.sort_by_key(|field| Reverse(field.width));
+    // If that leads to where packets are refused, one field alone may not.
+    let alone = varied.iter().map(|field| vec![*field]);
+    let ways: Vec<Vec<Varied>> = std::iter::once(varied.clone()).chain(alone).filter(|way| !way.is_empty()).collect();
+    for way in ways {
+        let (mut number, mut idle, mut last) = (0, 0, run.machine().occupied(table));
+        while last < capacity && idle < PATIENCE {
+            number += 1;
+            let fields: Vec<(Varied, u128)> = way.iter().map(|field| (*field, number)).collect();
+            let packet = grammar.varied(packet, &fields);
+            if run.happens_in_bulk(Stimulus::Packet(port, packet), Seeded::hasty(number as u64)).is_err() {
+                return;
+            }
+            let holds = run.machine().occupied(table);
+            idle = if holds > last { 0 } else { idle + 1 };
+            last = holds;
         }
-        let holds = run.machine().occupied(table);
-        idle = if holds > last { 0 } else { idle + 1 };
-        last = holds;
     }
 }
