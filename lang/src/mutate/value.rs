@@ -53,7 +53,7 @@ impl Walk<'_> {
         let mut walk = |expr: &mut Expr| self.expr(expr, &text, names, body);
         match &mut stmt.kind {
             StmtKind::Assign { value, .. } | StmtKind::SetField { value, .. } => walk(value),
-            StmtKind::If { cond, .. } if matches!(cond, Expr::Const(..)) => {}
+            StmtKind::If { cond: Expr::Const(..), .. } => {}
             StmtKind::If { cond, .. } => walk(cond),
             StmtKind::Switch { on, .. } => walk(on),
             StmtKind::Push { fields, .. } => fields.iter_mut().for_each(walk),

@@ -147,8 +147,8 @@ impl<'w> Walk<'w> {
             let name = table.name.rsplit('.').next().unwrap_or_default().to_string();
             self.begin(table.span);
             if let TableKind::Bucket { rate, burst } = &mut table.kind {
-                self.number(rate, &format!("the rate of `{name}`"), |n, width| next(n, width));
-                self.number(burst, &format!("the burst of `{name}`"), |n, width| next(n, width));
+                self.number(rate, &format!("the rate of `{name}`"), next);
+                self.number(burst, &format!("the burst of `{name}`"), next);
             }
             match &mut table.lifetime {
                 Lifetime::Idle(lifetime) | Lifetime::Fixed(lifetime) if !matches!(table.kind, TableKind::Bucket { .. }) => {
@@ -290,7 +290,7 @@ impl<'w> Walk<'w> {
         let span = stmt.span;
         let at = |kind: StmtKind| Stmt { kind, span };
         match &stmt.kind {
-            StmtKind::If { cond, then, other } if !matches!(cond, Expr::Const(..)) && !(is_bare(then) && is_bare(other)) => {
+            StmtKind::If { cond, then, other } if !(matches!(cond, Expr::Const(..)) || is_bare(then) && is_bare(other)) => {
                 let turned = negated(cond);
                 let cond = names.expr(cond);
                 let negate = self.chance(Operator::NegateGuard, || format!("`{cond}` -> `{}`", names.expr(&turned)));
@@ -326,29 +326,27 @@ impl<'w> Walk<'w> {
             | StmtKind::ExpireAt { .. }
             | StmtKind::WriteArray { .. }
             | StmtKind::WriteCell { .. }
-            | StmtKind::Count { .. } => {
-                if self.chance(Operator::DropUpdate, || format!("without `{text}`")) {
-                    return (Vec::new(), true);
-                }
+            | StmtKind::Count { .. }
+                if self.chance(Operator::DropUpdate, || format!("without `{text}`")) =>
+            {
+                return (Vec::new(), true);
             }
-            StmtKind::Take { result, .. } => {
-                if self.chance(Operator::DropUpdate, || format!("without `{text}`, as if it conformed")) {
-                    return (vec![at(StmtKind::Assign { dst: *result, value: Expr::Const(0, Scalar::Bits(8)) })], true);
-                }
+            StmtKind::Take { result, .. }
+                if self.chance(Operator::DropUpdate, || format!("without `{text}`, as if it conformed")) =>
+            {
+                return (vec![at(StmtKind::Assign { dst: *result, value: Expr::Const(0, Scalar::Bits(8)) })], true);
             }
-            StmtKind::UpdateChecksum { .. } => {
-                if self.chance(Operator::DropChecksum, || format!("without `{text}`")) {
-                    return (Vec::new(), true);
-                }
+            StmtKind::UpdateChecksum { .. } if self.chance(Operator::DropChecksum, || format!("without `{text}`")) => {
+                return (Vec::new(), true);
             }
-            StmtKind::Lookup { touch: true, .. } => {
-                if self.chance(Operator::SkipRefresh, || format!("`{text}` without the touch")) {
-                    let mut stmt = stmt;
-                    if let StmtKind::Lookup { touch, .. } = &mut stmt.kind {
-                        *touch = false;
-                    }
-                    return (vec![stmt], true);
+            StmtKind::Lookup { touch: true, .. }
+                if self.chance(Operator::SkipRefresh, || format!("`{text}` without the touch")) =>
+            {
+                let mut stmt = stmt;
+                if let StmtKind::Lookup { touch, .. } = &mut stmt.kind {
+                    *touch = false;
                 }
+                return (vec![stmt], true);
             }
             StmtKind::Insert { entries, ok } => return self.insert(&stmt, entries, *ok, &text, body),
             StmtKind::Emit { output, args } => {
