@@ -7,6 +7,7 @@ use codespan_reporting::term::{self, termcolor};
 use grv_lang::diagnostics::{Diagnostic, Severity};
 use grv_lang::source::{Position, SourceMap};
 use grv_lang::span::Span;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::io::Write;
 
@@ -146,4 +147,14 @@ pub(crate) fn finding<'d>(sources: &'d SourceMap, d: &'d Diagnostic) -> Finding<
         notes: &d.notes,
         fix: d.fix.as_ref().map(|f| JsonFix { place: place(sources, f.span), replacement: &f.replacement, message: &f.message }),
     }
+}
+
+/// A bar for work of which it turns out on the way how much it is: on stderr, and only on a terminal.
+pub(crate) fn progress(what: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.set_message(what.to_string());
+    bar
 }

@@ -5,7 +5,7 @@ mod text;
 
 use crate::verify::select::{self, Selection};
 use crate::verify::{Source, box_name, failed, open, positive, read};
-use crate::{Format, Status};
+use crate::{Format, Status, render};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use grv_lang::mutate::{Mutant, Operator};
 use grv_lang::source::Position;
@@ -13,7 +13,6 @@ use grv_verifier::desk::{Desk, Failure};
 use grv_verifier::mutate::{By, Choice, Outcome, Subject};
 use grv_verifier::prove::{Options, Progress};
 use grv_verifier::solve::{SolverError, interrupted};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -159,15 +158,6 @@ fn run(sources: &[Source], selection: &Selection, args: &Args, desk: &Desk) -> R
     Ok(all)
 }
 
-fn bar(what: &str) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} {elapsed}") {
-        bar.set_style(style);
-    }
-    bar.set_message(what.to_string());
-    bar
-}
-
 fn of_box(
     source: &Source,
     program: &std::sync::Arc<grv_lang::ir::Program>,
@@ -178,7 +168,7 @@ fn of_box(
     let wanted = selection.wanted(&source.of.sources);
     let choice = Choice { wanted: &wanted, automatic: selection.automatic() };
     let usual = Options { jobs: args.jobs, events: args.events, ..Options::default() };
-    let proofs = bar(&format!("{} as it is", program.name));
+    let proofs = render::progress(&format!("{} as it is", program.name));
     let watch = |progress: Progress<'_>| match progress {
         Progress::More(count) => proofs.inc_length(count as u64),
         Progress::Done(count) => proofs.inc(count as u64),
@@ -195,7 +185,7 @@ fn of_box(
         mutants = mutants.into_iter().enumerate().filter(|(at, _)| chosen.contains(at)).map(|(_, m)| m).collect();
     }
     let options = Options { budget: args.budget.unwrap_or_else(|| subject.budget(usual.budget)), ..usual };
-    let progress = bar(&format!("{} changed", program.name));
+    let progress = render::progress(&format!("{} changed", program.name));
     progress.set_length(mutants.len() as u64);
     let judge = |mutant: &Mutant| {
         let outcome = subject.judge(&source.of.tests, mutant, args.all, &options, desk);

@@ -21,7 +21,6 @@ use grv_verifier::cross::Cross;
 use grv_verifier::desk::{Desk, Failure};
 use grv_verifier::prove::{self, Options, Progress, Report, Task, Verdict};
 use grv_verifier::solve::{self, SolverError};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use select::Selection;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -285,10 +284,7 @@ fn run(
         }
     };
     let tasks: Vec<Task<'_>> = boxes(sources).into_iter().map(task).collect();
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed}") {
-        bar.set_style(style);
-    }
+    let bar = render::progress("");
     let watch = |progress: Progress<'_>| match progress {
         Progress::More(count) => bar.inc_length(count as u64),
         Progress::Done(count) => bar.inc(count as u64),

@@ -1,10 +1,10 @@
 //! Random events, one after the other. Most runs begin with the events of one of the box's tests, which lead to where it does
 //! its work; what follows speaks of what was met before.
 
-use super::RUN;
 use super::packets::Grammar;
 use super::values::Source;
-use crate::interp::test::{Recorded, record};
+use super::{RUN, recorded};
+use crate::interp::test::Recorded;
 use crate::interp::{Cover, Outcome, Stimulus};
 use crate::ir::{PortId, Program, Role, TableId, Test};
 use std::sync::Arc;
@@ -99,16 +99,8 @@ impl Events<'_, '_> {
 
 /// The events of tests that are short enough to begin a run with.
 fn starts(program: &Arc<Program>, tests: &[&Test], cover: &mut Cover) -> Vec<Recorded> {
-    let mut starts = Vec::new();
-    for test in tests {
-        let mut recorded = Recorded::default();
-        // A test that fails is told of where tests are run; what led there is an event like others.
-        let _ = record(test, program, 0, Some(&mut *cover), &mut recorded);
-        if (1..RUN / 2).contains(&recorded.events.len()) {
-            starts.push(recorded);
-        }
-    }
-    starts
+    let all = tests.iter().map(|test| recorded(program, test, Some(&mut *cover)));
+    all.filter(|recorded| (1..RUN / 2).contains(&recorded.events.len())).collect()
 }
 
 fn parameters(program: &Program, source: &mut Source<'_>) -> Vec<Vec<u128>> {

@@ -17,6 +17,9 @@ pub struct Wanted<'w> {
     pub filler: u8,
 }
 
+/// A packet has at most so many headers.
+pub(super) const MOST_HEADERS: usize = 9;
+
 /// A field that packets can be varied by: where it is in a packet, in bits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Varied {
@@ -27,12 +30,7 @@ pub(super) struct Varied {
 impl Grammar<'_> {
     /// A packet that begins with one of the headers that packets may begin with.
     pub fn frame(&self, wanted: &Wanted<'_>) -> Vec<u8> {
-        // The header of which most is wanted.
-        let asked = |header: &&HeaderId| {
-            let fields = self.program.headers.get(header.index()).map_or(0, |h| h.fields.len() as u32);
-            (0..fields).filter(|f| (wanted.field)(&[**header], FieldId(*f)).is_some()).count()
-        };
-        let Some(first) = self.first.iter().max_by_key(asked) else { return Vec::new() };
+        let Some(first) = self.first.iter().max_by_key(|header| self.asked(&[**header], wanted)) else { return Vec::new() };
         let longest = wanted.length.unwrap_or(2_048);
         let mut bytes = vec![wanted.filler; longest];
         let mut places: Vec<(HeaderId, Place)> = Vec::new();
@@ -54,10 +52,11 @@ impl Grammar<'_> {
         }
         if wanted.length.is_none() {
             bytes.truncate(at as usize + 8);
-            self.fit(&places, &mut bytes);
+            // The bodies of headers that say where they end, end where the packet does.
+            places.iter().for_each(|(id, place)| self.body(&self.program.headers[id.index()], &mut bytes, place.start));
         }
         if wanted.right {
-            self.sum(&places, &mut bytes);
+            self.sum(&places, &mut bytes, &mut || true);
         }
         bytes
     }
@@ -86,33 +85,26 @@ impl Grammar<'_> {
             selects.iter().all(|(field, _)| selects.iter().any(|select| select.0 == *field && has(select)))
         };
         let fits = self.edges.iter().filter(|edge| edge.before == id && selects(&edge.selects));
-        let asked = |next: &HeaderId| {
-            let mut chain = chain.to_vec();
-            chain.push(*next);
-            let fields = self.program.headers.get(next.index()).map_or(0, |h| h.fields.len() as u32);
-            (0..fields).filter(|f| (wanted.field)(&chain, FieldId(*f)).is_some()).count()
-        };
-        let least = chain.len() <= 8;
-        fits.map(|edge| (edge.selects.len(), asked(&edge.after), edge.after))
-            .filter(|_| least)
-            .max_by_key(|(s, a, _)| (*a, *s))
-            .map(|(_, _, h)| h)
+        let asked = |next: HeaderId| self.asked(&[chain, &[next]].concat(), wanted);
+        let best = fits.max_by_key(|edge| (asked(edge.after), edge.selects.len()))?;
+        (chain.len() < MOST_HEADERS).then_some(best.after)
     }
 
-    /// Lets the bodies of headers that say where they end, end where the packet does.
-    fn fit(&self, places: &[(HeaderId, Place)], bytes: &mut [u8]) {
-        for (id, place) in places {
-            self.body(&self.program.headers[id.index()], bytes, place.start);
-        }
+    /// How many fields are wanted of the last of some headers.
+    fn asked(&self, chain: &[HeaderId], wanted: &Wanted<'_>) -> usize {
+        let header = chain.last().and_then(|id| self.program.headers.get(id.index()));
+        let fields = header.map_or(0, |h| h.fields.len() as u32);
+        (0..fields).filter(|f| (wanted.field)(chain, FieldId(*f)).is_some()).count()
     }
 
-    /// Makes all checksums right, the inner ones first.
-    fn sum(&self, places: &[(HeaderId, Place)], bytes: &mut [u8]) {
+    /// Makes checksums right, the inner ones first: those that `wanted` says.
+    pub(super) fn sum(&self, places: &[(HeaderId, Place)], bytes: &mut [u8], wanted: &mut dyn FnMut() -> bool) {
         for (index, (id, place)) in places.iter().enumerate().rev() {
             let header = &self.program.headers[id.index()];
             for sum in &header.checksums {
                 let at = place.start as usize * 8 + header.fields[sum.field.index()].offset as usize;
-                if let Some(right) = checksum::compute(self.program, bytes, header, *place, sum, &places[..index]) {
+                let right = checksum::compute(self.program, bytes, header, *place, sum, &places[..index]);
+                if let Some(right) = right.filter(|_| wanted()) {
                     // The field is inside of the packet: its checksum was computed.
                     let _inside = set_bits(bytes, at, 16, right.into());
                 }
@@ -126,7 +118,7 @@ impl Grammar<'_> {
         let fits = |id: &HeaderId, at, limit| parse(self.program, &self.program.headers[id.index()], bytes, at, limit);
         let mut next = self.first.iter().find_map(|id| Some((*id, fits(id, at, limit)?)));
         let mut places = Vec::new();
-        while let Some((id, place)) = next.filter(|_| places.len() <= 8) {
+        while let Some((id, place)) = next {
             places.push((id, place));
             (at, limit) = (place.after(), place.end);
             let nothing = Wanted { length: None, field: &|_, _| None, right: true, filler: 0 };
@@ -162,7 +154,7 @@ impl Grammar<'_> {
             }
         }
         let places = self.places(&bytes);
-        self.sum(&places, &mut bytes);
+        self.sum(&places, &mut bytes, &mut || true);
         bytes
     }
 }

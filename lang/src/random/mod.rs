@@ -9,7 +9,8 @@ mod start;
 mod trace;
 mod values;
 
-use crate::interp::{Cover, Defect, Seeded, Stimulus};
+use crate::interp::test::{Recorded, record};
+use crate::interp::{Cover, Defect, Observer, Seeded, Stimulus};
 use crate::ir::{PortId, Program, PropertyId, TableId, Test};
 use judge::Verdict;
 use std::sync::Arc;
@@ -146,4 +147,11 @@ fn properties(
         }
     }
     None
+}
+
+/// The events of a test, and what they come by. A test that fails is told of where tests are run; what led there are events like others.
+fn recorded(program: &Arc<Program>, test: &Test, cover: Option<&mut Cover>) -> Recorded {
+    let mut events = Recorded::default();
+    let _told_elsewhere = record(test, program, 0, cover.map(|cover| cover as &mut dyn Observer), &mut events);
+    events
 }

@@ -1,8 +1,8 @@
 //! Random packets that the program has a use for. Which header may follow which, and under which condition, is read off the places
 //! where the program looks for them.
 
+use super::frame::MOST_HEADERS;
 use super::values::Source;
-use crate::interp::checksum;
 use crate::interp::packet::{Place, get_bits, parse, place_of, set_bits};
 use crate::ir::spec::Form;
 use crate::ir::{
@@ -97,7 +97,7 @@ impl<'p> Grammar<'p> {
         let mut at = (!self.first.is_empty()).then(|| self.first[source.below(self.first.len() as u64) as usize]);
         while let Some(header) = at {
             let next: Vec<&Edge> = self.edges.iter().filter(|e| e.before == header).collect();
-            let stops = next.is_empty() || chain.len() > 8 || source.once_in(12);
+            let stops = next.is_empty() || chain.len() >= MOST_HEADERS || source.once_in(12);
             if stops {
                 chain.push((header, Vec::new()));
                 break;
@@ -129,17 +129,7 @@ impl<'p> Grammar<'p> {
             start += header.fixed;
             limit = limit.min(place.end).max(start);
         }
-        for (index, header) in headers.iter().enumerate().rev() {
-            for sum in &header.checksums {
-                let place = places[index].1;
-                let right = checksum::compute(self.program, &bytes, header, place, sum, &places[..index]);
-                let at = place.start as usize * 8 + header.fields[sum.field.index()].offset as usize;
-                if let (Some(right), false) = (right, source.once_in(12)) {
-                    // The field is inside of the packet: its checksum was computed.
-                    let _inside = set_bits(&mut bytes, at, 16, right.into());
-                }
-            }
-        }
+        self.sum(&places, &mut bytes, &mut || !source.once_in(12));
         bytes
     }
 

@@ -1,9 +1,9 @@
 //! Runs to go on from: what tests lead to, and tables that are full.
 
-use super::Trace;
 use super::frame::Varied;
 use super::packets::Grammar;
-use crate::interp::test::{Recorded, record};
+use super::{Trace, recorded};
+use crate::interp::test::Recorded;
 use crate::interp::{Seeded, Stimulus, with_defaults};
 use crate::ir::{PortId, Program, TableId, TableKind, Test};
 use std::cmp::Reverse;
@@ -24,13 +24,7 @@ const KINDS: usize = 6;
 /// Runs that are worth going on from: one in which nothing happened yet, and those that the tests lead to, each up to where its tables
 /// hold what they did not hold before. All have the same parameters.
 pub fn starts(program: &Arc<Program>, tests: &[&Test]) -> Vec<Trace> {
-    let mut recorded = Vec::new();
-    for test in tests {
-        let mut events = Recorded::default();
-        // A test that fails is told of where tests are run; what led there is a run like others.
-        let _ = record(test, program, 0, None, &mut events);
-        recorded.push(events);
-    }
+    let recorded: Vec<Recorded> = tests.iter().map(|test| recorded(program, test, None)).collect();
     let params = with_defaults(program, &[]).ok().or_else(|| recorded.first().map(|r| r.params.clone()));
     let Some(fresh) = params.and_then(|params| Trace::new(program, params)) else { return Vec::new() };
     let mut starts = vec![fresh.clone()];
@@ -140,7 +134,7 @@ fn fill(grammar: &Grammar<'_>, run: &mut Trace, (table, capacity): (TableId, usi
     let ways: Vec<Vec<Varied>> = std::iter::once(varied.clone()).chain(alone).filter(|way| !way.is_empty()).collect();
     for way in ways {
         let (mut number, mut idle, mut last) = (0, 0, run.machine().occupied(table));
-        while last < capacity && idle < PATIENCE {
+        while (last < capacity || holds_dead(run, table)) && idle < PATIENCE {
             number += 1;
             let fields: Vec<(Varied, u128)> = way.iter().map(|field| (*field, number)).collect();
             let packet = grammar.varied(packet, &fields);
@@ -148,8 +142,13 @@ fn fill(grammar: &Grammar<'_>, run: &mut Trace, (table, capacity): (TableId, usi
                 return;
             }
             let holds = run.machine().occupied(table);
-            idle = if holds > last { 0 } else { idle + 1 };
+            idle = if holds == last { idle + 1 } else { 0 };
             last = holds;
         }
     }
+}
+
+/// Whether there are dead entries in a table, in whose place others may come.
+fn holds_dead(run: &Trace, table: TableId) -> bool {
+    run.machine().clone().sweep(table) > 0
 }

@@ -65,6 +65,11 @@ impl Outcome {
     }
 }
 
+/// Whether a verdict says that something does not hold, or could not be shown to. What was not found out says nothing.
+fn says_something(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Refuted(_) | Verdict::NotInductive(_) | Verdict::Vacuous | Verdict::Unreachable)
+}
+
 impl Subject<'_> {
     /// What notices a change: the first property and the first test that do, or all of them.
     pub fn judge(
@@ -111,9 +116,7 @@ impl Subject<'_> {
         let mut kills = Vec::new();
         for o in &report.obligations {
             let automatic = o.kind == Kind::Automatic;
-            // What was not tried, because something else was found out before, says nothing.
-            let says_nothing = matches!(o.verdict, Verdict::Proved | Verdict::NotAttempted(_) | Verdict::Assumed(_));
-            if says_nothing || (automatic && self.open.contains(&(o.name.clone(), o.span))) {
+            if !says_something(&o.verdict) || (automatic && self.open.contains(&(o.name.clone(), o.span))) {
                 continue;
             }
             let by = if automatic { By::Automatic } else { By::Property };

@@ -2,24 +2,24 @@
 
 use super::ground::ask;
 use super::induct::{Event, Known, describe, events, goal, happen, known};
-use super::{Asked, Goal};
+use super::{Asked, Goal, bound};
 use crate::sym::{Engine, Env, Packet, StepResult, Sym, Unsupported, World};
 use crate::term::{Op, Sort, Term};
 use grv_lang::ir::spec::{EventPattern, Outcome, Since};
-use grv_lang::ir::{Block, Form, LocalId, PacketId, Program, Property, ReasonId, TableId, TableKind};
+use grv_lang::ir::{Block, Form, LocalId, PacketId, Program, Property, ReasonId};
 
 /// The goals of a property. Of one that says what can happen: that it cannot.
 pub(super) fn goals(program: &Program, property: &Property, given: &Known) -> Vec<Goal> {
     match &property.form {
         Form::Always { .. } => super::induct::invariant(program, property, given),
         Form::Step { .. } => vec![goal("in every state", || step(program, property, given, Wanted::Holds))],
-        Form::Independent { observed, from, except } => independent(program, property, given, (observed, from), except),
+        Form::Independent { .. } => independent(program, property, given),
         Form::Persists { .. } => persists(program, property, given),
         Form::OnlyAfter { then, after, within, unless: None } => {
             only_after(program, property, given, (then, after), within.as_ref())
         }
         Form::OnlyAfter { .. } => vec![unsupported("`only after ... unless`")],
-        Form::Bound { .. } => bound(program, property, given),
+        Form::Bound { .. } => bound::goals(program, property, given),
         Form::Reachable { event } => vec![goal(&format!("a packet at `{}`", program.ports[event.port.index()].name), || {
             never(program, property, given, event)
         })],
@@ -34,7 +34,7 @@ pub(super) fn premise(program: &Program, property: &Property, given: &Known) -> 
     }
 }
 
-fn unsupported(what: &str) -> Goal {
+pub(super) fn unsupported(what: &str) -> Goal {
     Goal { part: String::new(), asked: Asked::Unsupported(format!("{what} cannot be put into a formula yet")) }
 }
 
@@ -45,17 +45,10 @@ enum Wanted {
 }
 
 fn step(program: &Program, property: &Property, given: &Known, wanted: Wanted) -> Result<Asked, Unsupported> {
-    let Form::Step { packets, block, premise, holds } = &property.form else { return Ok(Asked::Decided(true)) };
     let mut engine = Engine::new(program);
     let world = engine.any("s");
     let mut all = known(&mut engine, given, &world)?;
-    let mut env = start(&mut engine, property, &world);
-    for (packet, _) in packets {
-        env.packets[packet.index()] = engine.arriving(&property.body.packets[packet.index()]);
-    }
-    let env = engine.block(env, block)?;
-    let premise = engine.terms.truth(env.locals[premise.index()]);
-    let holds = engine.terms.truth(env.locals[holds.index()]);
+    let Some((premise, holds)) = claim(&mut engine, property, &world)? else { return Ok(Asked::Decided(true)) };
     match wanted {
         Wanted::Holds => {
             all.push(premise);
@@ -68,6 +61,22 @@ fn step(program: &Program, property: &Property, given: &Known, wanted: Wanted) -
     }
 }
 
+/// What a property says of packets that may arrive in a state: its premise, and what must hold then. The packets have the names that
+/// the source gives them. None: it says nothing of the kind.
+pub(super) fn claim<'p>(
+    engine: &mut Engine<'p>,
+    property: &'p Property,
+    world: &World,
+) -> Result<Option<(Term, Term)>, Unsupported> {
+    let Form::Step { packets, block, premise, holds } = &property.form else { return Ok(None) };
+    let mut env = start(engine, property, world);
+    for (packet, _) in packets {
+        env.packets[packet.index()] = engine.arriving(&property.body.packets[packet.index()]);
+    }
+    let env = engine.block(env, block)?;
+    Ok(Some((engine.terms.truth(env.locals[premise.index()]), engine.terms.truth(env.locals[holds.index()]))))
+}
+
 /// In no state is the step of a packet an instance of a pattern.
 fn never(program: &Program, property: &Property, given: &Known, pattern: &EventPattern) -> Result<Asked, Unsupported> {
     let mut engine = Engine::new(program);
@@ -75,8 +84,7 @@ fn never(program: &Program, property: &Property, given: &Known, pattern: &EventP
     let all = known(&mut engine, given, &world)?;
     let env = start(&mut engine, property, &world);
     let packet = engine.arriving("event");
-    let seen: Vec<Term> = instances(&mut engine, &env, pattern, &world, &packet)?.into_iter().map(|i| i.matches).collect();
-    let seen = engine.terms.or(&seen);
+    let seen = is_instance(&mut engine, &env, pattern, &world, &packet)?;
     let none = engine.terms.not(seen);
     ask(&mut engine, &all, none)
 }
@@ -132,6 +140,18 @@ pub(super) fn instances<'p>(
     Ok(found)
 }
 
+/// Whether the step of a packet is an instance of a pattern in any way.
+pub(super) fn is_instance<'p>(
+    engine: &mut Engine<'p>,
+    env: &Env<'p>,
+    pattern: &'p EventPattern,
+    world: &World,
+    packet: &Packet,
+) -> Result<Term, Unsupported> {
+    let all: Vec<Term> = instances(engine, env, pattern, world, packet)?.into_iter().map(|i| i.matches).collect();
+    Ok(engine.terms.or(&all))
+}
+
 pub(super) fn dropped(engine: &mut Engine<'_>, step: &StepResult, reasons: &[ReasonId], any: bool) -> Term {
     let guards: Vec<Term> = step.drops.iter().filter(|d| any || reasons.contains(&d.reason)).map(|d| d.guard).collect();
     engine.terms.or(&guards)
@@ -147,10 +167,7 @@ pub(super) fn matched<'p>(
     packet: Option<&Packet>,
 ) -> Result<Term, Unsupported> {
     match (event, packet) {
-        (Event::Packet(port), Some(packet)) if port == pattern.port => {
-            let all: Vec<Term> = instances(engine, env, pattern, world, packet)?.into_iter().map(|i| i.matches).collect();
-            Ok(engine.terms.or(&all))
-        }
+        (Event::Packet(port), Some(packet)) if port == pattern.port => is_instance(engine, env, pattern, world, packet),
         _ => Ok(engine.terms.bool(false)),
     }
 }
@@ -163,51 +180,55 @@ fn later<'p>(engine: &mut Engine<'p>, world: &World, now: Term, given: &mut Vec<
 }
 
 /// What becomes of a packet is the same with another packet before it and without.
-fn independent(
-    program: &Program,
-    property: &Property,
-    given: &Known,
-    (observed, from): (&EventPattern, &EventPattern),
-    except: &[ReasonId],
-) -> Vec<Goal> {
+fn independent(program: &Program, property: &Property, given: &Known) -> Vec<Goal> {
     vec![goal("with and without the other packet", || {
         let mut engine = Engine::new(program);
         let world = engine.any("s");
         let mut all = known(&mut engine, given, &world)?;
-        let env = start(&mut engine, property, &world);
-        let (watched, other) = (engine.arriving("observed"), engine.arriving("other"));
-        let mut related = Vec::new();
-        for seen in instances(&mut engine, &env, observed, &world, &watched)? {
-            for disturbs in instances(&mut engine, &seen.env, from, &world, &other)? {
-                related.push(engine.terms.and(&[seen.matches, disturbs.matches]));
-            }
-        }
-        all.push(engine.terms.or(&related));
-        let without = engine.step(&world, &watched, observed.port)?;
-        let disturbed = engine.step(&world, &other, from.port)?.after.clone();
-        let with = engine.step(&disturbed, &watched, observed.port)?;
-        for step in [&without, &with] {
-            let excused = dropped(&mut engine, step, except, false);
-            all.push(engine.terms.not(excused));
-        }
-        let same = same_outcome(&mut engine, &without, &with, program)?;
+        let Some((premises, same)) = independence(&mut engine, property, &world)? else { return Ok(Asked::Decided(true)) };
+        all.extend(premises);
         ask(&mut engine, &all, same)
     })]
 }
 
+/// The names of the packet that is observed, and of the other.
+pub(super) const OBSERVED: (&str, &str) = ("observed", "other");
+
+/// What is said of two packets in a state: premises, and that the one fares the same with the other before it and without. None: nothing.
+pub(super) fn independence<'p>(
+    engine: &mut Engine<'p>,
+    property: &'p Property,
+    world: &World,
+) -> Result<Option<(Vec<Term>, Term)>, Unsupported> {
+    let Form::Independent { observed, from, except } = &property.form else { return Ok(None) };
+    let env = start(engine, property, world);
+    let (watched, other) = (engine.arriving(OBSERVED.0), engine.arriving(OBSERVED.1));
+    let mut related = Vec::new();
+    for seen in instances(engine, &env, observed, world, &watched)? {
+        for disturbs in instances(engine, &seen.env, from, world, &other)? {
+            related.push(engine.terms.and(&[seen.matches, disturbs.matches]));
+        }
+    }
+    let mut premises = vec![engine.terms.or(&related)];
+    let without = engine.step(world, &watched, observed.port)?;
+    let disturbed = engine.step(world, &other, from.port)?.after.clone();
+    let with = engine.step(&disturbed, &watched, observed.port)?;
+    for step in [&without, &with] {
+        let excused = dropped(engine, step, except, false);
+        premises.push(engine.terms.not(excused));
+    }
+    let same = same_outcome(engine, &without, &with)?;
+    Ok(Some((premises, same)))
+}
+
 /// Whether two steps of one packet send and drop the same.
-pub(super) fn same_outcome(
-    engine: &mut Engine<'_>,
-    a: &StepResult,
-    b: &StepResult,
-    program: &Program,
-) -> Result<Term, Unsupported> {
+fn same_outcome(engine: &mut Engine<'_>, a: &StepResult, b: &StepResult) -> Result<Term, Unsupported> {
     let alike = a.out.len() == b.out.len()
         && a.out.iter().zip(&b.out).all(|(x, y)| x.port == y.port)
         && a.drops.len() == b.drops.len()
         && a.drops.iter().zip(&b.drops).all(|(x, y)| x.reason == y.reason && x.element == y.element);
     if !alike {
-        return Err(Unsupported::new("two steps of one packet whose ways differ in shape", program.span));
+        return Err(Unsupported::new("two steps of one packet whose ways differ in shape", engine.program.span));
     }
     let mut parts = Vec::new();
     for (x, y) in a.out.iter().zip(&b.out) {
@@ -392,8 +413,7 @@ fn only_after(
         let now = engine.terms.var("later", Sort::Int);
         let at = later(&mut engine, &world, now, &mut all)?;
         let packet = engine.arriving("then");
-        let seen: Vec<Term> = instances(&mut engine, &env, then, &at, &packet)?.into_iter().map(|i| i.matches).collect();
-        let seen = engine.terms.or(&seen);
+        let seen = is_instance(&mut engine, &env, then, &at, &packet)?;
         let none = engine.terms.not(seen);
         ask(&mut engine, &all, none)
     })];
@@ -453,113 +473,6 @@ fn pattern_sent(_env: &Env<'_>, property: &Property) -> Option<PacketId> {
         Form::OnlyAfter { then, .. } => then.emits.map(|(_, into)| into),
         _ => None,
     }
-}
-
-/// A sum over every interval: with a token bucket, what has passed and what is left never exceed what came in.
-fn bound(program: &Program, property: &Property, given: &Known) -> Vec<Goal> {
-    let Form::Bound { event: pattern, amount, key, interval, block, limit } = &property.form else { return Vec::new() };
-    let buckets = (0..)
-        .map(TableId)
-        .zip(&program.tables)
-        .filter(|(_, t)| matches!(t.kind, TableKind::Bucket { .. }) && t.key.len() == key.len());
-    let [table] = buckets.map(|(id, _)| id).collect::<Vec<_>>()[..] else {
-        return vec![unsupported("a bound without exactly one token bucket of the same key")];
-    };
-    let unit: i128 = 8_000_000_000;
-    // Units of the bucket: what has passed since the interval began, and what may pass now.
-    let balance = |engine: &mut Engine<'_>, sum: Term, tokens: Term| {
-        let unit = engine.terms.int(unit);
-        let passed = engine.terms.op(Op::IntMul, sum, unit);
-        engine.terms.op(Op::IntAdd, passed, tokens)
-    };
-    let any_key = |engine: &mut Engine<'_>| engine.key_of(table, "of");
-    let mut goals = vec![goal("when an interval begins", || {
-        let mut engine = Engine::new(program);
-        let world = engine.any("s");
-        let all = known(&mut engine, given, &world)?;
-        let of = any_key(&mut engine);
-        let (tokens, burst, _) = engine.bucket(&world, table, &of, property.span)?;
-        let holds = engine.terms.op(Op::IntLe, tokens, burst);
-        ask(&mut engine, &all, holds)
-    })];
-    for event in events(program) {
-        goals.push(goal(&describe(program, event), || {
-            let mut engine = Engine::new(program);
-            let world = engine.any("s");
-            let mut all = known(&mut engine, given, &world)?;
-            let of = any_key(&mut engine);
-            let (began, sum) = (engine.terms.var("began", Sort::Int), engine.terms.var("passed", Sort::Int));
-            let zero = engine.terms.int(0);
-            all.push(engine.terms.op(Op::IntLe, zero, sum));
-            all.push(engine.terms.op(Op::IntLe, zero, began));
-            all.push(engine.terms.op(Op::IntLe, began, world.now));
-            let (tokens, burst, rate) = engine.bucket(&world, table, &of, property.span)?;
-            let left = balance(&mut engine, sum, tokens);
-            let right = engine.earned(burst, rate, began, world.now);
-            all.push(engine.terms.op(Op::IntLe, left, right));
-            let happened = happen(&mut engine, &world, event, &mut all)?;
-            let env = start(&mut engine, property, &world);
-            let mut after_sum = sum;
-            if let (Event::Packet(port), Some((packet, _))) = (event, &happened.packet)
-                && port == pattern.port
-            {
-                for seen in instances(&mut engine, &env, pattern, &world, packet)? {
-                    let keys = engine.exprs(&seen.env, key, property.span)?;
-                    let own = engine.terms.all_equal(&keys, &of);
-                    let counts = engine.terms.and(&[seen.matches, own]);
-                    let amount = engine.expr(&seen.env, amount, property.span)?;
-                    let amount = engine.terms.as_integer(amount);
-                    let more = engine.terms.op(Op::IntAdd, after_sum, amount);
-                    after_sum = engine.terms.ite(counts, more, after_sum);
-                }
-            }
-            let (tokens, burst, rate) = engine.bucket(&happened.after, table, &of, property.span)?;
-            let left = balance(&mut engine, after_sum, tokens);
-            let right = engine.earned(burst, rate, began, happened.after.now);
-            let holds = engine.terms.op(Op::IntLe, left, right);
-            ask(&mut engine, &all, holds)
-        }));
-    }
-    goals.push(goal("what the balance says of the limit", || {
-        let mut engine = Engine::new(program);
-        let world = engine.any("s");
-        let mut all = known(&mut engine, given, &world)?;
-        let of = any_key(&mut engine);
-        let (began, sum) = (engine.terms.var("began", Sort::Int), engine.terms.var("passed", Sort::Int));
-        let zero = engine.terms.int(0);
-        all.push(engine.terms.op(Op::IntLe, zero, sum));
-        all.push(engine.terms.op(Op::IntLe, zero, began));
-        all.push(engine.terms.op(Op::IntLe, began, world.now));
-        let (tokens, burst, rate) = engine.bucket(&world, table, &of, property.span)?;
-        all.push(engine.terms.op(Op::IntLe, zero, tokens));
-        let left = balance(&mut engine, sum, tokens);
-        let right = engine.earned(burst, rate, began, world.now);
-        all.push(engine.terms.op(Op::IntLe, left, right));
-        let mut env = start(&mut engine, property, &world);
-        env.locals[interval.index()] = Sym::Int(engine.terms.op(Op::IntSub, world.now, began));
-        let env = engine.block(env, block)?;
-        let limit = engine.expr(&env, limit, property.span)?;
-        let limit = engine.terms.as_integer(limit);
-        let holds = engine.terms.op(Op::IntLe, sum, limit);
-        ask(&mut engine, &all, holds)
-    }));
-    // The tokens are not less than none: said above, kept by all events.
-    for event in events(program) {
-        goals.push(goal(&format!("tokens, {}", describe(program, event)), || {
-            let mut engine = Engine::new(program);
-            let world = engine.any("s");
-            let mut all = known(&mut engine, given, &world)?;
-            let of = any_key(&mut engine);
-            let zero = engine.terms.int(0);
-            let (tokens, ..) = engine.bucket(&world, table, &of, property.span)?;
-            all.push(engine.terms.op(Op::IntLe, zero, tokens));
-            let happened = happen(&mut engine, &world, event, &mut all)?;
-            let (tokens, ..) = engine.bucket(&happened.after, table, &of, property.span)?;
-            let holds = engine.terms.op(Op::IntLe, zero, tokens);
-            ask(&mut engine, &all, holds)
-        }));
-    }
-    goals
 }
 
 /// The goals of what a program is obliged to by itself: what must hold wherever a step comes by.

@@ -1,5 +1,6 @@
 //! From properties to questions, and from answers to verdicts.
 
+mod bound;
 mod conclude;
 mod examples;
 mod forms;

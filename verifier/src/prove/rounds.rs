@@ -294,7 +294,7 @@ impl Run<'_> {
         if state.round == round
             && let Some(proof) = state.proofs.get_mut(&what)
         {
-            let last = about.is_some() && settled.failed.is_some() && self.is_last(of, what);
+            let last = matches!(settled.failed, Some(Verdict::NotInductive(_))) && self.is_last(of, what);
             proof.add(number, settled);
             if last {
                 (self.watch)(Progress::Done(state.open));

@@ -1,12 +1,14 @@
 //! What is looked for, as formulas about events that go on from states that were seen.
 
-use super::super::forms::{Promise, dropped, instances, matched, same_outcome, start};
+use super::super::forms::{OBSERVED, Promise, claim, independence, instances, is_instance, matched, start};
 use super::super::induct::{Event, formula};
+use super::super::reach::Place;
 use super::{Aim, Course};
 use crate::sym::{Engine, Packet, Unsupported, World};
 use crate::term::{Op, Sort, Term};
-use grv_lang::ir::{Form, PortId, Program, Property};
+use grv_lang::ir::{Form, PacketId, PortId, Program, Property};
 use grv_lang::random::Trace;
+use grv_lang::span::Span;
 
 /// An engine, the course of events, and what is wanted of it.
 type Set<'p> = (Engine<'p>, Course, Vec<Term>);
@@ -68,10 +70,6 @@ impl<'p> Run<'p> {
         self.course.then = Some(passed);
         Ok(())
     }
-
-    fn done(self) -> Option<Set<'p>> {
-        Some((self.engine, self.course, self.wanted))
-    }
 }
 
 /// The events that come before, and then what is looked for. None: there is no such way.
@@ -86,36 +84,17 @@ pub(super) fn course<'p>(
     let machines: Vec<_> = states.iter().map(Trace::machine).collect();
     let (world, _) = engine.among(&machines);
     let mut run = Run { engine, world, course: Course::default(), wanted: Vec::new() };
-    match (aim, last) {
-        (Aim::Shown(index), _) => shown(run, &program.properties[*index], before),
-        (Aim::Broken(index), _) => broken(run, &program.properties[*index], before, last),
-        (Aim::Passes(place), Some(port)) => {
-            for port in before {
-                run.arrive(*port)?;
-            }
-            let earlier = run.engine.branches.len();
-            run.arrive(port)?;
-            let branches = &run.engine.branches[earlier..];
-            let ways: Vec<Term> = branches.iter().filter(|b| place.passages.contains(&b.passage)).map(|b| b.guard).collect();
-            run.wanted.push(run.engine.terms.or(&ways));
-            Ok(run.done())
-        }
-        (Aim::Defect(span), Some(port)) => {
-            for port in before {
-                run.arrive(*port)?;
-            }
-            let (world, packet) = run.arrive(port)?;
-            let step = run.engine.step(&world, &packet, port)?;
-            let mut ways = Vec::new();
-            for obliged in step.obliged.iter().filter(|o| o.span == *span) {
-                let fails = run.engine.terms.not(obliged.holds);
-                ways.push(run.engine.terms.and(&[obliged.guard, fails]));
-            }
-            run.wanted.push(run.engine.terms.or(&ways));
-            Ok(run.done())
-        }
-        _ => Ok(None),
-    }
+    let wanted = match (aim, last) {
+        (Aim::Shown(index), _) => run.of_property(&program.properties[*index], before, last, Kind::Example)?,
+        (Aim::Broken(index), _) => run.of_property(&program.properties[*index], before, last, Kind::Counterexample)?,
+        (Aim::Passes(place), Some(port)) => Some(run.passes(place, before, port)?),
+        (Aim::Defect(span), Some(port)) => Some(run.fails_at(*span, before, port)?),
+        _ => None,
+    };
+    Ok(wanted.map(|wanted| {
+        run.wanted.push(wanted);
+        (run.engine, run.course, run.wanted)
+    }))
 }
 
 /// Whether an example is wanted, or a counterexample.
@@ -131,151 +110,125 @@ impl Kind {
     }
 }
 
-fn shown<'p>(mut run: Run<'p>, property: &'p Property, before: &[PortId]) -> Result<Option<Set<'p>>, Unsupported> {
-    match &property.form {
-        Form::Step { .. } | Form::Independent { .. } | Form::Persists { .. } => common(run, property, before, Kind::Example),
-        Form::Reachable { event } | Form::Bound { event, .. } => {
-            for port in before {
-                run.arrive(*port)?;
-            }
-            let (world, packet) = run.arrive(event.port)?;
-            let env = start(&mut run.engine, property, &world);
-            let seen: Vec<Term> =
-                instances(&mut run.engine, &env, event, &world, &packet)?.into_iter().map(|i| i.matches).collect();
-            run.wanted.push(run.engine.terms.or(&seen));
-            Ok(run.done())
-        }
-        Form::OnlyAfter { then, after, .. } => {
-            for port in before {
-                run.arrive(*port)?;
-            }
-            let (first_world, first) = run.arrive(after.port)?;
-            let (world, packet) = run.arrive(then.port)?;
-            let env = start(&mut run.engine, property, &world);
-            let mut ways = Vec::new();
-            for seen in instances(&mut run.engine, &env, then, &world, &packet)? {
-                let event = Event::Packet(after.port);
-                let is = matched(&mut run.engine, &seen.env, after, &first_world, event, Some(&first))?;
-                ways.push(run.engine.terms.and(&[seen.matches, is]));
-            }
-            run.wanted.push(run.engine.terms.or(&ways));
-            Ok(run.done())
-        }
-        Form::Always { .. } => Ok(None),
+impl<'p> Run<'p> {
+    /// Some packets arrive, about which nothing is asked.
+    fn arrive_at(&mut self, ports: &[PortId]) -> Result<(), Unsupported> {
+        ports.iter().try_for_each(|port| self.arrive(*port).map(drop))
     }
-}
 
-fn broken<'p>(
-    mut run: Run<'p>,
-    property: &'p Property,
-    before: &[PortId],
-    last: Option<PortId>,
-) -> Result<Option<Set<'p>>, Unsupported> {
-    match &property.form {
-        Form::Step { .. } | Form::Independent { .. } | Form::Persists { .. } => {
-            common(run, property, before, Kind::Counterexample)
-        }
-        Form::Always { block, holds } => {
-            let Some(last) = last else { return Ok(None) };
-            for port in before.iter().chain([&last]) {
-                run.arrive(*port)?;
-            }
-            run.then()?;
-            let holds = formula(&mut run.engine, &property.body, block, *holds, &run.world)?;
-            run.wanted.push(run.engine.terms.not(holds));
-            Ok(run.done())
-        }
-        Form::OnlyAfter { then, .. } => {
-            for port in before {
-                run.arrive(*port)?;
-            }
-            let (world, packet) = run.arrive(then.port)?;
-            let env = start(&mut run.engine, property, &world);
-            let seen: Vec<Term> =
-                instances(&mut run.engine, &env, then, &world, &packet)?.into_iter().map(|i| i.matches).collect();
-            run.wanted.push(run.engine.terms.or(&seen));
-            Ok(run.done())
-        }
-        Form::Bound { .. } | Form::Reachable { .. } => Ok(None),
+    /// The last of some packets comes by a place.
+    fn passes(&mut self, place: &Place, before: &[PortId], port: PortId) -> Result<Term, Unsupported> {
+        self.arrive_at(before)?;
+        let earlier = self.engine.branches.len();
+        self.arrive(port)?;
+        let branches = &self.engine.branches[earlier..];
+        let ways: Vec<Term> = branches.iter().filter(|b| place.passages.contains(&b.passage)).map(|b| b.guard).collect();
+        Ok(self.engine.terms.or(&ways))
     }
-}
 
-/// Forms of which an example and a counterexample differ in the end only.
-fn common<'p>(mut run: Run<'p>, property: &'p Property, before: &[PortId], kind: Kind) -> Result<Option<Set<'p>>, Unsupported> {
-    match &property.form {
-        Form::Step { packets, block, premise, holds } => {
-            for port in before {
-                run.arrive(*port)?;
-            }
-            run.then()?;
-            let mut env = start(&mut run.engine, property, &run.world);
-            for (packet, port) in packets {
-                let name = property.body.packets[packet.index()].clone();
-                env.packets[packet.index()] = run.engine.arriving(&name);
-                run.course.arrivals.push((*port, name));
-            }
-            let env = run.engine.block(env, block)?;
-            run.wanted.push(run.engine.terms.truth(env.locals[premise.index()]));
-            let holds = run.engine.terms.truth(env.locals[holds.index()]);
-            run.wanted.push(kind.wants(&mut run.engine, holds));
+    /// What must hold at a place does not for the last of some packets.
+    fn fails_at(&mut self, span: Span, before: &[PortId], port: PortId) -> Result<Term, Unsupported> {
+        self.arrive_at(before)?;
+        let (world, packet) = self.arrive(port)?;
+        let engine = &mut self.engine;
+        let step = engine.step(&world, &packet, port)?;
+        let mut ways = Vec::new();
+        for obliged in step.obliged.iter().filter(|o| o.span == span) {
+            let fails = engine.terms.not(obliged.holds);
+            ways.push(engine.terms.and(&[obliged.guard, fails]));
         }
-        Form::Independent { observed, from, except } => {
-            for port in before {
-                run.arrive(*port)?;
+        Ok(engine.terms.or(&ways))
+    }
+
+    fn of_property(
+        &mut self,
+        property: &'p Property,
+        before: &[PortId],
+        last: Option<PortId>,
+        kind: Kind,
+    ) -> Result<Option<Term>, Unsupported> {
+        match (&property.form, kind) {
+            (Form::Step { packets, .. }, _) => {
+                self.arrive_at(before)?;
+                self.then()?;
+                let name = |packet: &PacketId| property.body.packets[packet.index()].clone();
+                self.course.arrivals = packets.iter().map(|(packet, port)| (*port, name(packet))).collect();
+                let Some((premise, holds)) = claim(&mut self.engine, property, &self.world)? else { return Ok(None) };
+                self.wanted.push(premise);
+                Ok(Some(kind.wants(&mut self.engine, holds)))
             }
-            run.then()?;
-            let world = run.world.clone();
-            let engine = &mut run.engine;
-            let env = start(engine, property, &world);
-            let (watched, other) = (engine.arriving("observed"), engine.arriving("other"));
-            run.course.arrivals = vec![(from.port, "other".to_string()), (observed.port, "observed".to_string())];
-            let mut related = Vec::new();
-            for seen in instances(engine, &env, observed, &world, &watched)? {
-                for disturbs in instances(engine, &seen.env, from, &world, &other)? {
-                    related.push(engine.terms.and(&[seen.matches, disturbs.matches]));
+            (Form::Independent { observed, from, .. }, _) => {
+                self.arrive_at(before)?;
+                self.then()?;
+                let named = [(from.port, OBSERVED.1), (observed.port, OBSERVED.0)];
+                self.course.arrivals = named.map(|(port, name)| (port, name.to_string())).to_vec();
+                let Some((premises, same)) = independence(&mut self.engine, property, &self.world)? else { return Ok(None) };
+                self.wanted.extend(premises);
+                Ok(Some(kind.wants(&mut self.engine, same)))
+            }
+            (Form::Persists { .. }, _) => self.persists(property, before, kind),
+            (Form::Always { block, holds }, Kind::Counterexample) => {
+                let Some(last) = last else { return Ok(None) };
+                self.arrive_at(before)?;
+                self.arrive(last)?;
+                self.then()?;
+                let holds = formula(&mut self.engine, &property.body, block, *holds, &self.world)?;
+                Ok(Some(kind.wants(&mut self.engine, holds)))
+            }
+            (Form::OnlyAfter { then, after, .. }, Kind::Example) => {
+                self.arrive_at(before)?;
+                let (first_world, first) = self.arrive(after.port)?;
+                let (world, packet) = self.arrive(then.port)?;
+                let engine = &mut self.engine;
+                let env = start(engine, property, &world);
+                let mut ways = Vec::new();
+                for seen in instances(engine, &env, then, &world, &packet)? {
+                    let is = is_instance(engine, &seen.env, after, &first_world, &first)?;
+                    ways.push(engine.terms.and(&[seen.matches, is]));
+                }
+                Ok(Some(engine.terms.or(&ways)))
+            }
+            (Form::Reachable { event }, Kind::Example)
+            | (Form::Bound { event, .. }, Kind::Example)
+            | (Form::OnlyAfter { then: event, .. }, Kind::Counterexample) => {
+                self.arrive_at(before)?;
+                let (world, packet) = self.arrive(event.port)?;
+                let env = start(&mut self.engine, property, &world);
+                Ok(Some(is_instance(&mut self.engine, &env, event, &world, &packet)?))
+            }
+            (Form::Always { .. }, Kind::Example) | (Form::Reachable { .. } | Form::Bound { .. }, Kind::Counterexample) => {
+                Ok(None)
+            }
+        }
+    }
+
+    /// What begins a promise, other packets, and the one that it is about.
+    fn persists(&mut self, property: &'p Property, before: &[PortId], kind: Kind) -> Result<Option<Term>, Unsupported> {
+        let Form::Persists { once, then, outcome, since, condition, holds } = &property.form else { return Ok(None) };
+        let promise = Promise { once, then, outcome, since, condition, holds: *holds };
+        let (began, first) = self.arrive(once.port)?;
+        let mut meanwhile = Vec::new();
+        for port in before {
+            let (world, packet) = self.arrive(*port)?;
+            meanwhile.push((*port, world, packet));
+        }
+        let (world, packet) = self.arrive(then.port)?;
+        let engine = &mut self.engine;
+        let env = start(engine, property, &began);
+        let mut ways = Vec::new();
+        for begun in instances(engine, &env, once, &began, &first)? {
+            let mut clocks = vec![began.now; since.len()];
+            for (port, at, between) in &meanwhile {
+                for (clock, since) in clocks.iter_mut().zip(since) {
+                    let event = Event::Packet(*port);
+                    let again = matched(engine, &begun.env, &since.event, at, event, Some(between))?;
+                    *clock = engine.terms.ite(again, at.now, *clock);
                 }
             }
-            run.wanted.push(engine.terms.or(&related));
-            let without = engine.step(&world, &watched, observed.port)?;
-            let disturbed = engine.step(&world, &other, from.port)?.after.clone();
-            let with = engine.step(&disturbed, &watched, observed.port)?;
-            for step in [&without, &with] {
-                let excused = dropped(engine, step, except, false);
-                run.wanted.push(engine.terms.not(excused));
-            }
-            let same = same_outcome(engine, &without, &with, engine.program)?;
-            run.wanted.push(kind.wants(engine, same));
+            let (premise, conclusion) = promise.kept(engine, &begun.env, &world, &clocks, &packet)?;
+            let conclusion = kind.wants(engine, conclusion);
+            ways.push(engine.terms.and(&[begun.matches, premise, conclusion]));
         }
-        Form::Persists { once, then, outcome, since, condition, holds } => {
-            let promise = Promise { once, then, outcome, since, condition, holds: *holds };
-            let (began, first) = run.arrive(once.port)?;
-            let mut meanwhile = Vec::new();
-            for port in before {
-                let (world, packet) = run.arrive(*port)?;
-                meanwhile.push((*port, world, packet));
-            }
-            let (world, packet) = run.arrive(then.port)?;
-            let engine = &mut run.engine;
-            let env = start(engine, property, &began);
-            let mut ways = Vec::new();
-            for begun in instances(engine, &env, promise.once, &began, &first)? {
-                let mut clocks = vec![began.now; since.len()];
-                let mut parts = vec![begun.matches];
-                for (port, at, between) in &meanwhile {
-                    for (clock, since) in clocks.iter_mut().zip(since) {
-                        let event = Event::Packet(*port);
-                        let again = matched(engine, &begun.env, &since.event, at, event, Some(between))?;
-                        *clock = engine.terms.ite(again, at.now, *clock);
-                    }
-                }
-                let (premise, conclusion) = promise.kept(engine, &begun.env, &world, &clocks, &packet)?;
-                parts.push(premise);
-                parts.push(kind.wants(engine, conclusion));
-                ways.push(engine.terms.and(&parts));
-            }
-            run.wanted.push(engine.terms.or(&ways));
-        }
-        _ => return Ok(None),
+        Ok(Some(engine.terms.or(&ways)))
     }
-    Ok(run.done())
 }

@@ -165,7 +165,8 @@ fn tried(program: &Program, start: &Trace, course: &Course, model: &Model<'_>, a
         for oracle in oracles().into_iter().take(luck) {
             let mut run = start.clone();
             if let Err(defect) = carried_out(&mut run, course, model, &packet, &oracle) {
-                return matches!(aim, Aim::Defect(span) if *span == defect.span).then(|| Found::Broken(run.broke(defect)));
+                // What no box may do refutes something, whatever was looked for; a packet that is none was no event.
+                return defect.kind.stops().then(|| Found::Broken(run.broke(defect)));
             }
             let property = match aim {
                 Aim::Shown(property) | Aim::Broken(property) => PropertyId(*property as u32),
