@@ -21,7 +21,8 @@ use std::sync::{Mutex, PoisonError};
 /// Changes programs in small ways, as somebody who errs would: which changes does no property and no test notice?
 ///
 /// What is changed are the handlers of all elements, how long entries live, and timers. A change is noticed if a property that is proved of
-/// the program is refuted of the changed one, or is not proved any more; or something that every program is obliged to is not; or a test fails.
+/// the program is refuted of the changed one, or does not follow any more; or something that every program is obliged to does not; or a test
+/// fails. A proof that only runs out of budget notices nothing.
 ///
 /// Exit status: 0 all changes are noticed; 1 some are not, or a program has errors; 2 usage, or no solver; 101 internal error; 130 interrupted.
 #[derive(clap::Args)]

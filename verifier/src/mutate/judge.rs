@@ -33,7 +33,7 @@ pub struct Kill {
 }
 
 impl Kill {
-    /// How sure it is: `refuted` was seen to happen; `not proved` may be true all the same.
+    /// How sure it is: `refuted` was seen to happen; `not proved`: it does not follow any more, and may be true all the same.
     pub fn how(&self) -> &'static str {
         match (self.by, self.verdict) {
             (By::Property, "refuted") => "refuted",
