@@ -241,19 +241,32 @@ impl<'c, 'p> Case<'c, 'p> {
             Open::Entry { swept, dead, contended, .. } => {
                 swept.iter().chain(dead).chain([contended]).for_each(|term| self.give(*term, 0));
             }
-            Open::Checksum { old, moved, new, turns } => self.checksum((*old, *moved), *new, *turns, opened.span)?,
+            Open::Checksum { old, moved, optional, new, turns } => {
+                self.checksum((*old, *moved, *optional), *new, *turns, opened.span)?;
+            }
         }
         Ok(())
     }
 
     /// Of a checksum's update: what it comes to, modulo 65,535. Of the two ways to write zero, 0xffff appears only where it was
     /// before, and nothing but zeros was added: that formulas leave open.
-    fn checksum(&mut self, (old, moved): (Term, Term), new: Term, turns: Term, span: Span) -> Result<(), Differs> {
+    fn checksum(
+        &mut self,
+        (old, moved, optional): (Term, Term, bool),
+        new: Term,
+        turns: Term,
+        span: Span,
+    ) -> Result<(), Differs> {
         let (old, Concrete::Int(moved)) = (scalar(self.value(old)?) as i128, self.value(moved)?) else {
             return Err("a checksum is moved by what is no number".to_string());
         };
         let mut sum = (old + moved).rem_euclid(65_535);
-        if sum == 0 && old == 65_535 && self.ones.contains(&span) {
+        if optional && old == 0 {
+            self.give(new, 0);
+            self.give(turns, 0);
+            return Ok(());
+        }
+        if sum == 0 && (optional || old == 65_535 && self.ones.contains(&span)) {
             sum = 65_535;
         }
         self.give(new, sum as u128);

@@ -50,7 +50,7 @@ impl<'p> Formula<'p> {
         let step = packet.map(|(_, step)| step);
         let nothing = || Rc::new(StepResult { out: Vec::new(), drops: Vec::new(), choices: Vec::new(), obliged, after });
         let step = step.unwrap_or_else(nothing);
-        facts.extend(&engine.facts);
+        facts.extend(engine.facts.iter().map(|fact| fact.holds));
         facts.retain(|fact| decided(&engine.terms, &[*fact]));
         Formula::with(engine, step, facts)
     }
@@ -112,7 +112,7 @@ impl<'p> Formula<'p> {
         }
         let (before, way) = (engine.facts.len(), engine.terms.bool(true));
         let entry = engine.entry(world, table, &key, way);
-        let facts = engine.facts[before..].to_vec();
+        let facts = engine.facts[before..].iter().map(|fact| fact.holds).collect();
         Probe { key, entry, facts }
     }
 

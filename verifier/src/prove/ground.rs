@@ -2,11 +2,14 @@
 //! at the keys that the question speaks of, and at one key that would be its exception (or example). Leaving instances out
 //! allows more, so that what is proved is true; a question may only become harder to prove than it is.
 
-use super::Asked;
-use crate::sym::{Engine, Sym, Unsupported};
+use super::{Asked, Text};
+use crate::sym::{Engine, Fact, Sym, Unsupported, is_keyed};
 use crate::term::lighten::lighten;
+use crate::term::narrow::{Facts, Limits, Narrowed, cases, narrow, under};
 use crate::term::print::script;
-use crate::term::{Node, Op, Sort, Term, Terms};
+use crate::term::sums::{congruent, has_remainders};
+use crate::term::{Node, Sort, Term, Terms};
+use grv_lang::ir::TableId;
 use rustc_hash::FxHashSet;
 use std::collections::BTreeMap;
 
@@ -15,73 +18,120 @@ const ROUNDS: usize = 4;
 /// A key is looked at if so many instances, one in the other, have led to it.
 const GENERATIONS: u32 = 1;
 
-/// The question whether `goal` follows from `given`, as text: its negation.
+/// How far questions are told apart by cases: as long as that makes them smaller; those about sums of words further, since these are
+/// compared term by term.
+const CASES: Limits = Limits { most: 24, small: 400, growth: 1.5 };
+const OF_SUMS: Limits = Limits { most: 24, small: 1, growth: 2.5 };
+
+/// The question whether `goal` follows from `given`, as text: its negation, told apart by cases.
 pub(super) fn ask(engine: &mut Engine<'_>, given: &[Term], goal: Term) -> Result<Asked, Unsupported> {
-    let negated = engine.terms.not(goal);
     let mut all = given.to_vec();
-    all.push(negated);
-    let together = engine.terms.and(&all);
-    if engine.terms.as_bool(together) == Some(true) && engine.facts.is_empty() {
-        return Ok(Asked::Decided(false));
+    all.push(engine.terms.not(goal));
+    let Some(all) = exceptions(engine, &all)? else { return Ok(Asked::Decided(true)) };
+    let limits = if has_remainders(&engine.terms, &all) { OF_SUMS } else { CASES };
+    let mut texts = Vec::new();
+    let before = engine.mark();
+    for case in cases(&mut engine.terms, &all, limits) {
+        if case.formulas.is_empty() && engine.facts.is_empty() {
+            return Ok(Asked::Decided(false));
+        }
+        texts.extend(text(engine, &case.formulas)?);
+        // What is looked up for one case is nothing to the others.
+        engine.back_to(&before);
     }
-    let Some(roots) = roots(engine, &all)? else { return Ok(Asked::Decided(true)) };
-    let exact = script(&engine.terms, &roots);
-    let light = lighten(&mut engine.terms, &roots).map(|lighter| script(&engine.terms, &lighter));
-    let bare = bare(engine, given, negated)?;
-    Ok(Asked::Text { light, exact, bare })
+    Ok(if texts.is_empty() { Asked::Decided(true) } else { Asked::Texts(texts) })
 }
 
-/// A question about remainders without what is given of all entries of tables: sums of words rarely depend on that, and many
-/// instances are in the way.
-fn bare(engine: &mut Engine<'_>, given: &[Term], negated: Term) -> Result<Option<String>, Unsupported> {
-    let remainders = engine.terms.cone(&[negated]).iter().any(|t| matches!(engine.terms.node(*t), Node::Op(Op::IntMod, ..)));
-    let of_entries = |term: &Term| matches!(engine.terms.node(*term), Node::Quantified(_));
-    if !remainders || !given.iter().any(of_entries) {
-        return Ok(None);
+/// Formulas with what those that are said not to hold of all entries say of an exception. None: they contradict each other.
+fn exceptions(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<Term>>, Unsupported> {
+    let mut all = all.to_vec();
+    let mut seen = FxHashSet::default();
+    loop {
+        let Some(known) = narrow(&mut engine.terms, &all) else { return Ok(None) };
+        all = known.formulas;
+        let before = all.len();
+        for (number, needed) in uses(&engine.terms, &all) {
+            let universal = engine.is_universal(number);
+            if (if universal { needed.denied } else { needed.claimed }) && seen.insert(number) {
+                all.push(exception(engine, number)?);
+            }
+        }
+        if all.len() == before {
+            return Ok(Some(all));
+        }
     }
-    let mut fewer: Vec<Term> = given.iter().filter(|term| !of_entries(term)).copied().collect();
-    fewer.push(negated);
-    let Some(roots) = roots(engine, &fewer)? else { return Ok(None) };
-    let lighter = lighten(&mut engine.terms, &roots).unwrap_or(roots);
-    Ok(Some(script(&engine.terms, &lighter)))
+}
+
+/// If a formula is said not to hold of all, it fails for one key; if some key is said to satisfy it, one does.
+fn exception(engine: &mut Engine<'_>, number: u32) -> Result<Term, Unsupported> {
+    let stands = engine.terms.quantified(number);
+    let (key, generation) = (engine.any_key(number), engine.generation_of(number));
+    let instance = engine.instance(number, &key, generation)?;
+    Ok(if engine.is_universal(number) { engine.terms.implies(instance, stands) } else { engine.terms.implies(stands, instance) })
+}
+
+/// One case as text; none, if it cannot be.
+fn text(engine: &mut Engine<'_>, case: &[Term]) -> Result<Option<Text>, Unsupported> {
+    // Sums of words rarely depend on what is given of all entries of tables, and its many instances are in the way.
+    let of_entries = |term: &Term| matches!(engine.terms.node(*term), Node::Quantified(_));
+    let (given, fewer): (Vec<Term>, Vec<Term>) = case.iter().partition(|term| of_entries(term));
+    let mut bare = None;
+    if !given.is_empty() && has_remainders(&engine.terms, &fewer) {
+        let Some(roots) = possible(engine, &fewer)? else { return Ok(None) };
+        let lighter = lighten(&mut engine.terms, &roots).unwrap_or(roots);
+        bare = Some(script(&engine.terms, &lighter));
+    }
+    let Some(roots) = possible(engine, case)? else { return Ok(None) };
+    let exact = script(&engine.terms, &roots);
+    let light = lighten(&mut engine.terms, &roots).map(|lighter| script(&engine.terms, &lighter));
+    Ok(Some(Text { light, exact, bare }))
+}
+
+/// What is to be asserted so that some formulas hold, sums compared. None: they contradict each other.
+fn possible(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<Term>>, Unsupported> {
+    let Some(roots) = roots(engine, all)? else { return Ok(None) };
+    let terms = &mut engine.terms;
+    if !has_remainders(terms, &roots) {
+        return Ok(Some(roots));
+    }
+    let mut left = Vec::new();
+    for case in cases(terms, &roots, OF_SUMS) {
+        let compared = congruent(terms, &case.formulas);
+        left.extend(narrow(terms, &compared).map(|case| case.formulas));
+    }
+    match &left[..] {
+        [] => Ok(None),
+        [one] => Ok(Some(one.clone())),
+        all => {
+            let all: Vec<Term> = all.iter().map(|case| terms.and(case)).collect();
+            Ok(Some(vec![terms.or(&all)]))
+        }
+    }
 }
 
 /// What is to be asserted so that some formulas hold, all that is known of their symbols included. None: they contradict each other.
 pub(super) fn roots(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<Term>>, Unsupported> {
-    let together = engine.terms.and(all);
-    if engine.terms.as_bool(together) == Some(false) {
-        return Ok(None);
-    }
-    let mut roots = match engine.terms.node(together) {
-        Node::And(all) => all.to_vec(),
-        _ => vec![together],
-    };
+    let Some(mut known) = narrow(&mut engine.terms, all) else { return Ok(None) };
     let mut seen = FxHashSet::default();
     // What is known of all entries of tables that nothing speaks of is left aside.
-    let (mut aside, spoken): (Vec<Term>, Vec<Term>) = roots.iter().partition(|root| is_aside(engine, **root));
-    roots = spoken;
+    let (mut aside, spoken): (Vec<Term>, Vec<Term>) = known.formulas.iter().partition(|root| is_aside(engine, **root));
+    known.formulas = spoken;
     for _ in 0..ROUNDS {
         let mut axioms = Vec::new();
         let (back, still): (Vec<Term>, Vec<Term>) = aside.iter().partition(|root| !is_aside(engine, **root));
-        roots.extend(back);
+        axioms.extend(back);
         aside = still;
-        let (facts, _) = relevant(engine, &roots);
-        let all: Vec<Term> = roots.iter().chain(&facts).copied().collect();
+        let (facts, cone) = relevant(engine, &known);
+        let looked_up = arguments(&engine.terms, &cone);
+        let all: Vec<Term> = known.formulas.iter().chain(&axioms).chain(&facts).copied().collect();
         for (number, needed) in uses(&engine.terms, &all) {
             let stands = engine.terms.quantified(number);
             let universal = engine.is_universal(number);
-            // If it is said not to hold, it fails for one key; if some key is said to satisfy it, one does.
             if (if universal { needed.denied } else { needed.claimed }) && seen.insert((number, None)) {
-                let (key, generation) = (engine.any_key(number), engine.generation_of(number));
-                let instance = engine.instance(number, &key, generation)?;
-                axioms.push(if universal {
-                    engine.terms.implies(instance, stands)
-                } else {
-                    engine.terms.implies(stands, instance)
-                });
+                axioms.push(exception(engine, number)?);
             }
             if if universal { needed.claimed } else { needed.denied } {
-                for (key, generation) in keys(engine, number) {
+                for (key, generation) in keys(engine, number, &known.facts, &looked_up) {
                     let generation = generation.max(engine.generation_of(number));
                     if generation <= GENERATIONS && seen.insert((number, Some(key.clone()))) {
                         let instance = engine.instance(number, &key, generation + 1)?;
@@ -95,7 +145,7 @@ pub(super) fn roots(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<
             }
         }
         for (number, at) in engine.matches.clone().into_iter().enumerate() {
-            for (key, _) in engine.touched[at.table.index()].clone() {
+            for (key, _) in spoken_of(engine, at.table, &known.facts, &looked_up) {
                 if seen.insert((u32::MAX - number as u32, Some(key.clone())))
                     && let Some(axiom) = engine.longest_at(&at, &key)
                 {
@@ -106,15 +156,43 @@ pub(super) fn roots(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<
         if axioms.is_empty() {
             break;
         }
-        roots.extend(axioms);
+        axioms.extend(&known.formulas);
+        match narrow(&mut engine.terms, &axioms) {
+            Some(more) => known = more,
+            None => return Ok(None),
+        }
     }
-    let (facts, _) = relevant(engine, &roots);
-    roots.extend(facts);
-    let truth = engine.terms.bool(true);
-    roots.retain(|root| *root != truth);
-    roots.sort_unstable();
-    roots.dedup();
-    Ok(Some(roots))
+    let (facts, _) = relevant(engine, &known);
+    let all: Vec<Term> = known.formulas.into_iter().chain(facts).collect();
+    Ok(narrow(&mut engine.terms, &all).map(|known| known.formulas))
+}
+
+/// What functions are applied to in some terms.
+fn arguments(terms: &Terms, cone: &[Term]) -> FxHashSet<Vec<Term>> {
+    let args = |term: &Term| match terms.node(*term) {
+        Node::Apply(_, args) if !args.is_empty() => Some(args.to_vec()),
+        _ => None,
+    };
+    cone.iter().filter_map(args).collect()
+}
+
+/// The keys of a table that were looked up, as facts make them, and that something still speaks of.
+fn spoken_of(engine: &mut Engine<'_>, table: TableId, facts: &Facts, looked_up: &FxHashSet<Vec<Term>>) -> Vec<(Vec<Sym>, u32)> {
+    let mut keys: Vec<(Vec<Sym>, u32)> = Vec::new();
+    for (key, generation) in engine.touched[table.index()].clone() {
+        let terms = engine.key_terms(&key);
+        let now = under(&mut engine.terms, facts, &terms);
+        let terms: Vec<Term> = terms.iter().map(|part| now[part]).collect();
+        if !looked_up.contains(&terms) {
+            continue;
+        }
+        let key = engine.key_made_of(&terms);
+        match keys.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, first)) => *first = generation.min(*first),
+            None => keys.push((key, generation)),
+        }
+    }
+    keys
 }
 
 /// Whether a formula is a quantified one that speaks only of tables no key of which was looked up.
@@ -161,49 +239,43 @@ fn uses(terms: &Terms, asserted: &[Term]) -> BTreeMap<u32, Needed> {
 }
 
 /// The keys that a quantified formula is to be instantiated at.
-fn keys(engine: &mut Engine<'_>, number: u32) -> Vec<(Vec<Sym>, u32)> {
+fn keys(engine: &mut Engine<'_>, number: u32, facts: &Facts, looked_up: &FxHashSet<Vec<Term>>) -> Vec<(Vec<Sym>, u32)> {
     match engine.over(number) {
+        Some(table) if is_keyed(&engine.program.tables[table.index()].kind) => spoken_of(engine, table, facts, looked_up),
         Some(table) => engine.touched[table.index()].clone(),
         None => engine.numbers(number),
     }
 }
 
-/// The facts that bear on some formulas: those that speak of their symbols, and so on. And all terms that are in them.
-fn relevant(engine: &Engine<'_>, roots: &[Term]) -> (Vec<Term>, Vec<Term>) {
+/// The facts that bear on some formulas: those about their symbols, and so on. And all terms that are in them.
+fn relevant(engine: &mut Engine<'_>, known: &Narrowed) -> (Vec<Term>, Vec<Term>) {
+    let all: Vec<Term> = engine.facts.iter().flat_map(|f| f.about.iter().chain([&f.holds])).copied().collect();
+    let now = under(&mut engine.terms, &known.facts, &all);
     let terms = &engine.terms;
-    let speaks = |cone: &[Term]| -> Vec<Term> {
-        let mut all = Vec::new();
-        for term in cone {
+    let mut spoken: FxHashSet<Term> = FxHashSet::default();
+    let mut facts: Vec<Term> = Vec::new();
+    let mut open: Vec<&Fact> = engine.facts.iter().collect();
+    let mut cone = terms.cone(&known.formulas);
+    let mut seen: FxHashSet<Term> = cone.iter().copied().collect();
+    let mut new = cone.clone();
+    loop {
+        for term in &new {
             match terms.node(*term) {
-                Node::Apply(..) => all.push(*term),
-                Node::Quantified(number) => {
-                    all.push(*term);
-                    all.extend(engine.found_by(*number));
-                }
+                Node::Apply(..) => _ = spoken.insert(*term),
+                Node::Quantified(number) => spoken.extend(engine.found_by(*number)),
                 _ => {}
             }
         }
-        all
-    };
-    let mut cone = terms.cone(roots);
-    let mut known: FxHashSet<Term> = speaks(&cone).into_iter().collect();
-    let parts: Vec<(Term, Vec<Term>)> = engine.facts.iter().map(|f| (*f, speaks(&terms.cone(&[*f])))).collect();
-    let mut chosen = vec![false; parts.len()];
-    loop {
-        let mut more = false;
-        for (index, (_, symbols)) in parts.iter().enumerate() {
-            if !chosen[index] && symbols.iter().any(|s| known.contains(s)) {
-                chosen[index] = true;
-                more = true;
-                known.extend(symbols);
-            }
+        // What facts make a constant is spoken of nowhere any more, and is known.
+        let known = |about: &Term| spoken.contains(&now[about]) || terms.newest(now[about]).is_none();
+        let (bear, rest): (Vec<&Fact>, Vec<&Fact>) = open.into_iter().partition(|fact| fact.about.iter().all(known));
+        if bear.is_empty() {
+            return (facts, cone);
         }
-        if !more {
-            break;
-        }
+        open = rest;
+        let bear: Vec<Term> = bear.into_iter().map(|fact| now[&fact.holds]).collect();
+        new = terms.cone(&bear).into_iter().filter(|term| seen.insert(*term)).collect();
+        cone.extend(&new);
+        facts.extend(bear);
     }
-    let facts: Vec<Term> = parts.iter().zip(&chosen).filter(|(_, c)| **c).map(|((f, _), _)| *f).collect();
-    let all: Vec<Term> = roots.iter().chain(&facts).copied().collect();
-    cone = terms.cone(&all);
-    (facts, cone)
 }

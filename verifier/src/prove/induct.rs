@@ -202,6 +202,13 @@ pub(crate) fn happen<'p>(
     Ok(Happened { after, packet: None })
 }
 
+/// A later state, at any time.
+pub(super) fn later<'p>(engine: &mut Engine<'p>, world: &World, now: Term, given: &mut Vec<Term>) -> Result<World, Unsupported> {
+    engine.time_bounds(now);
+    given.push(engine.terms.op(Op::IntLe, world.now, now));
+    engine.later(world, now, engine.program.span)
+}
+
 /// The goals that make a property of the form `always` an invariant.
 pub(super) fn invariant(program: &Program, property: &Property, given: &Known) -> Vec<Goal> {
     let Form::Always { block, holds } = &property.form else { return Vec::new() };

@@ -7,6 +7,7 @@ mod forms;
 mod ground;
 mod induct;
 mod kept;
+mod persists;
 mod proof;
 mod queue;
 mod reach;
@@ -35,15 +36,19 @@ pub struct Goal {
 pub enum Asked {
     /// It holds, or not, as the terms alone show.
     Decided(bool),
-    /// Whether the text has values that satisfy it. What has none in a lighter form has none.
-    Text {
-        /// Without what solvers find hard; none, if nothing in it is.
-        light: Option<String>,
-        /// As it is.
-        exact: String,
-        /// With less given: what follows from that follows all the same.
-        bare: Option<String>,
-    },
+    /// Whether one of some texts has values that satisfy it.
+    Texts(Vec<Text>),
     /// It cannot be put into a formula: why.
     Unsupported(String),
+}
+
+/// A question. What has no values in a lighter form has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// Without what solvers find hard; none, if nothing in it is.
+    pub light: Option<String>,
+    /// As it is.
+    pub exact: String,
+    /// With less given: what follows from that follows all the same.
+    pub bare: Option<String>,
 }

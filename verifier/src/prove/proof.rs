@@ -2,7 +2,7 @@
 
 use super::run::Options;
 use super::verdict::{Slice, Verdict};
-use super::{Asked, Goal};
+use super::{Asked, Goal, Text};
 use crate::desk::{Failure, Reply, Seat};
 use crate::solve::{Question, Status};
 use grv_lang::ir::Program;
@@ -92,61 +92,104 @@ pub(super) fn settle(
         Asked::Decided(true) => None,
         Asked::Decided(false) => Some(Verdict::NotInductive(part.clone())),
         Asked::Unsupported(why) => Some(Verdict::NotAttempted(why.clone())),
-        Asked::Text { light, exact, bare } => {
-            let mut ask = |text: &String, (budget, older): (u32, bool), form: &str| -> Result<Option<Status>, Failure> {
-                // To solvers, a budget of none is one without end.
-                let question = Question { text: text.clone(), budget: budget.max(1), seed: options.seed, model: false, older };
-                Ok(match seat.ask(&question, &format!("{about}: {part}"), &format!("{name}.{form}"))? {
-                    Reply::Answer(answer, fresh) => {
-                        settled.resource += answer.resource;
-                        let counted = if fresh { &mut settled.questions.1 } else { &mut settled.questions.0 };
-                        *counted += 1;
-                        Some(answer.status)
+        Asked::Texts(texts) => {
+            let mut failed = None;
+            for (number, text) in texts.iter().enumerate() {
+                let mut case = Case { seat, options, about, name, part, number, settled: &mut settled };
+                match case.settle(text, effort)? {
+                    Outcome::Shown => {}
+                    Outcome::Failed(verdict) => {
+                        failed = Some(verdict);
+                        break;
                     }
-                    Reply::NotKept => None,
-                })
-            };
-            // What is quick in one way or the other is tried first.
-            let little = [(options.quick, true), (options.quick, false)];
-            let slow = SLOW.map(|(share, older)| (options.budget / share, older));
-            let ways = if effort == Effort::Little { &little[..] } else { &slow[..2] };
-            for way in ways {
-                let Some(bare) = bare else { break };
-                match ask(bare, *way, "bare")? {
-                    Some(Status::Unsat) => return Ok(Some(settled)),
-                    Some(Status::Sat) => break,
-                    _ => {}
+                    Outcome::Open => return Ok(None),
                 }
             }
-            let text = light.as_ref().unwrap_or(exact);
-            let ways = if effort == Effort::Little { &little[..] } else { &slow[..] };
-            for way in ways {
-                match ask(text, *way, "light")? {
-                    Some(Status::Unsat) => return Ok(Some(settled)),
-                    // It will have values in any other way.
-                    Some(Status::Sat) => break,
-                    _ => {}
-                }
-            }
-            if effort == Effort::Little {
-                return Ok(None);
-            }
-            match ask(exact, (options.budget, false), "exact")? {
-                Some(Status::Unsat) => None,
-                Some(Status::Sat) => Some(Verdict::NotInductive(part.clone())),
-                Some(Status::Budget) => Some(Verdict::Budget),
-                Some(Status::Unknown(why)) => Some(Verdict::Unknown(format!("{part}: {why}"))),
-                None => Some(Verdict::NotAttempted(format!("the cache is frozen and has no answer: {part}"))),
-            }
+            failed
         }
     };
     Ok(Some(settled))
 }
 
+/// One of the cases of a goal.
+struct Case<'a, 'd> {
+    seat: &'a mut Seat<'d>,
+    options: &'a Options,
+    about: &'a str,
+    name: &'a str,
+    part: &'a str,
+    number: usize,
+    settled: &'a mut Settled,
+}
+
+/// What comes of a case.
+enum Outcome {
+    Shown,
+    Failed(Verdict),
+    /// Little did not settle it.
+    Open,
+}
+
+impl Case<'_, '_> {
+    fn ask(&mut self, text: &str, (budget, older): (u32, bool), form: &str) -> Result<Option<Status>, Failure> {
+        // To solvers, a budget of none is one without end.
+        let question = Question { text: text.to_string(), budget: budget.max(1), seed: self.options.seed, model: false, older };
+        let about = format!("{}: {}", self.about, self.part);
+        Ok(match self.seat.ask(&question, &about, &format!("{}.{}.{form}", self.name, self.number))? {
+            Reply::Answer(answer, fresh) => {
+                self.settled.resource += answer.resource;
+                let counted = if fresh { &mut self.settled.questions.1 } else { &mut self.settled.questions.0 };
+                *counted += 1;
+                Some(answer.status)
+            }
+            Reply::NotKept => None,
+        })
+    }
+
+    fn settle(&mut self, text: &Text, effort: Effort) -> Result<Outcome, Failure> {
+        let (budget, quick) = (self.options.budget, self.options.quick);
+        // What is quick in one way or the other is tried first.
+        let little = [(quick, true), (quick, false)];
+        let slow = SLOW.map(|(share, older)| (budget / share, older));
+        let ways = if effort == Effort::Little { &little[..] } else { &slow[..2] };
+        for way in ways {
+            let Some(bare) = &text.bare else { break };
+            match self.ask(bare, *way, "bare")? {
+                Some(Status::Unsat) => return Ok(Outcome::Shown),
+                Some(Status::Sat) => break,
+                _ => {}
+            }
+        }
+        let light = text.light.as_ref().unwrap_or(&text.exact);
+        let ways = if effort == Effort::Little { &little[..] } else { &slow[..] };
+        for way in ways {
+            match self.ask(light, *way, "light")? {
+                Some(Status::Unsat) => return Ok(Outcome::Shown),
+                // It will have values in any other way.
+                Some(Status::Sat) => break,
+                _ => {}
+            }
+        }
+        if effort == Effort::Little {
+            return Ok(Outcome::Open);
+        }
+        let part = self.part;
+        Ok(match self.ask(&text.exact, (budget, false), "exact")? {
+            Some(Status::Unsat) => Outcome::Shown,
+            Some(Status::Sat) => Outcome::Failed(Verdict::NotInductive(part.to_string())),
+            Some(Status::Budget) => Outcome::Failed(Verdict::Budget),
+            Some(Status::Unknown(why)) => Outcome::Failed(Verdict::Unknown(format!("{part}: {why}"))),
+            None => Outcome::Failed(Verdict::NotAttempted(format!("the cache is frozen and has no answer: {part}"))),
+        })
+    }
+}
+
 /// What a goal's question speaks of: its symbols are named after fields of tables and of headers.
 pub(super) fn slice(program: &Program, goal: &Goal, into: &mut Slice) {
-    let Asked::Text { exact, .. } = &goal.asked else { return };
-    for name in exact.lines().filter_map(|line| line.strip_prefix("(declare-fun |")?.split('|').next()) {
+    let Asked::Texts(texts) = &goal.asked else { return };
+    for name in
+        texts.iter().flat_map(|text| text.exact.lines()).filter_map(|line| line.strip_prefix("(declare-fun |")?.split('|').next())
+    {
         if let Some((path, field)) = name.rsplit_once('/').and_then(|(_, last)| last.split_once('.')) {
             into.fields.insert(format!("{path}.{}", field.split('~').next().unwrap_or(field)));
             continue;

@@ -108,21 +108,30 @@ impl<'p> Engine<'p> {
         right
     }
 
-    /// The sum of the words behind a header's fixed part, as they came: nobody writes them but by way of headers there, which
-    /// makes the sum another one.
+    /// The sum of the words behind a header's fixed part: as they came, on ways on which nobody wrote there.
     fn rest(&mut self, packet: &Packet, found: &Found, body: bool) -> Term {
         let mut name = format!("{} rest", self.path(packet, &found.position, found.header));
-        let since = packet.written_behind(found, body);
         if body {
-            name = format!("{name} and body {since}");
-        } else if !since.is_empty() {
-            name = format!("{name} {since}");
+            name = format!("{name} and body {}", packet.moved_behind(found));
         }
-        let rest = self.terms.var(&name, Sort::Int);
-        let zero = self.terms.int(0);
-        let fact = self.terms.op(Op::IntLe, zero, rest);
-        self.fact(fact);
+        let mut rest = self.sum_of_bytes(&name);
+        for written in packet.written_behind(found, body) {
+            self.looked.insert(written.stamp);
+            // Where something was written is said by its number; on which ways, by its guard.
+            name = format!("{name} {}@{:?}", written.stamp, written.guard);
+            let since = self.sum_of_bytes(&name);
+            rest = self.terms.ite(written.guard, since, rest);
+        }
         rest
+    }
+
+    /// A sum of words of which nothing else is known.
+    fn sum_of_bytes(&mut self, name: &str) -> Term {
+        let sum = self.terms.var(name, Sort::Int);
+        let zero = self.terms.int(0);
+        let fact = self.terms.op(Op::IntLe, zero, sum);
+        self.fact(fact);
+        sum
     }
 
     /// A checksum after an incremental update.
@@ -156,33 +165,34 @@ impl<'p> Engine<'p> {
     /// The new checksum: the old one and what the words lost, modulo 65,535. Of the two ways to write zero, RFC 1624's equation 3
     /// gives 0xffff only if nothing but zeros was added; which one it is stays open here, but where zero means that there is none.
     fn updated(&mut self, env: &Env<'p>, old: Sym, moved: Term, optional: bool, span: Span) -> Term {
-        let key = (self.terms.as_vector(old), moved);
-        let new = match self.checksums.iter().find(|(k, _)| *k == key) {
-            Some((_, new)) => *new,
-            None => {
-                let new = self.terms.fresh("checksum", Sort::Bits(16));
-                self.checksums.push((key, new));
-                if self.loose {
-                    return new;
-                }
-                let (before, after) = (self.terms.to_int(key.0), self.terms.to_int(new));
-                let turns = self.terms.fresh("turns", Sort::Int);
-                let modulus = self.terms.int(MODULUS);
-                let whole = self.terms.op(Op::IntMul, modulus, turns);
-                let sum = self.add(before, moved);
-                let sum = self.add(sum, whole);
-                let fact = self.terms.eq(after, sum);
-                self.fact(fact);
-                self.opens(env, span, Open::Checksum { old: key.0, moved, new, turns });
-                new
-            }
-        };
-        if !optional {
-            return new;
+        let old = self.terms.as_vector(old);
+        let key = (old, moved, optional);
+        if let Some((_, new)) = self.checksums.iter().find(|(k, _)| *k == key) {
+            return *new;
         }
-        let (zero, ones) = (self.terms.bits(0, 16), self.terms.bits(0xffff, 16));
-        let (none, vanished) = (self.terms.eq(key.0, zero), self.terms.eq(new, zero));
-        let shown = self.terms.ite(vanished, ones, new);
-        self.terms.ite(none, zero, shown)
+        let new = self.terms.fresh("checksum", Sort::Bits(16));
+        let zero = self.terms.bits(0, 16);
+        let none = if optional { self.terms.eq(old, zero) } else { self.terms.bool(false) };
+        if self.loose {
+            return self.terms.ite(none, zero, new);
+        }
+        self.checksums.push((key, new));
+        let (before, after) = (self.terms.to_int(old), self.terms.to_int(new));
+        let turns = self.terms.fresh("turns", Sort::Int);
+        let (modulus, nothing) = (self.terms.int(MODULUS), self.terms.int(0));
+        let whole = self.terms.op(Op::IntMul, modulus, turns);
+        let sum = self.add(before, moved);
+        let sum = self.add(sum, whole);
+        let sum = self.terms.ite(none, nothing, sum);
+        let fact = self.terms.eq(after, sum);
+        self.fact_about(fact, &[new]);
+        if optional {
+            let vanished = self.terms.eq(new, zero);
+            let shown = self.terms.not(vanished);
+            let fact = self.terms.or(&[none, shown]);
+            self.fact_about(fact, &[new]);
+        }
+        self.opens(env, span, Open::Checksum { old, moved, optional, new, turns });
+        new
     }
 }

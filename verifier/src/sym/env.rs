@@ -199,15 +199,15 @@ pub struct Engine<'p> {
     /// The terms.
     pub terms: Terms,
     /// What holds of every symbol, whatever is asked.
-    pub facts: Vec<Term>,
+    pub facts: Vec<Fact>,
     pub(crate) quants: Vec<Quant<'p>>,
     /// By table: keys that were looked up, each with the generation that first did so.
     pub(crate) touched: Vec<Vec<(Vec<Sym>, u32)>>,
     /// How many instances of quantified formulas led to what is being put together.
     pub(crate) generation: u32,
     pub(crate) known: Vec<Known>,
-    /// Checksums that were updated: the old one and how far it moved, and the new one.
-    pub(crate) checksums: Vec<((Term, Term), Term)>,
+    /// Checksums that were updated: the old one, how far it moved, and whether zero says that there is none; and the new one.
+    pub(crate) checksums: Vec<((Term, Term, bool), Term)>,
     /// Deadlines of entries that others may share.
     pub(crate) slots: Vec<Slot>,
     /// Integers that stand for exceptions to formulas over ranges.
@@ -232,6 +232,24 @@ pub struct Engine<'p> {
     /// Packets between elements.
     pub(crate) waiting: Vec<Arrival>,
     pub(crate) ranks: FxHashMap<InputRef, u32>,
+}
+
+/// Something that holds of every symbol. Symbols are made with what is known of them: a question that does not speak of what a fact
+/// is about is not changed by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// What holds.
+    pub holds: Term,
+    /// Symbols, applied: it matters where all of them are spoken of.
+    pub about: Vec<Term>,
+}
+
+/// How much was looked at up to some time.
+pub(crate) struct Mark {
+    touched: Vec<Vec<(Vec<Sym>, u32)>>,
+    facts: usize,
+    slots: usize,
+    known: usize,
 }
 
 impl<'p> Engine<'p> {
@@ -265,6 +283,20 @@ impl<'p> Engine<'p> {
         }
     }
 
+    /// How much was looked at so far.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { touched: self.touched.clone(), facts: self.facts.len(), slots: self.slots.len(), known: self.known.len() }
+    }
+
+    /// Forgets what was looked at since, and what is known of that.
+    pub(crate) fn back_to(&mut self, mark: &Mark) {
+        self.touched.clone_from(&mark.touched);
+        self.facts.truncate(mark.facts);
+        self.slots.truncate(mark.slots);
+        // A step that was taken is taken again, for what is known of it.
+        self.known.truncate(mark.known);
+    }
+
     /// A number that was not given before.
     pub(crate) fn stamp(&mut self) -> u32 {
         self.stamps += 1;
@@ -273,7 +305,14 @@ impl<'p> Engine<'p> {
 
     /// Something that holds of every symbol.
     pub(crate) fn fact(&mut self, fact: Term) {
-        if self.terms.as_bool(fact) != Some(true) && !self.facts.contains(&fact) {
+        self.fact_about(fact, &[fact]);
+    }
+
+    /// The same, and which terms it is about: it says what their newest symbols are, and nothing of the others in it.
+    pub(crate) fn fact_about(&mut self, holds: Term, about: &[Term]) {
+        let about = about.iter().filter_map(|term| self.terms.newest(*term)).collect();
+        let fact = Fact { holds, about };
+        if self.terms.as_bool(holds) != Some(true) && !self.facts.contains(&fact) {
             self.facts.push(fact);
         }
     }

@@ -148,7 +148,7 @@ impl<'p> Engine<'p> {
                 let longest = e.number(super::packet::longest());
                 let fits = e.at_most(packet.length, longest);
                 let fact = e.terms.implies(room, fits);
-                e.fact(fact);
+                e.fact_about(fact, &[room]);
                 env.packets[before.packet.index()] = packet;
                 env.found[into.index()] = vec![new];
                 env.locals[ok.index()] = Sym::Bool(e.terms.bool(true));

@@ -48,7 +48,7 @@ impl<'p> Engine<'p> {
         let entry = self.entry(&env.world, table, &[Sym::Bits(prefix), Sym::Bits(bits)], env.way);
         let sound = self.terms.and(&[fits, entry.live]);
         let fact = self.terms.implies(hit, sound);
-        self.fact(fact);
+        self.fact_about(fact, &[hit]);
         // No entry that holds the address is longer: said of each prefix that is looked at.
         if !self.matches.iter().any(|m| m.table == table && m.address == address && m.hit == hit) {
             self.matches.push(Match { table, world: env.world.clone(), address, hit, bits });

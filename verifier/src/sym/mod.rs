@@ -17,14 +17,16 @@ mod wiring;
 
 #[cfg(test)]
 pub(crate) use env::Over;
-pub use env::{Branch, Dropped, Engine, Obliged, Output, Quant, StepResult, Unsupported};
+pub use env::{Branch, Dropped, Engine, Fact, Obliged, Output, Quant, StepResult, Unsupported};
 pub(crate) use env::{Env, Says};
 #[cfg(test)]
 pub(crate) use opened::{Open, Opened};
 pub use packet::Packet;
 #[cfg(test)]
 pub(crate) use packet::Position;
+pub(crate) use spec::tables_of;
 pub use state::World;
+pub(crate) use state::is_keyed;
 #[cfg(test)]
-pub(crate) use state::{Entry, is_keyed, root, shares};
+pub(crate) use state::{Entry, root, shares};
 pub use value::Sym;

@@ -39,7 +39,7 @@ pub(crate) enum Open {
     /// Room for an entry: how many are left after sweeping, whether a dead one with the key still is, and whether a target is busy.
     Entry { table: TableId, key: Vec<Sym>, swept: Option<Term>, dead: Option<Term>, contended: Term },
     /// A checksum's update: `new` is `old + moved` and some times 65,535.
-    Checksum { old: Term, moved: Term, new: Term, turns: Term },
+    Checksum { old: Term, moved: Term, optional: bool, new: Term, turns: Term },
 }
 
 impl<'p> Engine<'p> {

@@ -496,14 +496,16 @@ impl Packet {
         a != b && !self.is_behind(a.0, b) && !self.is_behind(b.0, a)
     }
 
-    /// Names what was written behind a header, if that counts, or by way of others that may share its bytes: what is not modelled has
-    /// the same name if it is the same bytes.
-    pub(crate) fn written_behind(&self, found: &Found, body: bool) -> String {
+    /// What was written behind a header, if that counts, or by way of others that may share its bytes.
+    pub(crate) fn written_behind(&self, found: &Found, body: bool) -> Vec<Written> {
         let counts = |w: &&Written| self.may_share(w.at(), found.at()) || body && self.is_behind(&w.position, found.at());
-        let written: Vec<String> = self.written.iter().filter(counts).map(|w| format!("{}@{:?}", w.stamp, w.guard)).collect();
-        let moved = body && self.redirect.keys().any(|p| self.is_behind(p, found.at()));
-        let pushed = if moved { format!("{:?}", self.behind) } else { String::new() };
-        format!("{}{pushed}", written.join(","))
+        self.written.iter().filter(counts).cloned().collect()
+    }
+
+    /// Names the headers that were put in or taken out behind a header.
+    pub(crate) fn moved_behind(&self, found: &Found) -> String {
+        let moved = self.redirect.keys().any(|p| self.is_behind(p, found.at()));
+        if moved { format!("{:?}", self.behind) } else { String::new() }
     }
 }
 

@@ -45,7 +45,7 @@ impl<'p> Engine<'p> {
         let accepted = self.terms.truth(tested.locals[holds.index()]);
         let sound = self.terms.and(&[inside, accepted]);
         let fact = self.terms.implies(hit, sound);
-        self.fact(fact);
+        self.fact_about(fact, &[hit]);
         // None before it; none at all, if there is none.
         let number = self.quants.len() as u32;
         let over = Over::Elements { table: *table, index: *index, value: value.clone(), below: (hit, wide) };
@@ -58,7 +58,7 @@ impl<'p> Engine<'p> {
         });
         let earlier = self.terms.quantified(number);
         let none = self.terms.not(earlier);
-        self.fact(none);
+        self.fact_about(none, &[hit]);
         self.opens(&env, stmt.span, Open::First { index: wide, hit, earlier: number });
         env.locals[index.index()] = {
             let zero = self.terms.zero(ty);
@@ -101,7 +101,8 @@ impl<'p> Engine<'p> {
         };
         let (accepted, tested) = accepts(self, value)?;
         let fact = self.terms.implies(made, accepted);
-        self.fact(fact);
+        let chosen = self.terms.as_vector(value);
+        self.fact_about(fact, &[made, chosen]);
         // A value comes from the first tier that was not left; without one all were left.
         let (zero, last) = (self.terms.int(0), self.terms.int(tiers.len() as i128));
         let none = self.terms.int(tiers.len() as i128 + 1);
@@ -109,7 +110,8 @@ impl<'p> Engine<'p> {
         let in_tiers = self.terms.and(&[a, b]);
         let beyond = self.terms.eq(left, none);
         let fact = self.terms.ite(made, in_tiers, beyond);
-        self.fact(fact);
+        self.fact_about(fact, &[left]);
+        self.fact_about(fact, &[made]);
         let mut exactly = Vec::new();
         for (at, tier) in tiers.iter().enumerate() {
             let number = self.terms.int(at as i128);
@@ -119,20 +121,20 @@ impl<'p> Engine<'p> {
                     let wanted = self.expr(&env, expr, span)?;
                     let is = self.terms.equal(value, wanted);
                     let fact = self.terms.implies(here, is);
-                    self.fact(fact);
+                    self.fact_about(fact, &[left, chosen]);
                     // It is always tried.
                     let (acceptable, _) = accepts(self, wanted)?;
                     exactly.push((number, wanted, acceptable));
                     let refused = self.terms.not(acceptable);
                     let passed = self.terms.op(Op::IntLt, number, left);
                     let fact = self.terms.implies(passed, refused);
-                    self.fact(fact);
+                    self.fact_about(fact, &[left]);
                 }
                 Tier::Test(block, holds) => {
                     let tested = self.pure(tested.clone(), block)?;
                     let belongs = self.terms.truth(tested.locals[holds.index()]);
                     let fact = self.terms.implies(here, belongs);
-                    self.fact(fact);
+                    self.fact_about(fact, &[left, chosen]);
                 }
             }
         }

@@ -211,15 +211,11 @@ impl<'p> Engine<'p> {
     /// The one key that decides a quantified formula over entries, if the formula itself says which: there is an entry with key k
     /// and so on, or all entries with key k do so and so.
     fn only_key(&mut self, number: u32) -> Result<Option<Vec<Sym>>, Unsupported> {
-        let (touched, facts, slots, known) = (self.touched.clone(), self.facts.len(), self.slots.len(), self.known.len());
+        let before = self.mark();
         let key = self.any_key(number);
         let instance = self.instantiate(number, &key)?;
         // It was but a look.
-        self.touched = touched;
-        self.facts.truncate(facts);
-        self.slots.truncate(slots);
-        // A step that it took is taken again, for what is known of it.
-        self.known.truncate(known);
+        self.back_to(&before);
         let universal = self.is_universal(number);
         let parts = match self.terms.node(instance) {
             Node::And(all) if !universal => all.to_vec(),
@@ -405,7 +401,7 @@ impl<'p> Engine<'p> {
 }
 
 /// The tables that a formula's statements read.
-fn tables_of(block: &[Stmt]) -> Vec<TableId> {
+pub(crate) fn tables_of(block: &[Stmt]) -> Vec<TableId> {
     let mut tables = Vec::new();
     for stmt in block {
         match &stmt.kind {

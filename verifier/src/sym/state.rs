@@ -25,6 +25,8 @@ pub(crate) struct TableState {
     /// The name of its functions; none: as at the start.
     pub(crate) base: Option<Rc<str>>,
     pub(crate) log: Log,
+    /// Whether every key has an entry of the base.
+    pub(crate) everywhere: bool,
     /// How many entries are physically there, an integer.
     pub(crate) count: Term,
     /// Of tables that share deadlines: the deadlines by number, at the root; the number of the next.
@@ -174,7 +176,7 @@ impl<'p> Engine<'p> {
             })
         };
         let tables = (0..self.program.tables.len() as u32)
-            .map(|id| TableState { base: None, log: Log::default(), count: zero, shared: shared(TableId(id)) })
+            .map(|id| TableState { base: None, log: Log::default(), everywhere: false, count: zero, shared: shared(TableId(id)) })
             .collect();
         let id = self.stamp();
         World { id, now: zero, ticks: vec![zero; self.program.tables.len()].into(), tables: Rc::new(tables) }
@@ -226,7 +228,21 @@ impl<'p> Engine<'p> {
             self.fact(fact);
             Shared { base: Some(base.clone()), log: Log::default(), next }
         });
-        TableState { base: Some(base), log: Log::default(), count, shared }
+        TableState { base: Some(base), log: Log::default(), everywhere: false, count, shared }
+    }
+
+    /// Makes a fed table's contents anything.
+    pub(crate) fn feed_anything(&mut self, world: &mut World, id: TableId) {
+        let table = self.any_table("fed", id);
+        self.changed(world, id, |t| *t = table);
+    }
+
+    /// Puts an entry at every key of a fed table.
+    pub(crate) fn feed_everything(&mut self, world: &mut World, id: TableId) {
+        let kind = &self.program.tables[id.index()].kind;
+        let everywhere = matches!(kind, TableKind::Map | TableKind::Set);
+        let table = TableState { everywhere, ..self.any_table(if everywhere { "fed everywhere" } else { "fed" }, id) };
+        self.changed(world, id, |t| *t = table);
     }
 
     /// Time is below 2^62 nanoseconds; that is part of the model.
@@ -243,13 +259,23 @@ impl<'p> Engine<'p> {
     }
 
     /// A key's scalars as terms that functions take.
-    fn key_terms(&mut self, key: &[Sym]) -> Vec<Term> {
+    pub(crate) fn key_terms(&mut self, key: &[Sym]) -> Vec<Term> {
         key.iter()
             .map(|part| match part {
                 Sym::Bool(term) => *term,
                 other => self.terms.as_vector(*other),
             })
             .collect()
+    }
+
+    /// A key of such terms.
+    pub(crate) fn key_made_of(&self, parts: &[Term]) -> Vec<Sym> {
+        let part = |term: &Term| match self.terms.sort(*term) {
+            Sort::Bool => Sym::Bool(*term),
+            Sort::Bits(_) => Sym::Bits(*term),
+            Sort::Int => Sym::Int(*term),
+        };
+        parts.iter().map(part).collect()
     }
 
     fn key_sorts(&self, table: TableId) -> Vec<Sort> {
@@ -325,7 +351,11 @@ impl<'p> Engine<'p> {
                 (self.terms.bool(false), value, self.terms.int(0))
             }
             Some(base) => {
-                let present = self.function(table, &format!("{base}.has"), &terms, Sort::Bool);
+                let present = if state.everywhere {
+                    self.terms.bool(true)
+                } else {
+                    self.function(table, &format!("{base}.has"), &terms, Sort::Bool)
+                };
                 let value = (0..columns).map(|c| self.base_value(table, base, c, &terms)).collect::<Vec<_>>();
                 let deadline = if forever {
                     self.terms.int(0)
@@ -343,7 +373,7 @@ impl<'p> Engine<'p> {
                     if let Some(next) = base_next {
                         let known = self.terms.op(Op::IntLt, deadline, next);
                         let fact = self.terms.implies(present, known);
-                        self.fact(fact);
+                        self.fact_about(fact, &[deadline]);
                     }
                     if root(self.program, table) == table {
                         self.own_deadline(Slot { base: base.clone(), present, key: terms.clone(), number: deadline });
@@ -394,7 +424,7 @@ impl<'p> Engine<'p> {
             let given = self.terms.and(&[slot.present, other.present, same]);
             let one = self.terms.all_eq(&slot.key, &other.key);
             let fact = self.terms.implies(given, one);
-            self.fact(fact);
+            self.fact_about(fact, &[other.number, slot.number]);
         }
         self.slots.push(slot);
     }

@@ -177,7 +177,7 @@ impl Terms {
         self.add(Node::Ite(c, a, b), sort)
     }
 
-    fn is_constant(&self, term: Term) -> bool {
+    pub(crate) fn is_constant(&self, term: Term) -> bool {
         matches!(self.node(term), Node::Bool(_) | Node::Bits(..) | Node::Int(_))
     }
 
@@ -434,6 +434,36 @@ impl Terms {
 }
 
 impl Terms {
+    /// A term made anew of other parts.
+    pub(crate) fn remade(&mut self, term: Term, at: impl Fn(Term) -> Term) -> Term {
+        match self.node(term) {
+            Node::Bool(_) | Node::Bits(..) | Node::Int(_) | Node::Quantified(_) => term,
+            Node::Apply(_, args) if args.is_empty() => term,
+            Node::Apply(symbol, args) => {
+                let (symbol, args) = (*symbol, args.iter().map(|a| at(*a)).collect::<Vec<_>>());
+                self.apply(symbol, &args)
+            }
+            Node::And(all) => {
+                let all: Vec<Term> = all.iter().map(|a| at(*a)).collect();
+                self.and(&all)
+            }
+            Node::Or(all) => {
+                let all: Vec<Term> = all.iter().map(|a| at(*a)).collect();
+                self.or(&all)
+            }
+            Node::Not(a) => self.not(at(*a)),
+            Node::Ite(a, b, c) => self.ite(at(*a), at(*b), at(*c)),
+            Node::Eq(a, b) => self.eq(at(*a), at(*b)),
+            Node::Op(op, a, b) => self.op(*op, at(*a), at(*b)),
+            Node::Complement(a) => self.complement(at(*a)),
+            Node::ZeroExtend(width, a) => self.zero_extend(at(*a), *width),
+            Node::SignExtend(width, a) => self.sign_extend(at(*a), *width),
+            Node::Extract { low, width, of } => self.extract(at(*of), *low, *width),
+            Node::ToInt(a) => self.to_int(at(*a)),
+            Node::ToBits(width, a) => self.to_bits(at(*a), *width),
+        }
+    }
+
     /// Whether a formula holds wherever another does, never, or nobody knows, as far as their parts show.
     pub fn decided(&self, given: Term, formula: Term) -> Option<bool> {
         let given: &[Term] = match self.node(given) {

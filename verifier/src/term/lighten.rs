@@ -39,51 +39,10 @@ struct Light {
 impl Light {
     fn one(&mut self, terms: &mut Terms, term: Term) -> Term {
         let at = |light: &Light, t: Term| light.known[&t];
-        match terms.node(term).clone() {
-            Node::Bool(_) | Node::Bits(..) | Node::Int(_) | Node::Quantified(_) => term,
-            Node::Apply(symbol, args) => {
-                let args: Vec<Term> = args.iter().map(|a| at(self, *a)).collect();
-                terms.apply(symbol, &args)
-            }
-            Node::Not(a) => {
-                let a = at(self, a);
-                terms.not(a)
-            }
-            Node::And(all) => {
-                let all: Vec<Term> = all.iter().map(|a| at(self, *a)).collect();
-                terms.and(&all)
-            }
-            Node::Or(all) => {
-                let all: Vec<Term> = all.iter().map(|a| at(self, *a)).collect();
-                terms.or(&all)
-            }
-            Node::Ite(a, b, c) => {
-                let (a, b, c) = (at(self, a), at(self, b), at(self, c));
-                terms.ite(a, b, c)
-            }
-            Node::Eq(a, b) => {
-                let (a, b) = (at(self, a), at(self, b));
-                terms.eq(a, b)
-            }
+        match *terms.node(term) {
             Node::Op(op, a, b) => {
                 let (a, b) = (at(self, a), at(self, b));
                 self.operator(terms, op, a, b)
-            }
-            Node::Complement(a) => {
-                let a = at(self, a);
-                terms.complement(a)
-            }
-            Node::ZeroExtend(width, a) => {
-                let a = at(self, a);
-                terms.zero_extend(a, width)
-            }
-            Node::SignExtend(width, a) => {
-                let a = at(self, a);
-                terms.sign_extend(a, width)
-            }
-            Node::Extract { low, width, of } => {
-                let of = at(self, of);
-                terms.extract(of, low, width)
             }
             Node::ToInt(a) => {
                 let a = at(self, a);
@@ -109,6 +68,7 @@ impl Light {
                     }
                 }
             }
+            _ => terms.remade(term, |t| self.known[&t]),
         }
     }
 

@@ -4,7 +4,9 @@
 mod build;
 pub mod eval;
 pub mod lighten;
+pub mod narrow;
 pub mod print;
+pub mod sums;
 
 use rustc_hash::FxHashMap;
 
@@ -245,6 +247,22 @@ impl Terms {
             | Node::ToInt(a)
             | Node::ToBits(_, a) => vec![*a],
         }
+    }
+
+    /// The application of a symbol, in a term, that was made last.
+    pub fn newest(&self, term: Term) -> Option<Term> {
+        let (mut open, mut seen) = (vec![term], rustc_hash::FxHashSet::default());
+        let mut newest = None;
+        while let Some(term) = open.pop() {
+            if newest.is_some_and(|found| term < found) || !seen.insert(term) {
+                continue;
+            }
+            if let Node::Apply(..) = self.node(term) {
+                newest = Some(term);
+            }
+            open.extend(self.children(term));
+        }
+        newest
     }
 
     /// All terms that some terms are made of, themselves included, parts before wholes.

@@ -1,7 +1,8 @@
 //! What is looked for, as formulas about events that go on from states that were seen.
 
-use super::super::forms::{OBSERVED, Promise, claim, independence, instances, is_instance, matched, start};
+use super::super::forms::{OBSERVED, claim, independence, instances, is_instance, matched, start};
 use super::super::induct::{Event, formula};
+use super::super::persists::Promise;
 use super::super::reach::Place;
 use super::{Aim, Course};
 use crate::sym::{Engine, Packet, Unsupported, World};

@@ -9,6 +9,7 @@ use super::reach::Place;
 use crate::desk::{Failure, Reply, Seat};
 use crate::solve::{Question, Status};
 use crate::term::Sort;
+use crate::term::narrow::narrow;
 use crate::term::print::script;
 use grv_lang::interp::{Defect, Seeded, Stimulus};
 use grv_lang::ir::{PortId, Program, PropertyId, Role, TableId};
@@ -101,7 +102,8 @@ fn attempt(
         engine.terms.eq(passed, zero)
     }));
     for asserted in [usual, asserted] {
-        let text = script(&engine.terms, &asserted);
+        let Some(asserted) = narrow(&mut engine.terms, &asserted) else { continue };
+        let text = script(&engine.terms, &asserted.formulas);
         if let Some(found) = answered(seat, program, states, aim, (&course, text), budget)? {
             return Ok(Some(found));
         }
