@@ -3,7 +3,7 @@
 use super::ground::ask;
 use super::induct::{Event, Known, describe, events, goal, happen, known};
 use super::{Asked, Goal, bound};
-use crate::sym::{Engine, Env, Packet, StepResult, Sym, Unsupported, World};
+use crate::sym::{Engine, Env, Open, Packet, StepResult, Sym, Unsupported, World};
 use crate::term::{Op, Sort, Term};
 use grv_lang::ir::spec::{EventPattern, Outcome, Since};
 use grv_lang::ir::{Block, Form, LocalId, PacketId, Program, Property, ReasonId};
@@ -377,6 +377,7 @@ fn kept_by(
         // It has not lapsed when the event comes, and holds then, and later.
         let lasted = promise.condition(&mut engine, &begun.env, &world, &before, Some(&packet))?;
         premises.push(lasted);
+        let opened = engine.opened.len();
         let (premise, conclusion) = promise.kept(&mut engine, &begun.env, &world, &before, &packet)?;
         premises.push(engine.terms.implies(premise, conclusion));
         let mut times = Vec::new();
@@ -384,6 +385,12 @@ fn kept_by(
         let (premise, conclusion) = promise.kept(&mut engine, &begun.env, &unmoved, &before, &packet)?;
         let held = engine.terms.implies(premise, conclusion);
         times.push(held);
+        // It is kept whatever is left open: so it is where headers that fit find room.
+        for open in engine.opened[opened..].to_vec() {
+            if let Open::Header { room, fits } = open.open {
+                premises.push(engine.terms.implies(fits, room));
+            }
+        }
         // Time that has passed already cannot be looked at from before.
         let held = engine.terms.and(&times);
         premises.push(held);
@@ -517,6 +524,7 @@ type Obligations = (Vec<Term>, Vec<crate::sym::Obliged>);
 
 /// What must hold during an event, and what is known then.
 fn obliged(engine: &mut Engine<'_>, given: &Known, event: Event) -> Result<Obligations, Unsupported> {
+    engine.obliging = true;
     let world = engine.any("s");
     let mut all = known(engine, given, &world)?;
     let happened = happen(engine, &world, event, &mut all)?;

@@ -60,20 +60,25 @@ pub(super) fn roots(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<
     // What is known of all entries of tables that nothing speaks of is left aside.
     let (mut aside, spoken): (Vec<Term>, Vec<Term>) = roots.iter().partition(|root| is_aside(engine, **root));
     roots = spoken;
+    // What instances say: claimed, or denied. That they stand and fall with their formula asks for nothing more of it.
+    let mut said: Vec<(Term, bool)> = Vec::new();
+    let mut instances = Vec::new();
     for _ in 0..ROUNDS {
         let mut axioms = Vec::new();
         let (back, still): (Vec<Term>, Vec<Term>) = aside.iter().partition(|root| !is_aside(engine, **root));
         roots.extend(back);
         aside = still;
-        let (facts, _) = relevant(engine, &roots);
-        let all: Vec<Term> = roots.iter().chain(&facts).copied().collect();
-        for (number, needed) in uses(&engine.terms, &all) {
+        let known: Vec<Term> = roots.iter().chain(&instances).copied().collect();
+        let (facts, _) = relevant(engine, &known);
+        let spoken = roots.iter().chain(&facts).map(|term| (*term, true)).chain(said.iter().copied()).collect();
+        for (number, needed) in uses(&engine.terms, spoken) {
             let stands = engine.terms.quantified(number);
             let universal = engine.is_universal(number);
             // If it is said not to hold, it fails for one key; if some key is said to satisfy it, one does.
             if (if universal { needed.denied } else { needed.claimed }) && seen.insert((number, None)) {
                 let (key, generation) = (engine.any_key(number), engine.generation_of(number));
                 let instance = engine.instance(number, &key, generation)?;
+                said.push((instance, !universal));
                 axioms.push(if universal {
                     engine.terms.implies(instance, stands)
                 } else {
@@ -84,7 +89,10 @@ pub(super) fn roots(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<
                 for (key, generation) in keys(engine, number) {
                     let generation = generation.max(engine.generation_of(number));
                     if generation <= GENERATIONS && seen.insert((number, Some(key.clone()))) {
+                        let counts = engine.counts.len();
                         let instance = engine.instance(number, &key, generation + 1)?;
+                        let instance = if universal { engine.without_counts(instance, counts) } else { instance };
+                        said.push((instance, universal));
                         axioms.push(if universal {
                             engine.terms.implies(stands, instance)
                         } else {
@@ -99,6 +107,7 @@ pub(super) fn roots(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<
                 if seen.insert((u32::MAX - number as u32, Some(key.clone())))
                     && let Some(axiom) = engine.longest_at(&at, &key)
                 {
+                    said.push((axiom, true));
                     axioms.push(axiom);
                 }
             }
@@ -106,8 +115,9 @@ pub(super) fn roots(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<
         if axioms.is_empty() {
             break;
         }
-        roots.extend(axioms);
+        instances.extend(axioms);
     }
+    roots.extend(instances);
     let (facts, _) = relevant(engine, &roots);
     roots.extend(facts);
     let truth = engine.terms.bool(true);
@@ -133,11 +143,10 @@ struct Needed {
     denied: bool,
 }
 
-/// The quantified formulas in some formulas that are asserted, by number.
-fn uses(terms: &Terms, asserted: &[Term]) -> BTreeMap<u32, Needed> {
+/// The quantified formulas in some formulas that are claimed or denied, by number.
+fn uses(terms: &Terms, mut open: Vec<(Term, bool)>) -> BTreeMap<u32, Needed> {
     let mut found: BTreeMap<u32, Needed> = BTreeMap::new();
     let mut seen = FxHashSet::default();
-    let mut open: Vec<(Term, bool)> = asserted.iter().map(|t| (*t, true)).collect();
     while let Some((term, claimed)) = open.pop() {
         if !seen.insert((term, claimed)) {
             continue;
@@ -168,7 +177,8 @@ fn keys(engine: &mut Engine<'_>, number: u32) -> Vec<(Vec<Sym>, u32)> {
     }
 }
 
-/// The facts that bear on some formulas: those that speak of their symbols, and so on. And all terms that are in them.
+/// The facts that bear on some formulas: those that speak of their symbols, and so on; of those that define symbols, if
+/// these are among them. And all terms that are in them.
 fn relevant(engine: &Engine<'_>, roots: &[Term]) -> (Vec<Term>, Vec<Term>) {
     let terms = &engine.terms;
     let speaks = |cone: &[Term]| -> Vec<Term> {
@@ -187,12 +197,20 @@ fn relevant(engine: &Engine<'_>, roots: &[Term]) -> (Vec<Term>, Vec<Term>) {
     };
     let mut cone = terms.cone(roots);
     let mut known: FxHashSet<Term> = speaks(&cone).into_iter().collect();
-    let parts: Vec<(Term, Vec<Term>)> = engine.facts.iter().map(|f| (*f, speaks(&terms.cone(&[*f])))).collect();
+    let part = |fact: &Term| {
+        let symbols = speaks(&terms.cone(&[*fact]));
+        (*fact, engine.defines.get(fact), symbols)
+    };
+    let parts: Vec<(Term, Option<&Vec<Term>>, Vec<Term>)> = engine.facts.iter().map(part).collect();
     let mut chosen = vec![false; parts.len()];
     loop {
         let mut more = false;
-        for (index, (_, symbols)) in parts.iter().enumerate() {
-            if !chosen[index] && symbols.iter().any(|s| known.contains(s)) {
+        for (index, (_, defined, symbols)) in parts.iter().enumerate() {
+            let bears = match defined {
+                Some(defined) => defined.iter().all(|s| known.contains(s)),
+                None => symbols.iter().any(|s| known.contains(s)),
+            };
+            if !chosen[index] && bears {
                 chosen[index] = true;
                 more = true;
                 known.extend(symbols);
@@ -202,7 +220,7 @@ fn relevant(engine: &Engine<'_>, roots: &[Term]) -> (Vec<Term>, Vec<Term>) {
             break;
         }
     }
-    let facts: Vec<Term> = parts.iter().zip(&chosen).filter(|(_, c)| **c).map(|((f, _), _)| *f).collect();
+    let facts: Vec<Term> = parts.iter().zip(&chosen).filter(|(_, c)| **c).map(|((f, ..), _)| *f).collect();
     let all: Vec<Term> = roots.iter().chain(&facts).copied().collect();
     cone = terms.cone(&all);
     (facts, cone)

@@ -55,7 +55,13 @@ impl<'p> Engine<'p> {
         for checksum in &program.headers[found.header.index()].checksums {
             let mut sum = self.words(packet, found, None);
             // Whatever is not modelled: options, and what follows the header.
-            let rest = self.rest(packet, found, checksum.body);
+            let mut rest = self.rest(packet, found, checksum.body);
+            if !checksum.body {
+                // Behind the fixed part, there may be nothing.
+                let fixed = self.number(program.headers[found.header.index()].fixed.into());
+                let (none, zero) = (self.terms.equal(found.place.length, fixed), self.terms.int(0));
+                rest = self.terms.ite(none, zero, rest);
+            }
             sum = self.add(sum, rest);
             if !checksum.pseudo.is_empty() {
                 let enclosing = env.found.iter().flatten().find(|f| {
@@ -156,13 +162,13 @@ impl<'p> Engine<'p> {
     /// The new checksum: the old one and what the words lost, modulo 65,535. Of the two ways to write zero, RFC 1624's equation 3
     /// gives 0xffff only if nothing but zeros was added; which one it is stays open here, but where zero means that there is none.
     fn updated(&mut self, env: &Env<'p>, old: Sym, moved: Term, optional: bool, span: Span) -> Term {
-        let key = (self.terms.as_vector(old), moved);
+        let key = (self.terms.as_vector(old), moved, span);
         let new = match self.checksums.iter().find(|(k, _)| *k == key) {
             Some((_, new)) => *new,
             None => {
                 let new = self.terms.fresh("checksum", Sort::Bits(16));
-                self.checksums.push((key, new));
                 if self.loose {
+                    self.checksums.push((key, new));
                     return new;
                 }
                 let (before, after) = (self.terms.to_int(key.0), self.terms.to_int(new));
@@ -173,6 +179,8 @@ impl<'p> Engine<'p> {
                 let sum = self.add(sum, whole);
                 let fact = self.terms.eq(after, sum);
                 self.fact(fact);
+                self.defines.insert(fact, vec![new]);
+                self.is_function(key, new);
                 self.opens(env, span, Open::Checksum { old: key.0, moved, new, turns });
                 new
             }
@@ -184,5 +192,19 @@ impl<'p> Engine<'p> {
         let (none, vanished) = (self.terms.eq(key.0, zero), self.terms.eq(new, zero));
         let shown = self.terms.ite(vanished, ones, new);
         self.terms.ite(none, zero, shown)
+    }
+
+    /// A checksum that the same statement updates by as much is the same.
+    fn is_function(&mut self, key: (Term, Term, Span), new: Term) {
+        for ((old, moved, span), other) in self.checksums.clone() {
+            if span == key.2 {
+                let (old, moved) = (self.terms.eq(old, key.0), self.terms.eq(moved, key.1));
+                let (given, same) = (self.terms.and(&[old, moved]), self.terms.eq(other, new));
+                let fact = self.terms.implies(given, same);
+                self.fact(fact);
+                self.defines.insert(fact, vec![other, new]);
+            }
+        }
+        self.checksums.push((key, new));
     }
 }

@@ -200,18 +200,28 @@ pub struct Engine<'p> {
     pub terms: Terms,
     /// What holds of every symbol, whatever is asked.
     pub facts: Vec<Term>,
+    /// How many live entries there are, where it was asked: by state and table.
+    pub(crate) sizes: FxHashMap<(u32, TableId), Term>,
+    /// Names of headers that were put into packets: by where in the source, and how many were put in before.
+    pub(crate) pushed: FxHashMap<(Span, HeaderId, usize), u32>,
+    /// Facts that say what symbols are, and could be so whatever else is: where not all of these are spoken of they say nothing.
+    pub(crate) defines: FxHashMap<Term, Vec<Term>>,
     pub(crate) quants: Vec<Quant<'p>>,
     /// By table: keys that were looked up, each with the generation that first did so.
     pub(crate) touched: Vec<Vec<(Vec<Sym>, u32)>>,
     /// How many instances of quantified formulas led to what is being put together.
     pub(crate) generation: u32,
     pub(crate) known: Vec<Known>,
-    /// Checksums that were updated: the old one and how far it moved, and the new one.
-    pub(crate) checksums: Vec<((Term, Term), Term)>,
+    /// Checksums that were updated: the old one, how far it moved, and where in the source; and the new one.
+    pub(crate) checksums: Vec<((Term, Term, Span), Term)>,
     /// Deadlines of entries that others may share.
     pub(crate) slots: Vec<Slot>,
     /// Integers that stand for exceptions to formulas over ranges.
     pub(crate) examples: Vec<Sym>,
+    /// How many there are of something, of each time that it was asked.
+    pub(crate) counts: Vec<Term>,
+    /// Whether it is asked what must hold wherever something is evaluated.
+    pub(crate) obliging: bool,
     /// Whether checksums may be anything: what is found is tried out anyway.
     pub(crate) loose: bool,
     /// Then: what is most often so, of what the rules leave open.
@@ -243,6 +253,9 @@ impl<'p> Engine<'p> {
             nothing: &NOTHING,
             terms: Terms::new(),
             facts: Vec::new(),
+            sizes: FxHashMap::default(),
+            pushed: FxHashMap::default(),
+            defines: FxHashMap::default(),
             quants: Vec::new(),
             touched: vec![Vec::new(); program.tables.len()],
             generation: 0,
@@ -252,6 +265,8 @@ impl<'p> Engine<'p> {
             usual: Vec::new(),
             loosely_right: Vec::new(),
             examples: Vec::new(),
+            counts: Vec::new(),
+            obliging: false,
             slots: Vec::new(),
             checksums: Vec::new(),
             happens: Happens::default(),
