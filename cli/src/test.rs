@@ -200,8 +200,7 @@ fn variants(of: &Compilation) -> Vec<&Arc<Program>> {
 fn random(of: &Compilation, program: &Arc<Program>, count: usize, args: &Args) -> Vec<String> {
     let sources = &of.sources;
     let file = &sources.file(program.span.file).path;
-    let tests: Vec<_> = of.tests.iter().filter(|(_, on)| Arc::ptr_eq(on, program)).map(|(test, _)| test).collect();
-    let explored = random::explore(program, &tests, count, args.seed);
+    let explored = random::explore(program, &random::scripts(program, &of.tests), count, args.seed);
     if explored.failures.is_empty() && args.format == Format::Full {
         let Explored { events, checks, .. } = explored;
         render::remark(&format!("{file}: {}: {events} random events, {checks} checks of properties", program.name));

@@ -15,7 +15,7 @@ use crate::{Status, files, render};
 use clap::ValueEnum;
 use entry::Entry;
 use grv_lang::compile::Compilation;
-use grv_lang::ir::Test;
+use grv_lang::random;
 use grv_verifier::cache::Cache;
 use grv_verifier::cross::Cross;
 use grv_verifier::desk::{Desk, Failure};
@@ -273,11 +273,10 @@ fn run(
     let wanted: Vec<_> = sources.iter().map(|s| selection.wanted(&s.of.sources)).collect();
     let task = |(index, program): (usize, &Arc<grv_lang::ir::Program>)| {
         let Source { path, of } = &sources[index];
-        let tests: Vec<&Test> = of.tests.iter().filter(|(_, on)| Arc::ptr_eq(on, program)).map(|(test, _)| test).collect();
         Task {
             name: box_name(path, program),
             program: program.clone(),
-            tests,
+            tests: random::scripts(program, &of.tests),
             wanted: &wanted[index],
             automatic: selection.automatic(),
             whole: selection.whole(),

@@ -130,7 +130,7 @@ impl Elab {
     }
 
     fn needs_emission(&mut self, event: &ast::EventPattern) {
-        if event.effect == Effect::Any {
+        if event.effect == Effect::Any && !event.cond.as_ref().is_some_and(is_about_steps) {
             let d = Diagnostic::new(Code::BadProperty, event.span, "what may happen only after something?");
             self.report(d.note("say what becomes of the packet: `r: Flow at outside emits inside only after ...`"));
         }
@@ -335,5 +335,16 @@ fn emitted_ports(e: &ast::Expr, add: &mut impl FnMut(&ast::PortRef)) {
             emitted_ports(b, add);
         }
         _ => {}
+    }
+}
+
+/// Whether a formula says what becomes of a packet.
+fn is_about_steps(e: &ast::Expr) -> bool {
+    match &e.kind {
+        ExprKind::Emits(..) | ExprKind::Counted(..) | ExprKind::Whenever(..) | ExprKind::Drops(..) => true,
+        ExprKind::After(_, x) | ExprKind::Paren(x) | ExprKind::Unary(_, x) => is_about_steps(x),
+        ExprKind::Quantified { body, .. } => is_about_steps(body),
+        ExprKind::Binary(_, a, b) => is_about_steps(a) || is_about_steps(b),
+        _ => false,
     }
 }

@@ -1,12 +1,13 @@
 //! Random events, one after the other. Most runs begin with the events of one of the box's tests, which lead to where it does
 //! its work; what follows speaks of what was met before.
 
+use super::RUN;
 use super::packets::Grammar;
+use super::script::Script;
 use super::values::Source;
-use super::{RUN, recorded};
 use crate::interp::test::Recorded;
 use crate::interp::{Cover, Outcome, Stimulus};
-use crate::ir::{PortId, Program, Role, TableId, Test};
+use crate::ir::{PortId, Program, Role, TableId};
 use std::sync::Arc;
 
 /// What all runs of a box are made of.
@@ -20,7 +21,7 @@ pub struct Runs<'p> {
 
 impl<'p> Runs<'p> {
     /// Those of a box with its tests; these are run, and what they come by is covered.
-    pub fn new(program: &'p Arc<Program>, tests: &[&Test], cover: &mut Cover) -> Runs<'p> {
+    pub fn new(program: &'p Arc<Program>, tests: &[Script<'_>], cover: &mut Cover) -> Runs<'p> {
         Runs {
             program,
             grammar: Grammar::new(program),
@@ -98,8 +99,8 @@ impl Events<'_, '_> {
 }
 
 /// The events of tests that are short enough to begin a run with.
-fn starts(program: &Arc<Program>, tests: &[&Test], cover: &mut Cover) -> Vec<Recorded> {
-    let all = tests.iter().map(|test| recorded(program, test, Some(&mut *cover)));
+fn starts(program: &Arc<Program>, tests: &[Script<'_>], cover: &mut Cover) -> Vec<Recorded> {
+    let all = tests.iter().map(|test| test.events(program, Some(&mut *cover)));
     all.filter(|recorded| (1..RUN / 2).contains(&recorded.events.len())).collect()
 }
 

@@ -133,7 +133,9 @@ fn seed_of(arrivals: &[(PortId, Vec<u8>)]) -> u64 {
 /// The ways in which what happened is an instance of a pattern.
 fn matching(property: &Property, pattern: &EventPattern, known: &Bindings, moment: &Moment) -> Result<Vec<Bindings>, Defect> {
     match &moment.event {
-        Stimulus::Packet(port, bytes) => fits(property, pattern, known, &moment.before, (*port, bytes, &moment.outcome)),
+        Stimulus::Packet(port, bytes) => {
+            fits(property, pattern, known, &moment.before, (*port, bytes, &moment.outcome, &moment.oracle))
+        }
         _ => Ok(Vec::new()),
     }
 }
@@ -143,7 +145,7 @@ fn fits(
     pattern: &EventPattern,
     known: &Bindings,
     before: &Machine,
-    (port, bytes, outcome): (PortId, &[u8], &Outcome),
+    (port, bytes, outcome, oracle): (PortId, &[u8], &Outcome, &Seeded),
 ) -> Result<Vec<Bindings>, Defect> {
     if port != pattern.port {
         return Ok(Vec::new());
@@ -166,7 +168,8 @@ fn fits(
             bindings.set_packet(packet, sent);
         }
         bindings.set(pattern.matches, 0);
-        Session::new(before).run(&property.body, &mut bindings, &pattern.block, &mut exact())?;
+        // What the pattern says of the packet's step it says of the one that was taken.
+        Session::new(before).run(&property.body, &mut bindings, &pattern.block, &mut oracle.clone())?;
         if bindings.holds(pattern.matches) {
             found.push(bindings);
         }
@@ -285,8 +288,8 @@ fn independent(
     }
     let known = Bindings::new(&property.body);
     let mut related = false;
-    for bound in fits(property, observed, &known, machine, (*port, bytes, &without))? {
-        related |= !fits(property, from, &bound, machine, (*other_port, other, &first))?.is_empty();
+    for bound in fits(property, observed, &known, machine, (*port, bytes, &without, &exact()))? {
+        related |= !fits(property, from, &bound, machine, (*other_port, other, &first, &exact()))?.is_empty();
     }
     let excused = |outcome: &Outcome| outcome.drops.iter().any(|d| except.contains(&d.reason));
     if !related || excused(&with) || excused(&without) {

@@ -5,19 +5,20 @@ mod events;
 mod frame;
 mod judge;
 mod packets;
+mod script;
 mod start;
 mod trace;
 mod values;
 
-use crate::interp::test::{Recorded, record};
-use crate::interp::{Cover, Defect, Observer, Seeded, Stimulus};
-use crate::ir::{PortId, Program, PropertyId, TableId, Test};
+use crate::interp::{Cover, Defect, Seeded, Stimulus};
+use crate::ir::{PortId, Program, PropertyId, TableId};
 use judge::Verdict;
 use std::sync::Arc;
 
 pub use events::{Events, Runs};
 pub use frame::Wanted;
 pub use packets::Grammar;
+pub use script::{Script, scripts};
 pub use start::{filled, starts};
 pub use trace::{Judged, Trace};
 
@@ -63,14 +64,14 @@ const RUN: usize = 100;
 
 /// Tries `count` random events. Most runs begin with the events of one of the box's tests, which lead to where it does its work.
 /// A property that fails is not looked at any more; a defect ends the search.
-pub fn explore(program: &Arc<Program>, tests: &[&Test], count: usize, seed: u64) -> Explored {
+pub fn explore(program: &Arc<Program>, tests: &[Script<'_>], count: usize, seed: u64) -> Explored {
     explore_until(program, tests, count, seed, &|_| false)
 }
 
 /// The same, until what was found is enough.
 pub fn explore_until(
     program: &Arc<Program>,
-    tests: &[&Test],
+    tests: &[Script<'_>],
     count: usize,
     seed: u64,
     enough: &dyn Fn(&Explored) -> bool,
@@ -147,11 +148,4 @@ fn properties(
         }
     }
     None
-}
-
-/// The events of a test, and what they come by. A test that fails is told of where tests are run; what led there are events like others.
-fn recorded(program: &Arc<Program>, test: &Test, cover: Option<&mut Cover>) -> Recorded {
-    let mut events = Recorded::default();
-    let _told_elsewhere = record(test, program, 0, cover.map(|cover| cover as &mut dyn Observer), &mut events);
-    events
 }

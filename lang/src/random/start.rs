@@ -1,11 +1,12 @@
 //! Runs to go on from: what tests lead to, and tables that are full.
 
+use super::Trace;
 use super::frame::Varied;
 use super::packets::Grammar;
-use super::{Trace, recorded};
+use super::script::Script;
 use crate::interp::test::Recorded;
 use crate::interp::{Seeded, Stimulus, with_defaults};
-use crate::ir::{PortId, Program, TableId, TableKind, Test};
+use crate::ir::{PortId, Program, TableId, TableKind};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,8 +24,8 @@ const KINDS: usize = 6;
 
 /// Runs that are worth going on from: one in which nothing happened yet, and those that the tests lead to, each up to where its tables
 /// hold what they did not hold before. All have the same parameters.
-pub fn starts(program: &Arc<Program>, tests: &[&Test]) -> Vec<Trace> {
-    let recorded: Vec<Recorded> = tests.iter().map(|test| recorded(program, test, None)).collect();
+pub fn starts(program: &Arc<Program>, tests: &[Script<'_>]) -> Vec<Trace> {
+    let recorded: Vec<Recorded> = tests.iter().map(|test| test.events(program, None)).collect();
     let params = with_defaults(program, &[]).ok().or_else(|| recorded.first().map(|r| r.params.clone()));
     let Some(fresh) = params.and_then(|params| Trace::new(program, params)) else { return Vec::new() };
     let mut starts = vec![fresh.clone()];

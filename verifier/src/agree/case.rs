@@ -139,7 +139,7 @@ impl<'c, 'p> Case<'c, 'p> {
                 {
                     self.fields(*header, (name, *last), *start, bytes, &follow)?;
                 }
-                (Open::Header { room }, Some(Seen::Header { span, ok })) if *span == opened.span => {
+                (Open::Header { room, .. }, Some(Seen::Header { span, ok })) if *span == opened.span => {
                     self.give(*room, (*ok).into());
                 }
                 (Open::Choice { value, made, left, .. }, Some(Seen::Choice { span, value: chosen, left: passed }))
@@ -220,7 +220,7 @@ impl<'c, 'p> Case<'c, 'p> {
     fn decline(&mut self, opened: &Opened) -> Result<(), Differs> {
         match &opened.open {
             Open::Enter | Open::Fields { .. } => {}
-            Open::Header { room } => self.give(*room, 0),
+            Open::Header { room, .. } => self.give(*room, 0),
             Open::Choice { value, made, left, none, exactly } => {
                 // A value that a tier wants cannot be passed over, if it will do.
                 for (tier, wanted, acceptable) in exactly {

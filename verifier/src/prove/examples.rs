@@ -25,7 +25,8 @@ impl Run<'_> {
             let unseen = places(&task.program).into_iter().filter(|place| !place.seen(&state.explored.cover));
             aims.extend(unseen.filter(|place| (task.wanted)(None, place.span)).map(Aim::Passes));
         }
-        state.starts = random::starts(&task.program, &task.tests).into();
+        let starts = random::starts(&task.program, &task.tests);
+        state.starts = starts.into_iter().map(|run| search::Start::new(&task.program, run)).collect();
         for aim in aims {
             self.look_for(of, state, aim, INVARIANTS);
         }

@@ -355,6 +355,7 @@ type Obligations = (Vec<Term>, Vec<crate::sym::Obliged>);
 
 /// What must hold during an event, and what is known then.
 fn obliged(engine: &mut Engine<'_>, given: &Known, event: Event) -> Result<Obligations, Unsupported> {
+    engine.obliging = true;
     let world = engine.any("s");
     let mut all = known(engine, given, &world)?;
     let happened = happen(engine, &world, event, &mut all)?;

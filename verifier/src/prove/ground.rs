@@ -50,10 +50,11 @@ fn exceptions(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<Term>>
         let Some(known) = narrow(&mut engine.terms, &all) else { return Ok(None) };
         all = known.formulas;
         let before = all.len();
-        for (number, needed) in uses(&engine.terms, &all) {
+        for (number, needed) in uses(&engine.terms, all.iter().map(|term| (*term, true)).collect()) {
             let universal = engine.is_universal(number);
             if (if universal { needed.denied } else { needed.claimed }) && seen.insert(number) {
-                all.push(exception(engine, number)?);
+                let example = example_of(engine, number)?;
+                all.push(stands_with(engine, number, example));
             }
         }
         if all.len() == before {
@@ -62,12 +63,29 @@ fn exceptions(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<Term>>
     }
 }
 
-/// If a formula is said not to hold of all, it fails for one key; if some key is said to satisfy it, one does.
-fn exception(engine: &mut Engine<'_>, number: u32) -> Result<Term, Unsupported> {
-    let stands = engine.terms.quantified(number);
+/// A quantified formula at a key of its own: if it is said not to hold of all, it fails for that one; if some key is said to satisfy it,
+/// that one does.
+fn example_of(engine: &mut Engine<'_>, number: u32) -> Result<Term, Unsupported> {
     let (key, generation) = (engine.any_key(number), engine.generation_of(number));
-    let instance = engine.instance(number, &key, generation)?;
-    Ok(if engine.is_universal(number) { engine.terms.implies(instance, stands) } else { engine.terms.implies(stands, instance) })
+    engine.instance(number, &key, generation)
+}
+
+/// That it stands and falls with that example.
+fn stands_with(engine: &mut Engine<'_>, number: u32, example: Term) -> Term {
+    let stands = engine.terms.quantified(number);
+    if engine.is_universal(number) { engine.terms.implies(example, stands) } else { engine.terms.implies(stands, example) }
+}
+
+/// Formulas as facts make them, all of which are claimed or denied, with the quantified ones among the facts.
+fn asked_for(engine: &mut Engine<'_>, known: &Narrowed, said: &[(Term, bool)], facts: &[Term]) -> Vec<(Term, bool)> {
+    let terms: Vec<Term> = said.iter().map(|(term, _)| *term).collect();
+    let now = under(&mut engine.terms, &known.facts, &terms);
+    let mut asked: Vec<(Term, bool)> = said.iter().map(|(term, claimed)| (now[term], *claimed)).collect();
+    asked.extend(facts.iter().map(|fact| (*fact, true)));
+    let terms = &engine.terms;
+    let quantified = known.facts.iter().filter(|(term, _)| matches!(terms.node(**term), Node::Quantified(_)));
+    asked.extend(quantified.map(|(term, value)| (*term, terms.as_bool(*value) == Some(true))));
+    asked
 }
 
 /// One case as text; none, if it cannot be.
@@ -116,25 +134,33 @@ pub(super) fn roots(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<
     // What is known of all entries of tables that nothing speaks of is left aside.
     let (mut aside, spoken): (Vec<Term>, Vec<Term>) = known.formulas.iter().partition(|root| is_aside(engine, **root));
     known.formulas = spoken;
+    // What is said: claimed, or denied. That instances stand and fall with their formula asks for nothing more of it.
+    let mut said: Vec<(Term, bool)> = known.formulas.iter().map(|root| (*root, true)).collect();
     for _ in 0..ROUNDS {
         let mut axioms = Vec::new();
         let (back, still): (Vec<Term>, Vec<Term>) = aside.iter().partition(|root| !is_aside(engine, **root));
         axioms.extend(back);
         aside = still;
+        said.extend(axioms.iter().map(|root: &Term| (*root, true)));
         let (facts, cone) = relevant(engine, &known);
         let looked_up = arguments(&engine.terms, &cone);
-        let all: Vec<Term> = known.formulas.iter().chain(&axioms).chain(&facts).copied().collect();
-        for (number, needed) in uses(&engine.terms, &all) {
+        let asked = asked_for(engine, &known, &said, &facts);
+        for (number, needed) in uses(&engine.terms, asked) {
             let stands = engine.terms.quantified(number);
             let universal = engine.is_universal(number);
             if (if universal { needed.denied } else { needed.claimed }) && seen.insert((number, None)) {
-                axioms.push(exception(engine, number)?);
+                let instance = example_of(engine, number)?;
+                said.push((instance, !universal));
+                axioms.push(stands_with(engine, number, instance));
             }
             if if universal { needed.claimed } else { needed.denied } {
                 for (key, generation) in keys(engine, number, &known.facts, &looked_up) {
                     let generation = generation.max(engine.generation_of(number));
                     if generation <= GENERATIONS && seen.insert((number, Some(key.clone()))) {
+                        let counts = engine.counts.len();
                         let instance = engine.instance(number, &key, generation + 1)?;
+                        let instance = if universal { engine.without_counts(instance, counts) } else { instance };
+                        said.push((instance, universal));
                         axioms.push(if universal {
                             engine.terms.implies(stands, instance)
                         } else {
@@ -149,6 +175,7 @@ pub(super) fn roots(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<
                 if seen.insert((u32::MAX - number as u32, Some(key.clone())))
                     && let Some(axiom) = engine.longest_at(&at, &key)
                 {
+                    said.push((axiom, true));
                     axioms.push(axiom);
                 }
             }
@@ -211,11 +238,10 @@ struct Needed {
     denied: bool,
 }
 
-/// The quantified formulas in some formulas that are asserted, by number.
-fn uses(terms: &Terms, asserted: &[Term]) -> BTreeMap<u32, Needed> {
+/// The quantified formulas in some formulas that are claimed or denied, by number.
+fn uses(terms: &Terms, mut open: Vec<(Term, bool)>) -> BTreeMap<u32, Needed> {
     let mut found: BTreeMap<u32, Needed> = BTreeMap::new();
     let mut seen = FxHashSet::default();
-    let mut open: Vec<(Term, bool)> = asserted.iter().map(|t| (*t, true)).collect();
     while let Some((term, claimed)) = open.pop() {
         if !seen.insert((term, claimed)) {
             continue;

@@ -1,11 +1,12 @@
 //! Reports that are kept: a box that did not change needs no question at all. A report depends on the program with all its places,
-//! its tests, the options, the solver, and this program itself, byte for byte; all of these are in its key. Only a report that has
+//! its tests with the versions that they are for, the options, the solver, and this program itself, byte for byte; all of these are in its key. Only a report that has
 //! nothing but proofs (and what is assumed) is kept: whatever else there is to say is found out anew.
 
 use super::run::{Haste, Options, Task};
 use super::verdict::{Kind, Obligation, Report, Slice, Verdict};
 use crate::cache::Key;
 use crate::desk::Desk;
+use grv_lang::ir::{Program, Test};
 use grv_lang::span::{FileId, Span};
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
@@ -33,10 +34,18 @@ pub(super) fn key(task: &Task<'_>, options: &Options, desk: &Desk) -> Option<Key
         return None;
     }
     let program = serde_json::to_vec(&*task.program).ok()?;
-    let tests = serde_json::to_vec(&task.tests).ok()?;
+    let tests: Vec<&Test> = task.tests.iter().map(|script| script.test).collect();
+    let tests = serde_json::to_vec(&tests).ok()?;
+    let mut versions: Vec<&Program> = Vec::new();
+    for of in task.tests.iter().filter_map(|script| script.of) {
+        if !versions.iter().any(|known| std::ptr::eq(*known, &**of)) {
+            versions.push(of);
+        }
+    }
+    let versions = serde_json::to_vec(&versions).ok()?;
     let solver = serde_json::to_vec(&desk.identity).ok()?;
     let options = format!("{} {} {}", options.budget, options.seed, options.events);
-    Some(Key::new(&[b"report", own()?, &solver, options.as_bytes(), &program, &tests]))
+    Some(Key::new(&[b"report", own()?, &solver, options.as_bytes(), &program, &tests, &versions]))
 }
 
 /// A hash of this program's own bytes.

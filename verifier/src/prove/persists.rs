@@ -8,7 +8,7 @@ use super::forms::{dropped, instances, matched, start};
 use super::ground::ask;
 use super::induct::{Event, Known, describe, events, goal, happen, known, later};
 use super::{Asked, Goal};
-use crate::sym::{Engine, Env, Packet, Sym, Unsupported, World, tables_of};
+use crate::sym::{Engine, Env, Open, Packet, Sym, Unsupported, World, tables_of};
 use crate::term::{Op, Sort, Term};
 use grv_lang::ir::spec::{EventPattern, Outcome, Since};
 use grv_lang::ir::{Block, Form, LocalId, Program, Property, Role, TableId};
@@ -150,6 +150,7 @@ fn kept_by(
         // It has not lapsed when the event comes, and holds then, and later.
         let lasted = promise.condition(&mut engine, &begun.env, &world, &before, Some(&packet))?;
         premises.push(lasted);
+        let opened = engine.opened.len();
         let known = fed_with(&mut engine, property, &world, Feed::Everything);
         let (premise, conclusion) = promise.kept(&mut engine, &begun.env, &known, &before, &packet)?;
         premises.push(engine.terms.implies(premise, conclusion));
@@ -159,6 +160,12 @@ fn kept_by(
         let (premise, conclusion) = promise.kept(&mut engine, &begun.env, &unmoved, &before, &packet)?;
         let held = engine.terms.implies(premise, conclusion);
         times.push(held);
+        // It is kept whatever is left open: so it is where headers that fit find room.
+        for open in engine.opened[opened..].to_vec() {
+            if let Open::Header { room, fits } = open.open {
+                premises.push(engine.terms.implies(fits, room));
+            }
+        }
         // Time that has passed already cannot be looked at from before.
         let held = engine.terms.and(&times);
         premises.push(held);

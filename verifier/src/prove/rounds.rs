@@ -6,13 +6,14 @@ use super::induct::{Known, Natural, goal, requires};
 use super::kept;
 use super::proof::{Effort, Proof, Settled, settle, slice};
 use super::run::{Ask, BEGIN, Haste, INVARIANTS, Job, OTHERS, Progress, Run, SLOW, Site, What, label};
+use super::search::Start;
 use super::verdict::{Report, Verdict};
 use super::{Asked, Goal, forms, ground, reach};
 use crate::cache::Key;
 use crate::desk::{Failure, Seat};
 use crate::sym::Engine;
 use grv_lang::ir::{Form, Program};
-use grv_lang::random::{self, Broken, Explored, Trace};
+use grv_lang::random::{self, Broken, Explored};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -37,9 +38,9 @@ pub(super) struct State {
     /// That to which counterexamples were looked for.
     pub(super) sought: Vec<What>,
     /// States that examples and counterexamples are looked for from.
-    pub(super) starts: Arc<[Trace]>,
+    pub(super) starts: Arc<[Start]>,
     /// The same with a table that is full.
-    pub(super) full: Arc<OnceLock<Vec<Trace>>>,
+    pub(super) full: Arc<OnceLock<Vec<Start>>>,
     pub(super) report: Option<Report>,
 }
 

@@ -11,7 +11,8 @@ use super::verdict::Report;
 use crate::cache::Key;
 use crate::desk::{Desk, Failure, Seat};
 use crate::solve::{SolverError, interrupted};
-use grv_lang::ir::{Program, Property, Test};
+use grv_lang::ir::{Program, Property};
+use grv_lang::random::Script;
 use grv_lang::span::Span;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -70,8 +71,8 @@ pub struct Task<'t> {
     pub name: String,
     /// The box.
     pub program: Arc<Program>,
-    /// Its tests.
-    pub tests: Vec<&'t Test>,
+    /// Its tests, and those of its other versions.
+    pub tests: Vec<Script<'t>>,
     /// What is looked at.
     pub wanted: Wanted<'t>,
     /// Whether there may be something wanted that every program is obliged to.

@@ -2,7 +2,7 @@
 //! 65,535 and not zero. What is not known of these words (options, payload) is one number; an incremental update (RFC 1624) moves
 //! the checksum by as much as the words it names.
 
-use super::env::{Engine, Env, Unsupported};
+use super::env::{Engine, Env, Unsupported, Update};
 use super::opened::Open;
 use super::packet::{Found, Packet, Position};
 use super::value::Sym;
@@ -55,7 +55,13 @@ impl<'p> Engine<'p> {
         for checksum in &program.headers[found.header.index()].checksums {
             let mut sum = self.words(packet, found, None);
             // Whatever is not modelled: options, and what follows the header.
-            let rest = self.rest(packet, found, checksum.body);
+            let mut rest = self.rest(packet, found, checksum.body);
+            if !checksum.body {
+                // Behind the fixed part, there may be nothing.
+                let fixed = self.number(program.headers[found.header.index()].fixed.into());
+                let (none, zero) = (self.terms.equal(found.place.length, fixed), self.terms.int(0));
+                rest = self.terms.ite(none, zero, rest);
+            }
             sum = self.add(sum, rest);
             if !checksum.pseudo.is_empty() {
                 let enclosing = env.found.iter().flatten().find(|f| {
@@ -166,8 +172,8 @@ impl<'p> Engine<'p> {
     /// gives 0xffff only if nothing but zeros was added; which one it is stays open here, but where zero means that there is none.
     fn updated(&mut self, env: &Env<'p>, old: Sym, moved: Term, optional: bool, span: Span) -> Term {
         let old = self.terms.as_vector(old);
-        let key = (old, moved, optional);
-        if let Some((_, new)) = self.checksums.iter().find(|(k, _)| *k == key) {
+        let update = Update { old, moved, optional, span };
+        if let Some((_, new)) = self.checksums.iter().find(|(known, _)| *known == update) {
             return *new;
         }
         let new = self.terms.fresh("checksum", Sort::Bits(16));
@@ -176,7 +182,6 @@ impl<'p> Engine<'p> {
         if self.loose {
             return self.terms.ite(none, zero, new);
         }
-        self.checksums.push((key, new));
         let (before, after) = (self.terms.to_int(old), self.terms.to_int(new));
         let turns = self.terms.fresh("turns", Sort::Int);
         let (modulus, nothing) = (self.terms.int(MODULUS), self.terms.int(0));
@@ -192,7 +197,21 @@ impl<'p> Engine<'p> {
             let fact = self.terms.or(&[none, shown]);
             self.fact_about(fact, &[new]);
         }
+        self.is_function(update, new);
         self.opens(env, span, Open::Checksum { old, moved, optional, new, turns });
         new
+    }
+
+    /// A checksum that the same statement updates by as much is the same.
+    fn is_function(&mut self, update: Update, new: Term) {
+        for (known, other) in self.checksums.clone() {
+            if (known.span, known.optional) == (update.span, update.optional) {
+                let (old, moved) = (self.terms.eq(known.old, update.old), self.terms.eq(known.moved, update.moved));
+                let (given, same) = (self.terms.and(&[old, moved]), self.terms.eq(other, new));
+                let fact = self.terms.implies(given, same);
+                self.fact_about(fact, &[other, new]);
+            }
+        }
+        self.checksums.push((update, new));
     }
 }

@@ -5,7 +5,7 @@ use super::state::{Change, World, is_keyed, root, shares};
 use super::value::Sym;
 use crate::term::{Op, Sort, Term};
 use grv_lang::interp::{EntryView, Machine, Physical};
-use grv_lang::ir::{Scalar, TableId, TableKind};
+use grv_lang::ir::{Program, Scalar, TableId, TableKind};
 use rustc_hash::FxHashMap;
 
 /// Of a table with more entries than that, only some are in formulas: what is found is tried out anyway.
@@ -13,10 +13,29 @@ const MOST_ENTRIES: usize = 24;
 /// An array in which more elements were written may hold anything.
 const MOST_ELEMENTS: usize = 64;
 
+/// A state that a box was seen in, as formulas have it.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    machine: Machine,
+    /// By table: what is in it. None: an array that may hold anything.
+    tables: Vec<Option<Vec<Physical>>>,
+}
+
+impl Seen {
+    /// The state of a machine.
+    pub(crate) fn new(program: &Program, machine: &Machine) -> Seen {
+        let tables = (0..).map(TableId).zip(&program.tables);
+        let tables = tables.map(|(id, declared)| entries(machine, id, !is_keyed(&declared.kind))).collect();
+        Seen { machine: machine.clone(), tables }
+    }
+}
+
 impl<'p> Engine<'p> {
     /// One of several states of boxes with the same parameters, and which one it is.
-    pub(crate) fn among(&mut self, machines: &[&Machine]) -> (World, Term) {
+    pub(crate) fn among(&mut self, states: &[&Seen]) -> (World, Term) {
         self.loose = true;
+        let machines: Vec<&Machine> = states.iter().map(|seen| &seen.machine).collect();
+        let machines = &machines[..];
         self.params = machines.first().map(|m| m.params().to_vec());
         let which = self.terms.var("start", Sort::Bits(8));
         let last = self.terms.bits(machines.len().saturating_sub(1) as u128, 8);
@@ -32,13 +51,13 @@ impl<'p> Engine<'p> {
         world.now = self.by(&guards, machines, |machine| machine.now().into());
         for (id, declared) in (0..).map(TableId).zip(&self.program.tables) {
             let indexed = !is_keyed(&declared.kind);
-            let views: Vec<Vec<Physical>> = machines.iter().map(|machine| entries(machine, id, indexed)).collect();
-            if indexed && views.iter().any(|all| all.len() > MOST_ELEMENTS) {
+            let views: Option<Vec<&Vec<Physical>>> = states.iter().map(|seen| seen.tables[id.index()].as_ref()).collect();
+            let Some(views) = views else {
                 let table = self.any_table("start", id);
                 self.changed(&mut world, id, |t| *t = table);
                 continue;
-            }
-            for (guard, all) in guards.iter().zip(&views) {
+            };
+            for (guard, all) in guards.iter().zip(views) {
                 for view in all {
                     self.put_view(&mut world, id, *guard, view);
                 }
@@ -103,8 +122,9 @@ impl<'p> Engine<'p> {
     }
 }
 
-/// What is in a table: of one with keys, live entries, of very many some that differ most; else the elements that were written.
-fn entries(machine: &Machine, table: TableId, indexed: bool) -> Vec<Physical> {
+/// What is in a table: of one with keys, live entries, of very many some that differ most; else the elements that were written,
+/// if they are not too many.
+fn entries(machine: &Machine, table: TableId, indexed: bool) -> Option<Vec<Physical>> {
     if !indexed {
         let mut alike: FxHashMap<Vec<u128>, usize> = FxHashMap::default();
         let live = machine.physical(table).into_iter().filter(|entry| entry.live);
@@ -115,8 +135,9 @@ fn entries(machine: &Machine, table: TableId, indexed: bool) -> Vec<Physical> {
         });
         let mut ranked: Vec<(usize, Physical)> = ranked.collect();
         ranked.sort_by_key(|(number, _)| *number);
-        return ranked.into_iter().map(|(_, entry)| entry).take(MOST_ENTRIES).collect();
+        return Some(ranked.into_iter().map(|(_, entry)| entry).take(MOST_ENTRIES).collect());
     }
     let element = |view: EntryView| Physical { key: view.key, value: view.value, number: None, deadline: None, live: true };
-    machine.entries(table).into_iter().map(element).collect()
+    let written = machine.entries(table);
+    (written.len() <= MOST_ELEMENTS).then(|| written.into_iter().map(element).collect())
 }

@@ -200,18 +200,26 @@ pub struct Engine<'p> {
     pub terms: Terms,
     /// What holds of every symbol, whatever is asked.
     pub facts: Vec<Fact>,
+    /// How many live entries there are, where it was asked: by state and table.
+    pub(crate) sizes: FxHashMap<(u32, TableId), Term>,
+    /// Names of headers that were put into packets: by where in the source, and how many were put in before.
+    pub(crate) pushed: FxHashMap<(Span, HeaderId, usize), u32>,
     pub(crate) quants: Vec<Quant<'p>>,
     /// By table: keys that were looked up, each with the generation that first did so.
     pub(crate) touched: Vec<Vec<(Vec<Sym>, u32)>>,
     /// How many instances of quantified formulas led to what is being put together.
     pub(crate) generation: u32,
     pub(crate) known: Vec<Known>,
-    /// Checksums that were updated: the old one, how far it moved, and whether zero says that there is none; and the new one.
-    pub(crate) checksums: Vec<((Term, Term, bool), Term)>,
+    /// Checksums that were updated, and what they are then.
+    pub(crate) checksums: Vec<(Update, Term)>,
     /// Deadlines of entries that others may share.
     pub(crate) slots: Vec<Slot>,
     /// Integers that stand for exceptions to formulas over ranges.
     pub(crate) examples: Vec<Sym>,
+    /// How many there are of something, of each time that it was asked.
+    pub(crate) counts: Vec<Term>,
+    /// Whether it is asked what must hold wherever something is evaluated.
+    pub(crate) obliging: bool,
     /// Whether checksums may be anything: what is found is tried out anyway.
     pub(crate) loose: bool,
     /// Then: what is most often so, of what the rules leave open.
@@ -244,6 +252,15 @@ pub struct Fact {
     pub about: Vec<Term>,
 }
 
+/// An update of a checksum: the old one, how far it moved, whether zero says that there is none, and where it is in the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Update {
+    pub(crate) old: Term,
+    pub(crate) moved: Term,
+    pub(crate) optional: bool,
+    pub(crate) span: Span,
+}
+
 /// How much was looked at up to some time.
 pub(crate) struct Mark {
     touched: Vec<Vec<(Vec<Sym>, u32)>>,
@@ -261,6 +278,8 @@ impl<'p> Engine<'p> {
             nothing: &NOTHING,
             terms: Terms::new(),
             facts: Vec::new(),
+            sizes: FxHashMap::default(),
+            pushed: FxHashMap::default(),
             quants: Vec::new(),
             touched: vec![Vec::new(); program.tables.len()],
             generation: 0,
@@ -270,6 +289,8 @@ impl<'p> Engine<'p> {
             usual: Vec::new(),
             loosely_right: Vec::new(),
             examples: Vec::new(),
+            counts: Vec::new(),
+            obliging: false,
             slots: Vec::new(),
             checksums: Vec::new(),
             happens: Happens::default(),

@@ -138,17 +138,19 @@ impl<'p> Engine<'p> {
         };
         let before = before.clone();
         let room = self.open("room for a header");
-        self.opens(&env, span, Open::Header { room });
+        let length = self.number(self.program.headers[header.index()].fixed.into());
+        let length = self.sum(env.packets[before.packet.index()].length, length);
+        let longest = self.number(super::packet::longest());
+        let fits = self.at_most(length, longest);
+        let fact = self.terms.implies(room, fits);
+        self.fact_about(fact, &[room]);
+        self.opens(&env, span, Open::Header { room, fits });
         self.either(
             env,
             room,
             |e, mut env| {
                 let mut packet = env.packets[before.packet.index()].clone();
-                let new = e.push(&mut packet, (header, &fields), &before, &mut env.found);
-                let longest = e.number(super::packet::longest());
-                let fits = e.at_most(packet.length, longest);
-                let fact = e.terms.implies(room, fits);
-                e.fact_about(fact, &[room]);
+                let new = e.push(&mut packet, (header, &fields), &before, &mut env.found, span);
                 env.packets[before.packet.index()] = packet;
                 env.found[into.index()] = vec![new];
                 env.locals[ok.index()] = Sym::Bool(e.terms.bool(true));

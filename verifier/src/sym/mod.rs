@@ -15,12 +15,14 @@ mod tables;
 mod value;
 mod wiring;
 
+pub(crate) use concrete::Seen;
 #[cfg(test)]
 pub(crate) use env::Over;
 pub use env::{Branch, Dropped, Engine, Fact, Obliged, Output, Quant, StepResult, Unsupported};
 pub(crate) use env::{Env, Says};
+pub(crate) use opened::Open;
 #[cfg(test)]
-pub(crate) use opened::{Open, Opened};
+pub(crate) use opened::Opened;
 pub use packet::Packet;
 #[cfg(test)]
 pub(crate) use packet::Position;

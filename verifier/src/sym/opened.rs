@@ -29,8 +29,8 @@ pub(crate) enum Open {
     /// A header is looked for: what its fields are where another header was put in, or written by way of. The names of its fields
     /// begin so, and it is there in the frame; writes with greater numbers come later. A contract says that it is there.
     Fields { header: HeaderId, name: String, start: Sym, last: u32, contract: bool },
-    /// Whether there is room for a header.
-    Header { room: Term },
+    /// Whether there is room for a header: not if it does not fit.
+    Header { room: Term, fits: Term },
     /// A choice: the value, whether there is one, and how many tiers were left before (`none`, without a value). Of tiers that have
     /// just one value: the tier, the value, and whether it will do.
     Choice { value: Sym, made: Term, left: Term, none: Term, exactly: Vec<(Term, Sym, Term)> },

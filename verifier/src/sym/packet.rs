@@ -288,9 +288,12 @@ impl Engine<'_> {
         (header, fields): (HeaderId, &[Sym]),
         before: &Found,
         found: &mut [Vec<Found>],
+        span: Span,
     ) -> Found {
         let fixed = self.program.headers[header.index()].fixed;
-        let number = self.stamp();
+        // What the same statement puts into a packet like this has the same name, so that steps can be compared.
+        let fresh = self.stamp();
+        let number = *self.pushed.entry((span, header, packet.behind.len())).or_insert(fresh);
         let new = Position::Pushed(number, header);
         packet.lead(&before.position, new.clone());
         Rc::make_mut(&mut packet.behind).insert(number, before.position.clone());

@@ -73,6 +73,7 @@ impl<'p> Engine<'p> {
                         let fact = self.terms.op(Op::IntLe, a, b);
                         self.fact(fact);
                     }
+                    self.sizes.insert((env.world.id, *table), size);
                     Sym::Int(size)
                 } else {
                     self.terms.constant(declared.capacity.into(), Scalar::Int)
@@ -191,6 +192,7 @@ impl<'p> Engine<'p> {
             let zero = self.terms.int(0);
             let fact = self.terms.op(Op::IntLe, zero, count);
             self.fact(fact);
+            self.counts.push(count);
             return Ok(Sym::Int(count));
         }
         let number = self.quants.len() as u32;
@@ -212,10 +214,13 @@ impl<'p> Engine<'p> {
     /// and so on, or all entries with key k do so and so.
     fn only_key(&mut self, number: u32) -> Result<Option<Vec<Sym>>, Unsupported> {
         let before = self.mark();
+        let obliged = self.happens.obliged.len();
         let key = self.any_key(number);
         let instance = self.instantiate(number, &key)?;
-        // It was but a look.
+        // It was but a look, unless something is obliged to hold of that key.
+        let touched = (self.obliging && self.happens.obliged.len() > obliged).then(|| self.touched.clone());
         self.back_to(&before);
+        self.touched = touched.unwrap_or_else(|| std::mem::take(&mut self.touched));
         let universal = self.is_universal(number);
         let parts = match self.terms.node(instance) {
             Node::And(all) if !universal => all.to_vec(),
@@ -297,6 +302,8 @@ impl<'p> Engine<'p> {
                 self.terms.and(&[a, b])
             }
         };
+        // What it says is asked of this instance only if there is one.
+        env.way = self.terms.and(&[env.way, given]);
         let holds = match (says, &over) {
             (Says::Block(block, holds), _) => {
                 let env = self.block(env, block)?;
@@ -344,19 +351,49 @@ impl<'p> Engine<'p> {
         self.quants[number as usize].quantifier == Quantifier::All
     }
 
-    /// The integers that a formula over a range is to be looked at: its bounds, the examples of the others, and the indices of
-    /// arrays that are spoken of.
+    /// What an instance of a formula says beside how many there are of something, if that was not asked before: any number will do.
+    pub(crate) fn without_counts(&mut self, instance: Term, since: usize) -> Term {
+        let Some(counts) = self.counts.get(since..).filter(|counts| !counts.is_empty()) else { return instance };
+        let parts = match self.terms.node(instance) {
+            Node::And(all) => all.to_vec(),
+            _ => vec![instance],
+        };
+        let kept = |part: &Term| !self.terms.cone(&[*part]).iter().any(|t| counts.contains(t));
+        let kept: Vec<Term> = parts.into_iter().filter(kept).collect();
+        self.terms.and(&kept)
+    }
+
+    /// The integers that a formula over a range is to be looked at: its bounds, the examples of the others, and the indices of the arrays
+    /// that it speaks of, or of all, or the parts that these are the sums of.
     pub(crate) fn numbers(&mut self, number: u32) -> Vec<(Vec<Sym>, u32)> {
         let mut numbers = match self.quants[number as usize].over {
             Over::Range { low, high, .. } => vec![(low, 0), (high, 0)],
             _ => Vec::new(),
         };
         numbers.extend(self.examples.iter().map(|n| (*n, 0)));
-        let arrays = self.program.tables.iter().zip(&self.touched).filter(|(t, _)| matches!(t.kind, TableKind::Array));
-        let indices: Vec<(Sym, u32)> =
-            arrays.flat_map(|(_, keys)| keys).filter_map(|(key, g)| Some((*key.first()?, *g))).collect();
+        let is_array = |table: &TableId| matches!(self.program.tables[table.index()].kind, TableKind::Array);
+        let mut arrays: Vec<TableId> = self.speaks_of(number).into_iter().filter(is_array).collect();
+        if arrays.is_empty() {
+            arrays = (0..self.program.tables.len() as u32).map(TableId).filter(is_array).collect();
+        }
+        let indices: Vec<(Sym, u32)> = (0..)
+            .map(TableId)
+            .zip(&self.touched)
+            .filter(|(table, _)| arrays.contains(table))
+            .flat_map(|(_, keys)| keys)
+            .filter_map(|(key, g)| Some((*key.first()?, *g)))
+            .collect();
         for (index, generation) in indices {
-            numbers.push((self.terms.convert(index, Scalar::Int), generation));
+            let parts = if let Sym::Bits(index) = index { self.terms.parts_of_sum(index) } else { Vec::new() };
+            if parts.len() < 2 {
+                numbers.push((self.terms.convert(index, Scalar::Int), generation));
+            }
+            // Where a part of an array begins is no index there.
+            for part in parts {
+                if !matches!(self.terms.node(part), Node::Op(Op::Mul, ..)) {
+                    numbers.push((self.terms.convert(Sym::Bits(part), Scalar::Int), generation));
+                }
+            }
         }
         numbers.into_iter().map(|(n, generation)| (vec![n], generation)).collect()
     }

@@ -293,6 +293,13 @@ impl<'p> Engine<'p> {
                 self.usual.extend([none_swept, none_there]);
             }
             needed = self.terms.ite(there, zero, one);
+            // What lives is not swept.
+            if let Some(size) = self.sizes.get(&(env.world.id, table)).copied() {
+                let extra = self.terms.ite(there, one, zero);
+                let least = self.terms.op(Op::IntAdd, size, extra);
+                let fact = self.terms.op(Op::IntLe, least, left);
+                self.fact(fact);
+            }
             (swept, dead) = (Some(left), Some(there));
         }
         let needed = self.terms.ite(known.live, zero, needed);

@@ -507,11 +507,15 @@ impl Terms {
                 let (x, y) = self.widened(x, y, needed(l1.min(l2), h1.max(h2)));
                 return Some(Sym::Bool(self.op(if op == BinaryOp::Lt { Op::Slt } else { Op::Sle }, x, y)));
             }
-            BinaryOp::Div | BinaryOp::Rem if l1 >= 0 && l2 > 0 => {
+            BinaryOp::Div if l1 >= 0 && l2 > 0 => {
                 let (x, y) = self.widened(x, y, needed(0, h1.max(h2)));
-                let (op, high) = if op == BinaryOp::Div { (Op::Div, h1 / l2) } else { (Op::Rem, h1.min(h2 - 1)) };
-                let term = self.op(op, x, y);
-                return Some(Sym::Small { term, low: 0, high });
+                return Some(Sym::Small { term: self.op(Op::Div, x, y), low: 0, high: h1 / l2 });
+            }
+            BinaryOp::Rem if l1 >= 0 && l2 >= 0 => {
+                let (x, y) = self.widened(x, y, needed(0, h1.max(h2)));
+                // What is divided by zero is left over.
+                let high = if l2 > 0 { h1.min(h2 - 1) } else { h1 };
+                return Some(Sym::Small { term: self.op(Op::Rem, x, y), low: 0, high });
             }
             _ => return None,
         };

@@ -315,6 +315,16 @@ impl Terms {
                     (Op::Ule, Node::Bits(_, 0), _) => Some(self.bool(true)),
                     (Op::And, Node::Bits(_, 0), _) => Some(a),
                     (Op::And, _, Node::Bits(_, 0)) => Some(b),
+                    // What was widened is divided as it was.
+                    (Op::Div | Op::Rem, Node::ZeroExtend(width, x), Node::Bits(_, by)) if by > 0 && by <= mask(self.width(x)) => {
+                        let by = self.bits(by, self.width(x));
+                        let narrow = self.op(op, x, by);
+                        Some(self.zero_extend(narrow, width))
+                    }
+                    (Op::Rem, Node::ZeroExtend(width, x), Node::ZeroExtend(_, y)) if self.width(x) == self.width(y) => {
+                        let narrow = self.op(op, x, y);
+                        Some(self.zero_extend(narrow, width))
+                    }
                     // x >> n of a constant n is bits of x.
                     (Op::Shr, _, Node::Bits(width, by)) if by < u128::from(width) => {
                         let kept = self.extract(a, by as u8, width - by as u8);
@@ -399,11 +409,29 @@ impl Terms {
                     self.zero_extend(kept, width)
                 }
             }
+            Node::SignExtend(_, inner) if low + width <= self.width(inner) => self.extract(inner, low, width),
             Node::Ite(c, a, b) if self.is_constant(a) || self.is_constant(b) => {
                 let (a, b) = (self.extract(a, low, width), self.extract(b, low, width));
                 self.ite(c, a, b)
             }
+            // The lowest bits of a sum are those of its parts.
+            Node::Op(op @ (Op::Add | Op::Sub | Op::Mul), a, b) if low == 0 && self.narrows(of, width, 8) => {
+                let (a, b) = (self.extract(a, 0, width), self.extract(b, 0, width));
+                self.op(op, a, b)
+            }
             _ => self.add(Node::Extract { low, width, of }, Sort::Bits(width)),
+        }
+    }
+
+    /// Whether a sum or product was but widened for what it is made of.
+    fn narrows(&self, term: Term, width: u8, depth: u32) -> bool {
+        match *self.node(term) {
+            Node::Bits(..) => true,
+            Node::ZeroExtend(_, inner) | Node::SignExtend(_, inner) => self.width(inner) <= width,
+            Node::Op(Op::Add | Op::Sub | Op::Mul, a, b) => {
+                depth > 0 && self.narrows(a, width, depth - 1) && self.narrows(b, width, depth - 1)
+            }
+            _ => false,
         }
     }
 

@@ -265,6 +265,21 @@ impl Terms {
         newest
     }
 
+    /// What is added up in a sum of bit strings that may have been widened or cut, constants aside; none, if it is no sum.
+    pub fn parts_of_sum(&self, term: Term) -> Vec<Term> {
+        match *self.node(term) {
+            Node::ZeroExtend(_, of) | Node::SignExtend(_, of) | Node::Extract { low: 0, of, .. } => self.parts_of_sum(of),
+            Node::Op(Op::Add, a, b) => {
+                let parts = |part: Term| {
+                    let more = self.parts_of_sum(part);
+                    if more.is_empty() && self.as_bits(part).is_none() { vec![part] } else { more }
+                };
+                [a, b].into_iter().flat_map(parts).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// All terms that some terms are made of, themselves included, parts before wholes.
     pub fn cone(&self, roots: &[Term]) -> Vec<Term> {
         let mut seen = vec![false; self.nodes.len()];

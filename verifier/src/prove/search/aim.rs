@@ -4,11 +4,10 @@ use super::super::forms::{OBSERVED, claim, independence, instances, is_instance,
 use super::super::induct::{Event, formula};
 use super::super::persists::Promise;
 use super::super::reach::Place;
-use super::{Aim, Course};
+use super::{Aim, Course, Start};
 use crate::sym::{Engine, Packet, Unsupported, World};
 use crate::term::{Op, Sort, Term};
 use grv_lang::ir::{Form, PacketId, PortId, Program, Property};
-use grv_lang::random::Trace;
 use grv_lang::span::Span;
 
 /// An engine, the course of events, and what is wanted of it.
@@ -76,14 +75,14 @@ impl<'p> Run<'p> {
 /// The events that come before, and then what is looked for. None: there is no such way.
 pub(super) fn course<'p>(
     program: &'p Program,
-    states: &[Trace],
+    states: &[Start],
     aim: &Aim,
     before: &[PortId],
     last: Option<PortId>,
 ) -> Result<Option<Set<'p>>, Unsupported> {
     let mut engine = Engine::new(program);
-    let machines: Vec<_> = states.iter().map(Trace::machine).collect();
-    let (world, _) = engine.among(&machines);
+    let seen: Vec<_> = states.iter().map(|start| &start.seen).collect();
+    let (world, _) = engine.among(&seen);
     let mut run = Run { engine, world, course: Course::default(), wanted: Vec::new() };
     let wanted = match (aim, last) {
         (Aim::Shown(index), _) => run.of_property(&program.properties[*index], before, last, Kind::Example)?,

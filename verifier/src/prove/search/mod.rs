@@ -8,6 +8,7 @@ use super::ground::roots;
 use super::reach::Place;
 use crate::desk::{Failure, Reply, Seat};
 use crate::solve::{Question, Status};
+use crate::sym::Seen;
 use crate::term::Sort;
 use crate::term::narrow::narrow;
 use crate::term::print::script;
@@ -39,6 +40,21 @@ pub(crate) enum Found {
     Broken(Counterexample),
 }
 
+/// A run to go on from.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) run: Trace,
+    /// The state that it led to.
+    seen: Seen,
+}
+
+impl Start {
+    pub(crate) fn new(program: &Program, run: Trace) -> Start {
+        let seen = Seen::new(program, run.machine());
+        Start { run, seen }
+    }
+}
+
 /// A question looks at so many states at once.
 const AT_ONCE: usize = 10;
 /// The solver's part of the budget for one question: an example there should be, a counterexample there may be.
@@ -49,7 +65,7 @@ const COUNTEREXAMPLE: u32 = 200;
 pub(crate) fn look(
     seat: &mut Seat<'_>,
     program: &Program,
-    starts: &[Trace],
+    starts: &[Start],
     (aim, others): (&Aim, usize),
     budget: u32,
 ) -> Result<Option<Found>, Failure> {
@@ -71,22 +87,23 @@ pub(crate) fn look(
 }
 
 /// States in which a table is full.
-pub(crate) fn filled(program: &Arc<Program>, starts: &[Trace]) -> Vec<Trace> {
+pub(crate) fn filled(program: &Arc<Program>, starts: &[Start]) -> Vec<Start> {
+    let starts: Vec<Trace> = starts.iter().map(|start| start.run.clone()).collect();
     let mut runs: Vec<Trace> = Vec::new();
     for (id, table) in (0..).map(TableId).zip(&program.tables).filter(|(_, table)| table.role == Role::State) {
         // Tables that mirror each other are full together.
         if !runs.iter().any(|run| run.machine().occupied(id) >= table.capacity as usize) {
-            runs.extend(random::filled(program, starts, id));
+            runs.extend(random::filled(program, &starts, id));
         }
     }
-    runs
+    runs.into_iter().map(|run| Start::new(program, run)).collect()
 }
 
 /// One question about some states, and its answer tried out.
 fn attempt(
     seat: &mut Seat<'_>,
     program: &Program,
-    states: &[Trace],
+    states: &[Start],
     aim: &Aim,
     (before, last): (&[PortId], Option<PortId>),
     budget: u32,
@@ -115,7 +132,7 @@ fn attempt(
 fn answered(
     seat: &mut Seat<'_>,
     program: &Program,
-    states: &[Trace],
+    states: &[Start],
     aim: &Aim,
     (course, text): (&Course, String),
     budget: u32,
@@ -128,7 +145,7 @@ fn answered(
     }
     let model = Model::new(program, answer.model);
     let Some(start) = states.get(model.number("start").unwrap_or(0) as usize) else { return Ok(None) };
-    Ok(tried(program, start, course, &model, aim))
+    Ok(tried(program, &start.run, course, &model, aim))
 }
 
 /// Events of a run that are not known yet.
