@@ -129,13 +129,14 @@ fn properties(
     failed: &[bool],
     explored: &mut Explored,
 ) -> Option<Broken> {
+    // All of them are asked about the same packets, of each port as many as the one that speaks of the most.
+    let mut drawn: Vec<(PortId, Vec<u8>)> = Vec::new();
     for (index, property) in program.properties.iter().enumerate() {
         if failed[index] || property.assumed.is_some() {
             continue;
         }
         let id = PropertyId(index as u32);
-        let ports = judge::arrivals(&property.form);
-        let arrivals: Vec<(PortId, Vec<u8>)> = ports.into_iter().map(|port| (port, events.packet_at(port))).collect();
+        let arrivals = arrivals(&judge::arrivals(&property.form), events, &mut drawn);
         match run.judge(id, &arrivals) {
             Ok(Verdict::Fits) => {}
             Ok(Verdict::Holds) => {
@@ -148,4 +149,21 @@ fn properties(
         }
     }
     None
+}
+
+/// A packet for each of some ports: those drawn before, and new ones where they do not suffice.
+fn arrivals(ports: &[PortId], events: &mut Events<'_, '_>, drawn: &mut Vec<(PortId, Vec<u8>)>) -> Vec<(PortId, Vec<u8>)> {
+    let mut taken = vec![false; drawn.len()];
+    let mut arrivals = Vec::new();
+    for port in ports {
+        let free = (0..drawn.len()).find(|at| !taken[*at] && drawn[*at].0 == *port);
+        let at = free.unwrap_or_else(|| {
+            drawn.push((*port, events.packet_at(*port)));
+            taken.push(false);
+            drawn.len() - 1
+        });
+        taken[at] = true;
+        arrivals.push(drawn[at].clone());
+    }
+    arrivals
 }

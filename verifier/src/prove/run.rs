@@ -46,7 +46,7 @@ pub enum Haste {
 }
 
 /// What is quick costs at most one part of the budget in so many.
-const QUICK: u32 = 32;
+const QUICK: u32 = 8;
 
 impl Default for Options {
     fn default() -> Options {
