@@ -79,7 +79,10 @@ fn stands_with(engine: &mut Engine<'_>, number: u32, example: Term) -> Term {
 /// Formulas as facts make them, all of which are claimed or denied, with the quantified ones among the facts.
 fn asked_for(engine: &mut Engine<'_>, known: &Narrowed, said: &[(Term, bool)], facts: &[Term]) -> Vec<(Term, bool)> {
     let terms: Vec<Term> = said.iter().map(|(term, _)| *term).collect();
-    let now = under(&mut engine.terms, &known.facts, &terms);
+    // That they hold is no reason not to look at what they say.
+    let compound = |term: &Term| matches!(engine.terms.node(*term), Node::And(_) | Node::Or(_) | Node::Not(_) | Node::Ite(..));
+    let atoms: Facts = known.facts.iter().filter(|(term, _)| !compound(term)).map(|(term, value)| (*term, *value)).collect();
+    let now = under(&mut engine.terms, &atoms, &terms);
     let mut asked: Vec<(Term, bool)> = said.iter().map(|(term, claimed)| (now[term], *claimed)).collect();
     asked.extend(facts.iter().map(|fact| (*fact, true)));
     let terms = &engine.terms;
