@@ -8,7 +8,7 @@ use super::packet::MAX_FRAME;
 use super::spec::{Bindings, Session};
 use super::state::{self, Accounting, Due, END_OF_TIME, State};
 use super::step::{Run, Scratch};
-use super::table::{SlotId, Store, table_name};
+use super::table::{Indexed, SlotId, Store, table_name};
 use super::trace::Observer;
 use crate::ir::{ElementId, PortId, Program, ReasonId, Role, Scalar, TableId};
 use crate::span::Span;
@@ -345,6 +345,11 @@ impl Machine {
     /// How many entries are physically in a table, dead ones included.
     pub fn occupied(&self, table: TableId) -> usize {
         self.state.keyed(table).map_or(0, |store| store.entries.len())
+    }
+
+    /// How many elements of an array, or of a cell, differ from the start.
+    pub fn written(&self, table: TableId) -> usize {
+        self.state.indexed(table).map_or(0, Indexed::count_changed)
     }
 
     /// Sweeps a table: removes what is dead. Not an event; programs cannot see it but for the room.

@@ -126,6 +126,12 @@ impl Indexed {
         changed.sort_unstable_by_key(|(index, _)| *index);
         changed
     }
+
+    /// How many elements differ from the initial value.
+    pub(crate) fn count_changed(&self) -> usize {
+        let near = self.near.chunks_exact(self.initial.len().max(1));
+        near.chain(self.far.values().map(|element| &**element)).filter(|element| *element != &*self.initial).count()
+    }
 }
 
 /// Names a deadline.

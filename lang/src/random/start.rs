@@ -66,7 +66,8 @@ fn keep(run: Trace, holds: &[usize], known: &mut BTreeMap<Vec<usize>, usize>, st
 /// How much is in each table, roughly.
 fn contents(program: &Program, run: &Trace) -> Vec<usize> {
     let machine = run.machine();
-    (0..program.tables.len() as u32).map(|t| machine.occupied(TableId(t)).min(MANY)).collect()
+    let holds = |table| machine.occupied(table) + machine.written(table);
+    (0..program.tables.len() as u32).map(|t| holds(TableId(t)).min(MANY)).collect()
 }
 
 /// Runs to a table that is full, or that packets of one kind bring no more entries to. The packets are like those of `starts` that
