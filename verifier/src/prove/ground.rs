@@ -21,7 +21,7 @@ const GENERATIONS: u32 = 1;
 /// How far questions are told apart by cases: as long as that makes them smaller; those about sums of words further, since these are
 /// compared term by term.
 const CASES: Limits = Limits { most: 24, small: 400, growth: 1.5 };
-const OF_SUMS: Limits = Limits { most: 24, small: 1, growth: 2.5 };
+const OF_SUMS: Limits = Limits { most: 48, small: 1, growth: 2.5 };
 
 /// The question whether `goal` follows from `given`, as text: its negation, told apart by cases.
 pub(super) fn ask(engine: &mut Engine<'_>, given: &[Term], goal: Term) -> Result<Asked, Unsupported> {

@@ -123,14 +123,13 @@ fn kept_by(
     event: Event,
 ) -> Result<Asked, Unsupported> {
     let mut engine = Engine::new(program);
-    // What began it, in a state long ago.
+    // What began it, in a state long ago, of which nothing else matters any more.
     let long_ago = engine.any("began");
-    let mut all = known(&mut engine, given, &long_ago)?;
     let env = start(&mut engine, property, &long_ago);
     let first = engine.arriving("first");
     let begun = instances(&mut engine, &env, promise.once, &long_ago, &first)?;
     let world = engine.any("s");
-    all.extend(known(&mut engine, given, &world)?);
+    let mut all = known(&mut engine, given, &world)?;
     all.push(engine.terms.op(Op::IntLe, long_ago.now, world.now));
     let happened = happen(&mut engine, &world, event, &mut all)?;
     let now = engine.terms.var("at last", Sort::Int);
@@ -161,7 +160,7 @@ fn kept_by(
         let held = engine.terms.implies(premise, conclusion);
         times.push(held);
         // It is kept whatever is left open: so it is where headers that fit find room.
-        for open in engine.opened[opened..].to_vec() {
+        for open in engine.opened.get(opened..).unwrap_or_default() {
             if let Open::Header { room, fits } = open.open {
                 premises.push(engine.terms.implies(fits, room));
             }

@@ -177,10 +177,10 @@ fn decide_most(terms: &Terms, formulas: &[Term]) -> Vec<Term> {
             }
             Node::Not(a) => *worth.entry(*a).or_default() += own,
             Node::And(all) | Node::Or(all) => all.iter().for_each(|part| *worth.entry(*part).or_default() += own),
-            Node::Eq(..) | Node::Op(..) | Node::Apply(..) if terms.sort(term) == Sort::Bool => {
-                if own > 1 && !outright.contains(&term) {
-                    all.push((own, term));
-                }
+            Node::Eq(..) | Node::Op(..) | Node::Apply(..)
+                if terms.sort(term) == Sort::Bool && own > 1 && !outright.contains(&term) =>
+            {
+                all.push((own, term));
             }
             _ => {}
         }
