@@ -305,6 +305,9 @@ impl Terms {
                         _ => {}
                     }
                 }
+                if let Some(narrow) = self.compare_narrow(op, &left, &right) {
+                    return Some(narrow);
+                }
                 match (op, left, right) {
                     (Op::Add | Op::Or | Op::Xor, Node::Bits(_, 0), _) | (Op::IntAdd, Node::Int(0), _) => Some(b),
                     (Op::Add | Op::Sub | Op::Or | Op::Xor | Op::Shl | Op::Shr, _, Node::Bits(_, 0))
@@ -343,6 +346,43 @@ impl Terms {
                     _ => None,
                 }
             }
+        }
+    }
+
+    /// Bit strings that were widened with zeros are compared as they were before.
+    fn compare_narrow(&mut self, op: Op, left: &Node, right: &Node) -> Option<Term> {
+        let (strict, signed_too) = match op {
+            Op::Ult => (true, false),
+            Op::Ule => (false, false),
+            Op::Slt => (true, true),
+            Op::Sle => (false, true),
+            _ => return None,
+        };
+        let op = if strict { Op::Ult } else { Op::Ule };
+        let is_negative = |width: u8, bits: u128| signed_too && signed(width, bits) < 0;
+        match (left, right) {
+            (Node::ZeroExtend(width, x), Node::ZeroExtend(_, y)) => {
+                let narrow = self.width(*x).max(self.width(*y));
+                let (x, y) = (self.zero_extend(*x, narrow), self.zero_extend(*y, narrow));
+                (narrow < *width).then(|| self.op(op, x, y))
+            }
+            (Node::ZeroExtend(width, x), Node::Bits(_, bits)) => {
+                let narrow = self.width(*x);
+                if is_negative(*width, *bits) || *bits > mask(narrow) {
+                    return Some(self.bool(!is_negative(*width, *bits)));
+                }
+                let bits = self.bits(*bits, narrow);
+                Some(self.op(op, *x, bits))
+            }
+            (Node::Bits(_, bits), Node::ZeroExtend(width, x)) => {
+                let narrow = self.width(*x);
+                if is_negative(*width, *bits) || *bits > mask(narrow) {
+                    return Some(self.bool(is_negative(*width, *bits)));
+                }
+                let bits = self.bits(*bits, narrow);
+                Some(self.op(op, bits, *x))
+            }
+            _ => None,
         }
     }
 
