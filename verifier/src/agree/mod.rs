@@ -19,9 +19,9 @@ mod state;
 use events::Formulas;
 use grv_lang::compile::{Compilation, compile};
 use grv_lang::diagnostics::Severity;
-use grv_lang::interp::{Cover, Machine};
-use grv_lang::ir::{Program, Test};
-use grv_lang::random::Runs;
+use grv_lang::interp::Machine;
+use grv_lang::ir::Program;
+use grv_lang::random::{Runs, Script, scripts};
 use grv_lang::source::{Loader, NoModules};
 use met::Met;
 use std::collections::BTreeMap;
@@ -32,9 +32,9 @@ use std::sync::Arc;
 const RUN: usize = 60;
 
 /// Compares what events do to a box, so many, in random runs from a seed on.
-fn compared(program: &Arc<Program>, tests: &[&Test], events: usize, seed: u64, met: &mut Met) -> Result<(), String> {
+fn compared(program: &Arc<Program>, tests: &[Script<'_>], events: usize, seed: u64, met: &mut Met) -> Result<(), String> {
     let mut formulas = Formulas::new(program, met);
-    let runs = Runs::new(program, tests, &mut Cover::default());
+    let runs = Runs::new(program, tests, None);
     let until = met.events + events;
     for run in (seed..).take(events) {
         if met.events >= until {
@@ -84,7 +84,7 @@ fn of_file(path: &str, steps: usize, met: &mut Met) {
     let compiled = load(path);
     assert!(!compiled.failed(), "{path}: {:?}", compiled.diagnostics);
     for program in &compiled.boxes {
-        let tests: Vec<&Test> = compiled.tests.iter().filter(|(_, p)| p.name == program.name).map(|(test, _)| test).collect();
+        let tests = scripts(program, &compiled.tests);
         if let Err(differs) = compared(program, &tests, steps, 1, met) {
             panic!("{path}: {differs}");
         }

@@ -1,11 +1,12 @@
 //! What notices one change.
 
-use super::{Subject, starts};
+use super::Subject;
 use crate::desk::{Desk, Failure};
 use crate::prove::{self, Haste, Kind, Options, Report, Task, Verdict};
 use grv_lang::interp::test;
 use grv_lang::ir::{Program, Property, Test};
 use grv_lang::mutate::Mutant;
+use grv_lang::random::scripts;
 use grv_lang::span::Span;
 use std::sync::Arc;
 use std::time::Instant;
@@ -89,7 +90,7 @@ impl Subject<'_> {
             let task = Task {
                 name: self.program.name.clone(),
                 program: program.clone(),
-                tests: starts(self.program, tests),
+                tests: scripts(self.program, tests),
                 wanted: &wanted,
                 automatic: self.automatic,
                 whole: false,

@@ -10,6 +10,7 @@ use crate::prove::{self, Haste, Kind, Options, Progress, Report, Task, Verdict};
 use grv_lang::interp::test;
 use grv_lang::ir::{Program, Property, Test};
 use grv_lang::mutate::{Mutant, Operator, Places};
+use grv_lang::random::scripts;
 use grv_lang::span::Span;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -53,7 +54,7 @@ impl<'s> Subject<'s> {
         let task = Task {
             name: program.name.clone(),
             program: program.clone(),
-            tests: starts(program, tests),
+            tests: scripts(program, tests),
             wanted: choice.wanted,
             automatic: choice.automatic,
             whole: false,
@@ -111,11 +112,6 @@ impl<'s> Subject<'s> {
     fn counts(&self, property: Option<&Property>) -> bool {
         property.map_or(self.automatic, |property| self.proved.contains(&property.name))
     }
-}
-
-/// The tests that run on the box as it is: random events begin with theirs.
-fn starts<'t>(program: &Arc<Program>, tests: &'t [(Test, Arc<Program>)]) -> Vec<&'t Test> {
-    tests.iter().filter(|(_, on)| Arc::ptr_eq(on, program)).map(|(test, _)| test).collect()
 }
 
 fn proved(report: &Report) -> BTreeSet<String> {

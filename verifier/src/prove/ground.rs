@@ -2,7 +2,7 @@
 //! at the keys that the question speaks of, and at one key that would be its exception (or example). Leaving instances out
 //! allows more, so that what is proved is true; a question may only become harder to prove than it is.
 
-use super::Asked;
+use super::{Asked, View};
 use crate::sym::{Engine, Sym, Unsupported};
 use crate::term::lighten::lighten;
 use crate::term::print::script;
@@ -28,7 +28,8 @@ pub(super) fn ask(engine: &mut Engine<'_>, given: &[Term], goal: Term) -> Result
     let exact = script(&engine.terms, &roots);
     let light = lighten(&mut engine.terms, &roots).map(|lighter| script(&engine.terms, &lighter));
     let bare = bare(engine, given, negated)?;
-    Ok(Asked::Text { light, exact, bare })
+    let view = if engine.shows { Some(View::of(engine, all, &exact)?) } else { None };
+    Ok(Asked::Text { light, exact, bare, view })
 }
 
 /// A question about remainders without what is given of all entries of tables: sums of words rarely depend on that, and many

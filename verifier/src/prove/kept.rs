@@ -6,9 +6,10 @@ use super::run::{Haste, Options, Task};
 use super::verdict::{Kind, Obligation, Report, Slice, Verdict};
 use crate::cache::Key;
 use crate::desk::Desk;
+use grv_lang::ir::Program;
 use grv_lang::span::{FileId, Span};
 use serde::{Deserialize, Serialize};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -33,7 +34,16 @@ pub(super) fn key(task: &Task<'_>, options: &Options, desk: &Desk) -> Option<Key
         return None;
     }
     let program = serde_json::to_vec(&*task.program).ok()?;
-    let tests = serde_json::to_vec(&task.tests).ok()?;
+    let mut tests = Vec::new();
+    let mut known: Vec<&Arc<Program>> = vec![&task.program];
+    for (test, on) in &task.tests {
+        tests.push(serde_json::to_vec(test).ok()?);
+        if !known.iter().any(|k| Arc::ptr_eq(k, on)) {
+            known.push(on);
+            tests.push(serde_json::to_vec(&***on).ok()?);
+        }
+    }
+    let tests = tests.concat();
     let solver = serde_json::to_vec(&desk.identity).ok()?;
     let options = format!("{} {} {}", options.budget, options.seed, options.events);
     Some(Key::new(&[b"report", own()?, &solver, options.as_bytes(), &program, &tests]))

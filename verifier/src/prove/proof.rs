@@ -1,6 +1,7 @@
 //! From the answers about goals to the verdict about what they are the goals of.
 
 use super::run::Options;
+use super::stuck::Stuck;
 use super::verdict::{Slice, Verdict};
 use super::{Asked, Goal};
 use crate::desk::{Failure, Reply, Seat};
@@ -90,9 +91,9 @@ pub(super) fn settle(
     let part = &goal.part;
     settled.failed = match &goal.asked {
         Asked::Decided(true) => None,
-        Asked::Decided(false) => Some(Verdict::NotInductive(part.clone())),
+        Asked::Decided(false) => Some(Verdict::NotInductive(Box::new(Stuck::at(part)))),
         Asked::Unsupported(why) => Some(Verdict::NotAttempted(why.clone())),
-        Asked::Text { light, exact, bare } => {
+        Asked::Text { light, exact, bare, .. } => {
             let mut ask = |text: &String, (budget, older): (u32, bool), form: &str| -> Result<Option<Status>, Failure> {
                 // To solvers, a budget of none is one without end.
                 let question = Question { text: text.clone(), budget: budget.max(1), seed: options.seed, model: false, older };
@@ -133,7 +134,7 @@ pub(super) fn settle(
             }
             match ask(exact, (options.budget, false), "exact")? {
                 Some(Status::Unsat) => None,
-                Some(Status::Sat) => Some(Verdict::NotInductive(part.clone())),
+                Some(Status::Sat) => Some(Verdict::NotInductive(Box::new(Stuck::at(part)))),
                 Some(Status::Budget) => Some(Verdict::Budget),
                 Some(Status::Unknown(why)) => Some(Verdict::Unknown(format!("{part}: {why}"))),
                 None => Some(Verdict::NotAttempted(format!("the cache is frozen and has no answer: {part}"))),

@@ -6,12 +6,13 @@ use super::proof::Effort;
 use super::queue::Queue;
 use super::reach::Place;
 use super::rounds::State;
-use super::search::Aim;
+use super::search::{Aim, From};
 use super::verdict::Report;
 use crate::cache::Key;
 use crate::desk::{Desk, Failure, Seat};
 use crate::solve::{SolverError, interrupted};
-use grv_lang::ir::{Program, Property, Test};
+use grv_lang::ir::{Program, Property};
+use grv_lang::random::Script;
 use grv_lang::span::Span;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +32,8 @@ pub struct Options {
     pub events: usize,
     /// What is left out.
     pub haste: Haste,
+    /// Whether the first refutation of something wanted of a box is the end of it.
+    pub fail_fast: bool,
 }
 
 /// What is left out where it only matters whether all that is wanted is shown.
@@ -57,7 +60,7 @@ impl Default for Options {
 impl Options {
     /// The usual, with so many units per question.
     pub fn of_budget(budget: u32) -> Options {
-        Options { jobs: 1, budget, seed: 0, quick: budget / QUICK, events: 0, haste: Haste::None }
+        Options { jobs: 1, budget, seed: 0, quick: budget / QUICK, events: 0, haste: Haste::None, fail_fast: false }
     }
 }
 
@@ -70,8 +73,8 @@ pub struct Task<'t> {
     pub name: String,
     /// The box.
     pub program: Arc<Program>,
-    /// Its tests.
-    pub tests: Vec<&'t Test>,
+    /// Its tests, and those of it with other compile-time parameters.
+    pub tests: Vec<Script<'t>>,
     /// What is looked at.
     pub wanted: Wanted<'t>,
     /// Whether there may be something wanted that every program is obliged to.
@@ -106,6 +109,7 @@ pub(super) enum What {
 }
 
 /// A place at which every program is obliged to something.
+#[derive(Clone)]
 pub(super) struct Site {
     pub(super) name: String,
     pub(super) span: Span,
@@ -173,8 +177,8 @@ pub(super) enum Job {
     Make(usize, u32, What),
     /// Asks about one.
     Ask(Ask, Effort),
-    /// Looks for an example or a counterexample.
-    Search(usize, Aim),
+    /// Looks for an example or a counterexample: from usual states, or from such with full tables.
+    Search(usize, Aim, From),
 }
 
 /// A goal of something of a box, in a round.
@@ -254,7 +258,7 @@ impl Run<'_> {
                 Ok(())
             }
             Job::Ask(ask, effort) => self.ask(ask, effort, seat),
-            Job::Search(of, aim) => self.search(of, &aim, seat),
+            Job::Search(of, aim, from) => self.search(of, aim, from, seat),
         }
     }
 }

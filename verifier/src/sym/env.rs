@@ -212,6 +212,8 @@ pub struct Engine<'p> {
     pub(crate) slots: Vec<Slot>,
     /// Integers that stand for exceptions to formulas over ranges.
     pub(crate) examples: Vec<Sym>,
+    /// Whether the state of a question is to be shown.
+    pub(crate) shows: bool,
     /// Whether checksums may be anything: what is found is tried out anyway.
     pub(crate) loose: bool,
     /// Then: what is most often so, of what the rules leave open.
@@ -248,6 +250,7 @@ impl<'p> Engine<'p> {
             generation: 0,
             known: Vec::new(),
             matches: Vec::new(),
+            shows: false,
             loose: false,
             usual: Vec::new(),
             loosely_right: Vec::new(),
