@@ -12,6 +12,7 @@ mod mutate;
 mod new;
 mod render;
 mod run;
+mod script;
 mod stf;
 mod test;
 mod trace;

@@ -1,6 +1,6 @@
 //! STF files, run against a box.
 
-use crate::test::hex;
+use crate::script::hex;
 use crate::trace::Tracer;
 use crate::{Status, files, render};
 use grv_lang::compile::Compilation;

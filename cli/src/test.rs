@@ -1,12 +1,11 @@
 //! `grv test`: runs the `test` blocks of programs.
 
+use crate::script::{self, hex};
 use crate::{Format, Status, files, render};
 use grv_lang::compile::Compilation;
-use grv_lang::interp::Stimulus;
 use grv_lang::interp::test::{self, FailureKind};
-use grv_lang::ir::{Form, PortId, Program, TableId, Test};
-use grv_lang::random::{self, Broken, Counterexample, Explored};
-use grv_lang::text;
+use grv_lang::ir::{Form, Program, Test};
+use grv_lang::random::{self, Explored};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -180,11 +179,6 @@ fn show(ran: &Ran<'_>, format: Format) {
     }
 }
 
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
 /// The boxes of a file, each also with the compile-time parameters that its tests give it: small tables fill up sooner.
 fn variants(of: &Compilation) -> Vec<&Arc<Program>> {
     let mut variants: Vec<&Arc<Program>> = of.boxes.iter().collect();
@@ -210,69 +204,5 @@ fn random(of: &Compilation, program: &Arc<Program>, count: usize, args: &Args) -
             }
         }
     }
-    explored.failures.iter().map(|found| counterexample(of, program, found)).collect()
-}
-
-/// A counterexample as a script: parameters, events, and what does not hold behind them.
-pub(crate) fn counterexample(of: &Compilation, program: &Program, found: &Counterexample) -> String {
-    let mut lines = vec![format!("FAIL  {}", broken(of, program, found))];
-    for (param, value) in program.params.iter().zip(&found.params) {
-        lines.push(format!("      {} = {}", param.name, text::show(&param.shape, value)));
-    }
-    lines.extend(found.events.iter().flat_map(|e| event(program, e)).map(|line| format!("      {line}")));
-    if let Broken::Property(_, packets) = &found.broken {
-        lines.extend(packets.iter().map(|(at, bytes)| format!("      then for {}", packet(program, *at, bytes))));
-    }
-    lines.join("\n")
-}
-
-/// What went wrong, and where.
-pub(crate) fn broken(of: &Compilation, program: &Program, found: &Counterexample) -> String {
-    match &found.broken {
-        Broken::Defect(defect) => {
-            let element = defect.element.as_ref().map_or_else(String::new, |e| format!(" in `{e}`"));
-            format!("{}: {}{element}: {defect}", of.sources.place(defect.span), program.name)
-        }
-        Broken::Property(id, _) => match program.properties.get(id.0 as usize) {
-            Some(property) => format!("{}: `{}` does not hold", of.sources.place(property.span), property.name),
-            None => "a property does not hold".to_string(),
-        },
-    }
-}
-
-/// A packet at a port, in hexadecimal and decoded.
-pub(crate) fn packet(program: &Program, at: PortId, bytes: &[u8]) -> String {
-    let port = program.ports.get(at.index()).map_or("?", |p| p.name.as_str());
-    format!("{port} {}    # {}", hex(bytes), crate::capture::describe(bytes))
-}
-
-/// An event as lines of a script.
-pub(crate) fn event(program: &Program, event: &Stimulus) -> Vec<String> {
-    let table = |id: &TableId| program.tables.get(id.index());
-    match event {
-        Stimulus::Packet(at, bytes) => vec![format!("packet {}", packet(program, *at, bytes))],
-        Stimulus::Time(nanoseconds) => vec![format!("advance {}", text::duration((*nanoseconds).into()))],
-        Stimulus::Update(contents) => {
-            let mut lines = Vec::new();
-            for content in contents {
-                let Some(declared) = table(&content.table) else { continue };
-                let entry = |(key, value): &(Vec<u128>, Vec<u128>)| {
-                    let value = text::show(&declared.value_shape, value);
-                    if key.is_empty() { value } else { format!("{} => {value}", text::show(&declared.key_shape, key)) }
-                };
-                let entries: Vec<String> = content.entries.iter().map(entry).collect();
-                lines.push(format!("update {} = [{}]", declared.name, entries.join(", ")));
-            }
-            lines
-        }
-        Stimulus::Feed(id, key, value) => {
-            let Some(declared) = table(id) else { return Vec::new() };
-            let key = text::show(&declared.key_shape, key);
-            vec![match value {
-                Some(value) if value.is_empty() => format!("feed {}.insert({key})", declared.name),
-                Some(value) => format!("feed {}[{key}] = {}", declared.name, text::show(&declared.value_shape, value)),
-                None => format!("feed {}.remove({key})", declared.name),
-            }]
-        }
-    }
+    explored.failures.iter().map(|found| script::counterexample(of, program, found)).collect()
 }

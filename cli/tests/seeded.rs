@@ -1,12 +1,23 @@
-//! Bugs that can be put into the examples, one at a time. Here: each is still a program, so that the lists keep up with the
-//! examples. `tests/seeded/README.md` says how they are written down, and what is not tested yet.
+//! Bugs that can be put into the examples, one at a time: each is refuted by a trace that the interpreter carries out.
+//! `tests/seeded/README.md` says how they are written down.
+
+#![allow(clippy::print_stdout, reason = "how long each takes is told")]
 
 mod common;
 
 use common::{Modules, files, programs, root};
 use grv_lang::compile::{Compilation, compile};
 use grv_lang::diagnostics::Severity;
+use grv_lang::interp::DefectKind;
+use grv_lang::ir::{Obligation, Program, Property};
+use grv_lang::random::{Broken, Counterexample, scripts};
 use grv_lang::source::Loader;
+use grv_lang::span::Span;
+use grv_verifier::cache::Cache;
+use grv_verifier::desk::Desk;
+use grv_verifier::prove::{Options, Task, Verdict, verify};
+use std::sync::Mutex;
+use std::time::Instant;
 
 /// A bug.
 #[derive(Default)]
@@ -14,6 +25,8 @@ struct Bug {
     what: String,
     breaks: String,
     file: String,
+    /// Text at the place of what is broken, if every program is obliged to it.
+    at: String,
     old: Vec<String>,
     new: Vec<String>,
 }
@@ -31,6 +44,7 @@ fn bugs(list: &str) -> Vec<Bug> {
         let bug = bugs.last_mut().unwrap_or_else(|| panic!("{list}: `{line}` belongs to no bug"));
         match line.split_once(' ').unwrap_or((line, "")) {
             ("breaks", property) => bug.breaks = property.to_string(),
+            ("at", text) => bug.at = text.to_string(),
             ("in", file) => bug.file = file.to_string(),
             ("-", old) => bug.old.push(old.to_string()),
             ("+", new) => bug.new.push(new.to_string()),
@@ -68,23 +82,98 @@ fn buggy(list: &str, bug: &Bug) -> Compilation {
     compile(&path, whole.as_bytes(), &buggy)
 }
 
+/// Whether a property is the one that a bug breaks, or a part of it.
+fn is_broken(bug: &Bug, property: &Property) -> bool {
+    let base = property.name.split(['/', '[']).next().unwrap_or_default();
+    // Also without the spec that it comes from.
+    base == bug.breaks || base.rsplit(['.', ':']).next() == Some(&bug.breaks)
+}
+
+/// Whether a counterexample shows what a bug breaks.
+fn shows(bug: &Bug, program: &Program, found: &Counterexample) -> bool {
+    match &found.broken {
+        Broken::Property(id, _) => program.properties.get(id.0 as usize).is_some_and(|p| is_broken(bug, p)),
+        // What every program is obliged to is named after what must not be.
+        Broken::Defect(defect) => match &defect.kind {
+            DefectKind::Check(Obligation::Overflow) => bug.breaks == "no overflow",
+            DefectKind::Check(Obligation::DivisionByZero) => bug.breaks == "no division by zero",
+            _ => false,
+        },
+    }
+}
+
+/// What is wrong about a bug: that nothing refutes what it breaks, say.
+fn complaint(list: &str, bug: &Bug, desk: &Desk) -> Option<String> {
+    let of = buggy(list, bug);
+    if let Some(first) = of.diagnostics.iter().find(|d| d.severity() == Severity::Error) {
+        return Some(first.message.clone());
+    }
+    let Some(program) = of.boxes.first() else { return Some("there is no box".to_string()) };
+    let automatic = bug.breaks.starts_with("no ");
+    if !automatic && !program.properties.iter().any(|p| is_broken(bug, p)) {
+        return Some(format!("there is no `{}`", bug.breaks));
+    }
+    let is_there = |span: Span| {
+        let text = &of.sources.file(span.file).text;
+        text.find(&bug.at).is_some_and(|at| (at..at + bug.at.len()).contains(&(span.start as usize)))
+    };
+    let wanted = |property: Option<&Property>, span: Span| property.map_or(automatic && is_there(span), |p| is_broken(bug, p));
+    let task = Task {
+        name: bug.what.clone(),
+        program: program.clone(),
+        tests: scripts(program, &of.tests),
+        wanted: &wanted,
+        automatic,
+        whole: false,
+    };
+    let options = Options { events: 3_000, fail_fast: true, ..Options::of_budget(2_000_000) };
+    let report = match verify(&[task], &options, desk, &|_| {}) {
+        Ok(mut reports) => reports.remove(0),
+        Err(failure) => return Some(format!("{failure:?}")),
+    };
+    let refuted = report.obligations.iter().find_map(|o| match &o.verdict {
+        Verdict::Refuted(found) if shows(bug, program, found) => Some(found),
+        _ => None,
+    });
+    match refuted {
+        None => {
+            let verdicts: Vec<&str> = report.obligations.iter().map(|o| o.verdict.name()).collect();
+            Some(format!("`{}` is not refuted: {}", bug.breaks, verdicts.join(", ")))
+        }
+        Some(found) => (!found.replays(program, &mut |_, _| {})).then(|| "the trace does not replay".to_string()),
+    }
+}
+
 #[test]
-fn each_bug_is_a_program() {
-    let mut wrong = Vec::new();
-    let mut boxes = 0;
-    for list in files("tests/seeded", "bugs") {
-        let all = bugs(&list);
-        assert!(all.len() >= 5, "{list}: {} bugs", all.len());
-        boxes += 1;
-        for bug in all {
-            assert!(!bug.breaks.is_empty(), "{list}: `{}` breaks nothing", bug.what);
-            let of = buggy(&list, &bug);
-            let errors: Vec<_> = of.diagnostics.iter().filter(|d| d.severity() == Severity::Error).map(|d| &d.message).collect();
-            if let Some(first) = errors.first() {
-                wrong.push(format!("{list}: {}: {first}", bug.what));
+fn each_bug_is_refuted() {
+    let lists = files("tests/seeded", "bugs");
+    assert_eq!(lists.len(), programs("examples").len(), "each example has its bugs");
+    let mut all: Vec<(String, Bug)> = Vec::new();
+    for list in lists {
+        let own = bugs(&list);
+        assert!(own.len() >= 5, "{list}: {} bugs", own.len());
+        all.extend(own.into_iter().map(|bug| (list.clone(), bug)));
+    }
+    let desk = Desk::open(env!("CARGO_BIN_EXE_grv-solver").into(), Cache::off(), None, None).expect("there is a solver");
+    let (left, wrong) = (Mutex::new(all.iter()), Mutex::new(Vec::new()));
+    let work = || {
+        loop {
+            let Some((list, bug)) = left.lock().expect("nobody panics").next() else { break };
+            let start = Instant::now();
+            let complaint = complaint(list, bug, &desk);
+            println!("{:6} ms {list}: {}", start.elapsed().as_millis(), bug.what);
+            if let Some(complaint) = complaint {
+                wrong.lock().expect("nobody panics").push(format!("{list}: {}: {complaint}", bug.what));
             }
         }
-    }
-    assert_eq!(boxes, programs("examples").len(), "each example has its bugs");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    };
+    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            // Formulas are walked recursively, and so are programs.
+            std::thread::Builder::new().stack_size(64 << 20).spawn_scoped(scope, work).expect("a thread can be started");
+        }
+    });
+    let wrong = wrong.into_inner().expect("nobody panics");
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), all.len(), wrong.join("\n"));
 }

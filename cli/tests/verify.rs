@@ -123,6 +123,8 @@ fn exit_statuses_tell_wrong_from_open() {
     {
         assert!(text.contains(part), "{part}: {text}");
     }
+    let first = out(&verify(&[WRONG, "--cache", "off", "--fail-fast", "--format", "concise"], &[]));
+    assert!(first.contains("`refuted` refuted") && first.contains("`vacuous` not attempted"), "{first}");
     is_red(&verify(&[WRONG, "--property", "vacuous", "--cache", "off", "--format", "concise"], &[]), 1);
     is_red(&verify(&[ASSUMED, "--property", "granted", "--format", "concise", "--cache", "off"], &[]), 1);
     let allowed = verify(&[ASSUMED, "--cache", "off", "--allow-assumed", "grant*"], &[]);
@@ -338,6 +340,92 @@ fn rows_assumptions_and_seeds_are_listed() {
     let spread = &json(&stable)["obligations"][0];
     assert_eq!(spread["verdicts"], serde_json::json!(["proved"]));
     assert!(spread["resource"][0].as_u64().is_some_and(|units| units > 0));
+}
+
+/// An example of the repository with a change, alone in a folder.
+fn changed(name: &str, path: &str, old: &str, new: &str) -> PathBuf {
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).expect("the program is there");
+    assert_eq!(text.matches(old).count(), 1, "{path}: {old}");
+    let file = folder(name).join(Path::new(path).file_name().expect("a file"));
+    std::fs::write(&file, text.replace(old, new)).expect("it can be written");
+    file
+}
+
+#[test]
+fn counterexamples_are_saved_as_tests_and_captures() {
+    let program = changed("saved", WRONG, "property vacuous", "property nothing");
+    let own = program.parent().expect("a folder");
+    let (tests, captures) = (own.join("found.grv"), own.join("captures"));
+    let paths = [&program, &tests, &captures].map(|p| p.to_str().expect("a path in UTF-8"));
+    let args = [paths[0], "--cache", "off", "--save-test", paths[1], "--save-pcap", paths[2]];
+    for times in 1..3 {
+        let saved = verify(&args, &[]);
+        assert_eq!(saved.status.code(), Some(1), "{}{}", out(&saved), err(&saved));
+        let text = std::fs::read_to_string(&tests).expect("tests are saved");
+        assert!(text.starts_with("use wrong::Gate;\n"), "{text}");
+        assert_eq!(text.matches("assert property \"refuted\";").count(), times, "{text}");
+    }
+    let failing = grv(&["test", paths[1], "--format", "concise"], &[]);
+    assert_eq!(failing.status.code(), Some(1), "{}{}", out(&failing), err(&failing));
+    assert!(out(&failing).contains("FAIL refuted: refuted (2): `refuted` does not hold of what happened"), "{}", out(&failing));
+    // The captures are those of the trace.
+    let folder = captures.join("saved_wrong_Gate_refuted");
+    for port in ["in-inside.pcap", "out-outside.pcap"] {
+        assert!(std::fs::metadata(folder.join(port)).expect("a capture").len() > 24 + 16, "{port}");
+    }
+    let ran = grv(&["run", paths[0], "--in", &format!("inside={}", folder.join("in-inside.pcap").display())], &[]);
+    assert_eq!(ran.status.code(), Some(0), "{}{}", out(&ran), err(&ran));
+    // Once the program keeps its promise, so do the tests.
+    let mended = std::fs::read_to_string(&program).expect("the program").replace("< now + 60s", "<= now + 60s");
+    std::fs::write(&program, mended).expect("it can be written");
+    let passing = grv(&["test", paths[1], "--format", "concise"], &[]);
+    assert_eq!(passing.status.code(), Some(0), "{}{}", out(&passing), err(&passing));
+}
+
+#[test]
+fn a_sum_is_exceeded_by_a_burst_and_what_is_alike_is_told_once() {
+    let program = changed(
+        "burst",
+        "examples/policer/policer.grv",
+        "exceeds => drop \"rate\",",
+        "exceeds => { if p.length > 1_000 { drop \"rate\" } emit passed; }",
+    );
+    let path = program.to_str().expect("a path in UTF-8");
+    let args = [path, "--property", "limited", "--cache", "off", "--format"];
+    let report = json(&verify(&[&args[..], &["json"]].concat(), &[]));
+    let limited = &report["obligations"][0];
+    assert_eq!(limited["verdict"], "refuted", "{limited}");
+    let events = limited["counterexample"]["events"].as_array().expect("a list");
+    let packets: u64 = events.iter().map(|e| 1 + e["more"]["count"].as_u64().unwrap_or(0)).sum();
+    assert!(packets > 40 && events.len() < 8, "{limited}");
+    for event in events.iter().filter(|e| !e["more"].is_null()) {
+        let (more, at) = (&event["more"], event["more"]["at"].as_array().expect("a list").len());
+        let bytes = more["bytes"].as_str().expect("hexadecimal");
+        assert_eq!(Some(bytes.len() as u64), more["count"].as_u64().map(|count| count * 2 * at as u64));
+    }
+    let text = out(&verify(&[&args[..], &["full"]].concat(), &[]));
+    assert!(text.contains("... and ") && text.contains(" more like it"), "{text}");
+    assert!(text.lines().all(|line| line.len() < 400), "{text}");
+}
+
+#[test]
+fn what_is_not_inductive_shows_the_state() {
+    let of = |format: &str| {
+        verify(&["book/listings/06-no-rule.grv", "--property", "no_port_zero", "--cache", "off", "--format", format], &[])
+    };
+    let report = json(&of("json"));
+    let state = &report["obligations"][0]["state"];
+    assert_eq!(state["step"], "in every state", "{state}");
+    let row = |table: &str| state["rows"].as_array().expect("a list").iter().find(|row| row["table"] == table).cloned();
+    assert!(row("filter.rules").or_else(|| row("filter.flows")).is_some(), "{state}");
+    let fields = state["packets"][0]["fields"].as_array().expect("a list");
+    let port = fields.iter().find(|f| f["name"].as_str().is_some_and(|name| name.ends_with("Udp.dst"))).expect("the port");
+    assert_eq!(port["value"], "0", "{state}");
+    for format in ["full", "github", "junit", "sarif"] {
+        let text = out(&of(format));
+        assert!(text.contains("may not be reachable") && text.contains("Udp.dst 0"), "{format}: {text}");
+    }
 }
 
 /// The outcome of the listings that the book shows.

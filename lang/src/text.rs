@@ -10,7 +10,15 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub fn show(shape: &Shape, bits: &[u128]) -> String {
     let mut text = String::new();
     let mut at = 0;
-    write_value(shape, bits, &mut at, &mut text);
+    write_value(shape, bits, &mut at, &mut text, false);
+    text
+}
+
+/// A value as it is written in a program.
+pub fn source(shape: &Shape, bits: &[u128]) -> String {
+    let mut text = String::new();
+    let mut at = 0;
+    write_value(shape, bits, &mut at, &mut text, true);
     text
 }
 
@@ -26,7 +34,7 @@ pub fn width(shape: &Shape) -> usize {
     }
 }
 
-fn write_value(shape: &Shape, bits: &[u128], at: &mut usize, text: &mut String) {
+fn write_value(shape: &Shape, bits: &[u128], at: &mut usize, text: &mut String, qualified: bool) {
     let mut next = || {
         *at += 1;
         bits.get(*at - 1).copied().unwrap_or(0)
@@ -44,7 +52,7 @@ fn write_value(shape: &Shape, bits: &[u128], at: &mut usize, text: &mut String) 
                 text.push_str("none");
             } else {
                 text.push_str("some(");
-                write_value(inner, bits, at, text);
+                write_value(inner, bits, at, text, qualified);
                 text.push(')');
             }
         }
@@ -54,22 +62,26 @@ fn write_value(shape: &Shape, bits: &[u128], at: &mut usize, text: &mut String) 
             for (index, (field, shape)) in fields.iter().enumerate() {
                 let comma = if index == 0 { "" } else { ", " };
                 text.push_str(&format!("{comma}{field}: "));
-                write_value(shape, bits, at, text);
+                write_value(shape, bits, at, text, qualified);
             }
             text.push_str(" }");
         }
-        Shape::Enum(_, variants) => {
+        Shape::Enum(of, variants) => {
             let tag = next();
             for (index, (name, fields)) in variants.iter().enumerate() {
                 if index as u128 != tag {
                     *at += fields.iter().map(|(_, f)| width(f)).sum::<usize>();
                     continue;
                 }
+                if qualified {
+                    text.push_str(of);
+                    text.push_str("::");
+                }
                 text.push_str(name);
                 for (n, (field, shape)) in fields.iter().enumerate() {
                     text.push_str(if n == 0 { "(" } else { ", " });
                     text.push_str(&format!("{field}: "));
-                    write_value(shape, bits, at, text);
+                    write_value(shape, bits, at, text, qualified);
                 }
                 if !fields.is_empty() {
                     text.push(')');

@@ -1,11 +1,13 @@
 //! An obligation with its place, as reports show it.
 
 use super::example::Example;
+use super::state::{self, State};
 use super::{Source, box_name, folder};
 use grv_lang::ir::Program;
 use grv_lang::source::Position;
 use grv_verifier::prove::{Kind, Obligation, Report, Slice, Verdict};
 use serde::Serialize;
+use std::sync::Arc;
 
 /// An obligation and what came of it. What is serialized is the form of schemas/verify.schema.json.
 #[derive(Serialize)]
@@ -27,12 +29,13 @@ pub(super) struct Entry<'r> {
     pub(super) slice: &'r Slice,
     pub(super) witness: Option<Witness>,
     pub(super) counterexample: Option<Example>,
+    pub(super) state: Option<State<'r>>,
     #[serde(skip)]
     pub(super) obligation: &'r Obligation,
     #[serde(skip)]
     pub(super) source: &'r Source,
     #[serde(skip)]
-    pub(super) program: &'r Program,
+    pub(super) program: &'r Arc<Program>,
     #[serde(skip)]
     pub(super) start: Position,
 }
@@ -44,7 +47,7 @@ pub(super) struct Witness {
 }
 
 /// What a report says of a box.
-pub(super) fn entries<'r>(source: &'r Source, program: &'r Program, report: &'r Report) -> Vec<Entry<'r>> {
+pub(super) fn entries<'r>(source: &'r Source, program: &'r Arc<Program>, report: &'r Report) -> Vec<Entry<'r>> {
     let name = box_name(&source.path, program);
     let entry = |o: &'r Obligation| {
         let start = source.of.sources.start(o.span);
@@ -69,6 +72,7 @@ pub(super) fn entries<'r>(source: &'r Source, program: &'r Program, report: &'r 
                 Verdict::Refuted(found) => Some(Example::new(&source.of, program, found)),
                 _ => None,
             },
+            state: state::of(&o.verdict),
             obligation: o,
             source,
             program,

@@ -1,12 +1,13 @@
 //! A counterexample as data.
 
-use crate::test::{broken, event, hex};
+use crate::script::{self, Group, broken, groups, hex};
 use grv_lang::compile::Compilation;
 use grv_lang::interp::Stimulus;
 use grv_lang::ir::{PortId, Program};
 use grv_lang::random::{Broken, Counterexample};
 use grv_lang::text;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Events from the start, and what does not hold behind them.
 #[derive(Serialize)]
@@ -35,10 +36,24 @@ pub(super) struct Event {
     nanoseconds: Option<u64>,
     /// In words.
     pub(super) text: String,
+    /// The values of its choices; none: `else`.
+    choices: Vec<Option<String>>,
+    /// Packets that follow it and are much the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<More>,
+}
+
+#[derive(Serialize)]
+struct More {
+    count: usize,
+    /// The bytes in which they may differ from the first.
+    at: Vec<usize>,
+    /// Of each packet these bytes, in hexadecimal.
+    bytes: String,
 }
 
 impl Example {
-    pub(super) fn new(of: &Compilation, program: &Program, found: &Counterexample) -> Example {
+    pub(super) fn new(of: &Compilation, program: &Arc<Program>, found: &Counterexample) -> Example {
         let parameters = program.params.iter().zip(&found.params);
         let then = match &found.broken {
             Broken::Property(_, packets) => packets.as_slice(),
@@ -48,7 +63,7 @@ impl Example {
             parameters: parameters
                 .map(|(param, value)| Parameter { name: param.name.clone(), value: text::show(&param.shape, value) })
                 .collect(),
-            events: found.events.iter().map(|e| Event::new(program, e)).collect(),
+            events: groups(program, found).iter().map(|group| Event::new(program, group)).collect(),
             then: then.iter().map(|(port, bytes)| packet(program, *port, bytes)).collect(),
             broken: broken(of, program, found),
         }
@@ -56,22 +71,41 @@ impl Example {
 }
 
 impl Event {
-    fn new(program: &Program, stimulus: &Stimulus) -> Event {
+    fn new(program: &Program, group: &Group<'_>) -> Event {
         let plain = |kind, nanoseconds| {
-            let text = event(program, stimulus).join("; ");
-            Event { kind, port: None, bytes: None, nanoseconds, text }
+            let text = script::event(program, group.first()).join("; ");
+            Event { kind, port: None, bytes: None, nanoseconds, text, choices: Vec::new(), more: None }
         };
-        match stimulus {
+        let mut event = match group.first() {
             Stimulus::Packet(port, bytes) => packet(program, *port, bytes),
             Stimulus::Time(nanoseconds) => plain("time", Some(*nanoseconds)),
             Stimulus::Update(_) => plain("update", None),
             Stimulus::Feed(..) => plain("feed", None),
+        };
+        let choices = group.outcomes.iter().flat_map(|outcome| &outcome.choices);
+        event.choices = choices.map(|choice| choice.value.map(|value| value.to_string())).collect();
+        if let Some(more) = group.more() {
+            event.text.push_str(&format!(" {more}"));
+            event.more = Some(More::new(group));
         }
+        event
+    }
+}
+
+impl More {
+    fn new(group: &Group<'_>) -> More {
+        let more = &group.events[1..];
+        let differ = |event: &Stimulus| match event {
+            Stimulus::Packet(_, bytes) => hex(&group.differ.iter().map(|at| bytes[*at]).collect::<Vec<u8>>()),
+            _ => String::new(),
+        };
+        More { count: more.len(), at: group.differ.clone(), bytes: more.iter().map(|(event, _)| differ(event)).collect() }
     }
 }
 
 fn packet(program: &Program, port: PortId, bytes: &[u8]) -> Event {
     let name = program.ports.get(port.index()).map_or("?", |p| p.name.as_str());
     let text = format!("at {name}: {}", crate::capture::describe(bytes));
-    Event { kind: "packet", port: Some(name.to_string()), bytes: Some(hex(bytes)), nanoseconds: None, text }
+    let (port, bytes) = (Some(name.to_string()), Some(hex(bytes)));
+    Event { kind: "packet", port, bytes, nanoseconds: None, text, choices: Vec::new(), more: None }
 }

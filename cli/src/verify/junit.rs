@@ -1,8 +1,8 @@
 //! Results as JUnit XML: a suite for each box, a case for each obligation. What is left open is an error, what is wrong a failure.
 
-use super::Shown;
 use super::entry::Entry;
-use crate::{render, test};
+use super::{Shown, state};
+use crate::{render, script};
 use grv_verifier::prove::Verdict;
 use std::collections::BTreeMap;
 
@@ -43,7 +43,11 @@ fn case(entry: &Entry<'_>) {
     let tag = if entry.is_wrong() { "failure" } else { "error" };
     let mut text = format!("{}\nrerun: {}", entry.place(), entry.rerun());
     if let Verdict::Refuted(found) = &entry.obligation.verdict {
-        text = format!("{}\n{text}", test::counterexample(&entry.source.of, entry.program, found));
+        text = format!("{}\n{text}", script::counterexample(&entry.source.of, entry.program, found));
+    }
+    let state = state::lines(&entry.obligation.verdict);
+    if !state.is_empty() {
+        text = format!("{}\n{text}", state.join("\n"));
     }
     render::line(&format!("{head}>"));
     render::line(&format!(r#"      <{tag} message="{}">{}</{tag}>"#, escaped(&entry.outcome()), escaped(&text)));

@@ -1,8 +1,8 @@
 //! Results as JSON, and as commands of a GitHub workflow.
 
-use super::Shown;
 use super::compliance::Row;
 use super::entry::{Entry, summary};
+use super::{Shown, state};
 use crate::render::{self, Finding};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -58,6 +58,7 @@ pub(super) fn github(shown: &Shown<'_>) {
         if let Some(example) = &entry.counterexample {
             example.events.iter().chain(&example.then).for_each(|e| message.push_str(&format!("\n{}", e.text)));
         }
+        state::lines(&entry.obligation.verdict).iter().for_each(|line| message.push_str(&format!("\n{line}")));
         message.push_str(&format!("\n{}", entry.rerun()));
         render::line(&format!(
             "::{level} file={},line={},col={},title={}::{}",

@@ -7,8 +7,10 @@ mod example;
 mod junit;
 mod machine;
 mod sarif;
+mod save;
 pub(crate) mod select;
 pub(crate) mod stability;
+mod state;
 mod text;
 
 use crate::{Status, files, render};
@@ -58,6 +60,9 @@ pub(crate) struct Args {
     allow_assumed: Vec<String>,
     #[command(flatten)]
     solving: Solving,
+    /// Of each middlebox, stop at the first thing that is refuted
+    #[arg(long)]
+    fail_fast: bool,
     /// Where answers are kept: a folder, `off`, or `frozen`: what is not kept fails. Default: $GRV_CACHE, or `grv-cache` in the
     /// folder `target` if there is one, or `grv` in the user's folder of caches
     #[arg(long, value_name = "DIR|off|frozen")]
@@ -65,6 +70,13 @@ pub(crate) struct Args {
     /// Write each question to this folder, as SMT-LIB 2
     #[arg(long, value_name = "DIR")]
     smt2: Option<PathBuf>,
+    /// Add each counterexample to this file, as a test that fails until the program is mended. A file that is not there yet is
+    /// created, and imports the program beside it
+    #[arg(long, value_name = "FILE")]
+    save_test: Option<PathBuf>,
+    /// Write the packets of each counterexample to captures in this folder: NAME/in-PORT.pcap and NAME/out-PORT.pcap
+    #[arg(long, value_name = "DIR")]
+    save_pcap: Option<PathBuf>,
     /// Ask a second solver too: cvc5, or what GRV_CROSS_SOLVER names
     #[arg(long)]
     cross_check: bool,
@@ -169,7 +181,8 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
             }
         }
     };
-    let reports = match run(&sources, &selection, &args.solving.options(0), &desk, &show) {
+    let reports = match run(&sources, &selection, &Options { fail_fast: args.fail_fast, ..args.solving.options(0) }, &desk, &show)
+    {
         Ok(reports) => reports,
         Err(failure) => return failed(failure),
     };
@@ -182,6 +195,12 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
     let broken = sources.iter().any(|s| s.of.failed());
     if entries.is_empty() && !broken {
         return Err(selection.nothing());
+    }
+    if let Some(file) = &args.save_test {
+        save::tests(&entries, file)?;
+    }
+    if let Some(folder) = &args.save_pcap {
+        save::captures(&entries, folder)?;
     }
     let compliance = args.compliance.then(|| compliance::rows(&entries));
     let shown = Shown { sources: &sources, desk: &desk, entries: &entries, compliance: compliance.as_deref(), start };

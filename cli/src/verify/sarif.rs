@@ -1,8 +1,8 @@
 //! Results as SARIF 2.1.0: one for each obligation that is not proved. A fingerprint is made of the obligation's name, so that it
 //! stays the same while lines move; the events of a counterexample are a code flow.
 
-use super::Shown;
 use super::entry::Entry;
+use super::{Shown, state};
 use crate::render;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -44,6 +44,11 @@ fn result(entry: &Entry<'_>) -> Value {
         "locations": [location(entry, None)],
         "partialFingerprints": { "grvObligation/v1": &fingerprint.as_str()[..32] },
     });
+    let state = state::lines(&entry.obligation.verdict);
+    if !state.is_empty() {
+        let locations: Vec<Value> = state.iter().map(|line| json!({ "location": location(entry, Some(line.trim())) })).collect();
+        result["codeFlows"] = json!([{ "threadFlows": [{ "locations": locations }] }]);
+    }
     if let Some(example) = &entry.counterexample {
         let steps = example.events.iter().chain(&example.then).map(|e| e.text.as_str()).chain([example.broken.as_str()]);
         let locations: Vec<Value> = steps.map(|text| json!({ "location": location(entry, Some(text)) })).collect();

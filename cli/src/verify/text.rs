@@ -1,17 +1,18 @@
 //! Results for people.
 
 use super::entry::{Entry, summary};
-use super::{Args, Shown};
-use crate::{Format, render, test};
+use super::{Args, Shown, state};
+use crate::{Format, render, script};
 use grv_verifier::prove::Verdict;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Per box what is not proved, with counterexamples and how to look at it alone.
 pub(super) fn full(shown: &Shown<'_>, args: &Args) -> Result<(), String> {
     diagnostics(shown, Format::Full)?;
     for source in shown.sources {
         for program in &source.of.boxes {
-            let own = |e: &&Entry<'_>| Path::new(&e.source.path) == source.path && std::ptr::eq(e.program, &**program);
+            let own = |e: &&Entry<'_>| Path::new(&e.source.path) == source.path && Arc::ptr_eq(e.program, program);
             let entries: Vec<&Entry<'_>> = shown.entries.iter().filter(own).collect();
             if entries.is_empty() {
                 continue;
@@ -45,8 +46,11 @@ fn one(entry: &Entry<'_>, explain: bool) {
     if let Some(why) = entry.reason.filter(|why| !why.is_empty()) {
         render::line(&format!("      {why}"));
     }
+    for line in state::lines(&entry.obligation.verdict) {
+        render::line(&format!("      {line}"));
+    }
     if let Verdict::Refuted(found) = &entry.obligation.verdict {
-        render::line(&test::counterexample(&entry.source.of, entry.program, found));
+        render::line(&script::counterexample(&entry.source.of, entry.program, found));
     }
     if explain {
         let list = |set: &std::collections::BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(", ");

@@ -8,7 +8,8 @@ use super::ops;
 use super::program::{Kind, TableInfo};
 use super::types::Ty;
 use crate::diagnostics::{Code, Diagnostic};
-use crate::ir::{self, Expr, Role, Scalar, StmtKind, TableContent, TableId, TestStmt};
+use crate::interp::judge;
+use crate::ir::{self, Expr, PropertyId, Role, Scalar, StmtKind, TableContent, TableId, TestStmt};
 use crate::span::Span;
 use crate::syntax::Parsed;
 use crate::syntax::ast::{self, BinaryOp, BlockKind, ExprKind, ItemKind, ParamRole};
@@ -117,6 +118,7 @@ impl Elab {
                 });
                 self.test(body, TestStmt::Assert { block, holds }, span);
             }
+            ast::StmtKind::AssertProperty(name, packets) => self.assert_property(body, name, packets, span),
             ast::StmtKind::Choices(values) => {
                 let mut all = Vec::new();
                 for e in values {
@@ -171,6 +173,37 @@ impl Elab {
             }
             _ => {}
         }
+    }
+
+    /// Properties are named as reports name them, or without the numbers of their parts; then all parts are meant that speak of
+    /// packets at these ports.
+    fn assert_property(&mut self, body: &mut Body, name: &ast::Str, packets: &[(ast::PortRef, ast::Expr)], span: Span) {
+        let mut arrivals = Vec::new();
+        for (port, packet) in packets {
+            let (Some(port), Some(packet)) = (self.test_port(body, port), self.packet_value(body, packet)) else { return };
+            arrivals.push((port, packet.id));
+        }
+        let of_name = |p: &ir::Property| p.name == *name.text || p.name.split(['/', '[']).next() == Some(&name.text);
+        let all = (0..).map(PropertyId).zip(&self.prog.properties);
+        let named: Vec<(PropertyId, Vec<ir::PortId>)> =
+            all.filter(|(_, p)| of_name(p)).map(|(id, p)| (id, judge::arrivals(&p.form))).collect();
+        if named.is_empty() {
+            return self.error(Code::BadTest, name.span, format!("the box has no property `{}`", name.text));
+        }
+        let fits = |ports: &[ir::PortId]| ports.iter().eq(arrivals.iter().map(|(port, _)| port));
+        let properties: Vec<PropertyId> = named.iter().filter(|(_, ports)| fits(ports)).map(|(id, _)| *id).collect();
+        if properties.is_empty() {
+            let ports = |ports: &[ir::PortId]| {
+                let names: Vec<&str> = ports.iter().map(|p| self.prog.ports[p.index()].name.as_str()).collect();
+                if names.is_empty() { "no packet".to_string() } else { format!("packets at {}", names.join(", ")) }
+            };
+            let wanted = ports(&named[0].1);
+            let d = Diagnostic::new(Code::BadTest, span, format!("`{}` does not speak of these packets", name.text));
+            return self.report(
+                d.note(format!("it speaks of {wanted} beyond what happened: `assert property \"...\" for PORT packet;`")),
+            );
+        }
+        self.test(body, TestStmt::Property { properties, packets: arrivals }, span);
     }
 
     fn test_port(&mut self, body: &mut Body, port: &ast::PortRef) -> Option<ir::PortId> {

@@ -13,7 +13,7 @@
 //! - Buckets in exact units: [`table::Bucket`]. Counters wrap: [`tables`].
 //! - Choice, tier by tier: [`choice`]; whatever the rules leave open is an [`oracle::Oracle`]'s to decide.
 //! - Frames, headers and their places, room: [`packet`] and [`headers`]; checksums: [`checksum`].
-//! - States and steps as specifications see them: [`spec`]; tests: [`mod@test`].
+//! - States and steps as specifications see them: [`spec`]; what properties say of traces: `judge`; tests: [`mod@test`].
 
 mod build;
 pub mod checksum;
@@ -25,6 +25,7 @@ mod expr;
 pub mod hash;
 mod headers;
 mod inside;
+pub(crate) mod judge;
 pub mod machine;
 pub mod maglev;
 pub mod oracle;

@@ -3,12 +3,13 @@
 use super::build::{BuildError, Builder};
 use super::config::{TableUpdate, with_defaults};
 use super::error::{ConfigError, Defect, FeedError, UpdateError};
-use super::machine::{Dropped, Machine};
+use super::judge::{self, Moment, Verdict};
+use super::machine::{Dropped, Machine, Outcome};
 use super::oracle::{Decision, Oracle, Replay, Seeded};
 use super::spec::{Bindings, Session};
 use super::stimulus::Stimulus;
 use super::trace::Observer;
-use crate::ir::{Block, Expr, PortId, Program, ReasonId, Scalar, Stmt, StmtKind, Test, TestStmt};
+use crate::ir::{Block, Expr, PacketId, PortId, Program, PropertyId, ReasonId, Scalar, Stmt, StmtKind, Test, TestStmt};
 use crate::span::Span;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -82,6 +83,12 @@ pub enum FailureKind {
     /// An assertion does not hold.
     #[error("this does not hold")]
     Assertion,
+    /// A property does not hold of what happened.
+    #[error("`{0}` does not hold of what happened")]
+    Broken(String),
+    /// It has more events than are wanted.
+    #[error("the test was left")]
+    Left,
     /// An update that should be accepted was refused.
     #[error("the update was refused: {0}")]
     Refused(UpdateError),
@@ -111,7 +118,7 @@ fn differs(expected: &[u8], found: &[u8]) -> String {
 
 /// Runs a test. The same seed makes the same choices where the test gives none.
 pub fn run(test: &Test, program: &Arc<Program>, seed: u64, observer: Option<&mut dyn Observer>) -> Result<(), Failure> {
-    record(test, program, seed, observer, &mut Recorded::default())
+    record(test, program, seed, observer, usize::MAX, &mut Recorded::default())
 }
 
 /// The events of a test, and the values of the box's parameters.
@@ -123,12 +130,13 @@ pub struct Recorded {
     pub events: Vec<Stimulus>,
 }
 
-/// Runs a test and tells its events, up to where it fails.
+/// Runs a test and tells its events, up to where it fails, or to `most` events: then it is left.
 pub fn record(
     test: &Test,
     program: &Arc<Program>,
     seed: u64,
     observer: Option<&mut dyn Observer>,
+    most: usize,
     recorded: &mut Recorded,
 ) -> Result<(), Failure> {
     let fail = |kind: FailureKind| Failure { span: test.span, kind };
@@ -144,6 +152,8 @@ pub fn record(
         dropped: VecDeque::new(),
         caused: test.span,
         events: &mut recorded.events,
+        most,
+        past: test.body.block.iter().any(asserts_properties).then(Vec::new),
         observer: match observer {
             Some(observer) => Some(&mut *observer),
             None => None,
@@ -169,6 +179,10 @@ struct Script<'t> {
     /// The statement that caused them.
     caused: Span,
     events: &'t mut Vec<Stimulus>,
+    /// How many there may be.
+    most: usize,
+    /// What happened, if properties are asserted of it.
+    past: Option<Vec<Moment>>,
     observer: Option<&'t mut dyn Observer>,
 }
 
@@ -218,6 +232,9 @@ impl Script<'_> {
 
     fn event(&mut self, stmt: &TestStmt, span: Span) -> Result<(), Failure> {
         let fail = |kind: FailureKind| Err(Failure { span, kind });
+        if self.events.len() >= self.most {
+            return fail(FailureKind::Left);
+        }
         match stmt {
             TestStmt::Build { packet, parts, payload } => {
                 let session = Session::new(&self.machine);
@@ -239,9 +256,11 @@ impl Script<'_> {
             TestStmt::Send { port, packet } => {
                 self.settled(span)?;
                 let bytes = self.bindings.packet(*packet).to_vec();
+                let before = self.before();
                 let outcome = self.machine.packet(*port, &bytes, &mut self.oracle, again(&mut self.observer));
                 self.events.push(Stimulus::Packet(*port, bytes));
                 let outcome = outcome.map_err(|defect| Failure { span, kind: defect.into() })?;
+                self.happened_after(before, &outcome);
                 self.left.extend(outcome.out);
                 self.dropped.extend(outcome.drops);
                 self.caused = span;
@@ -279,7 +298,9 @@ impl Script<'_> {
             TestStmt::Advance(time) => {
                 let nanoseconds = u64::try_from(self.eval(time, span)?).unwrap_or(u64::MAX);
                 self.events.push(Stimulus::Time(nanoseconds));
+                let before = self.before();
                 let done = self.machine.advance(nanoseconds, &mut self.oracle, again(&mut self.observer));
+                self.happened_after(before, &Outcome::default());
                 done.map_err(|defect| Failure { span, kind: defect.into() })
             }
             TestStmt::Update { tables, refused } => {
@@ -291,8 +312,10 @@ impl Script<'_> {
                     }
                     updates.push(TableUpdate { table: content.table, entries });
                 }
+                let before = self.before();
                 let done = self.machine.update(&updates, &mut self.oracle, again(&mut self.observer));
                 self.events.push(Stimulus::Update(updates));
+                self.happened_after(before, &Outcome::default());
                 match (done, refused) {
                     (Ok(()), false) | (Err(UpdateError::Refused { .. }), true) => Ok(()),
                     (Ok(()), true) => fail(FailureKind::Accepted),
@@ -305,8 +328,10 @@ impl Script<'_> {
                     Some(value) => Some(self.evals(value, span)?),
                     None => None,
                 };
+                let before = self.before();
                 let done = self.machine.feed(*table, &key, value.as_deref(), &mut self.oracle);
                 self.events.push(Stimulus::Feed(*table, key, value));
+                self.happened_after(before, &Outcome::default());
                 done.map_err(|e| Failure { span, kind: e.into() })
             }
             TestStmt::Assert { block, holds } => {
@@ -316,6 +341,7 @@ impl Script<'_> {
                     fail(FailureKind::Assertion)
                 }
             }
+            TestStmt::Property { properties, packets } => self.properties(properties, packets, span),
             TestStmt::Choices(values) => {
                 let values = self.evals(values, span)?;
                 self.oracle.extend(values.into_iter().map(|value| Decision::Chosen(Some(value))));
@@ -336,6 +362,33 @@ impl Script<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// The box as it is, if that must be remembered.
+    fn before(&self) -> Option<(Machine, Replay<Seeded>)> {
+        self.past.is_some().then(|| (self.machine.clone(), self.oracle.clone()))
+    }
+
+    /// Remembers the last event.
+    fn happened_after(&mut self, before: Option<(Machine, Replay<Seeded>)>, outcome: &Outcome) {
+        if let (Some(past), Some((before, oracle)), Some(event)) = (&mut self.past, before, self.events.last()) {
+            past.push(Moment { event: event.clone(), before, outcome: outcome.clone(), oracle });
+        }
+    }
+
+    fn properties(&mut self, properties: &[PropertyId], packets: &[(PortId, PacketId)], span: Span) -> Result<(), Failure> {
+        let arrivals: Vec<(PortId, Vec<u8>)> =
+            packets.iter().map(|(port, packet)| (*port, self.bindings.packet(*packet).to_vec())).collect();
+        let past = self.past.as_deref().unwrap_or_default();
+        for id in properties {
+            let Some(property) = self.machine.program().properties.get(id.0 as usize) else { continue };
+            match judge::judge(property, &self.machine, past, &arrivals) {
+                Ok(Verdict::Fails) => return Err(Failure { span, kind: FailureKind::Broken(property.name.clone()) }),
+                Ok(Verdict::Fits | Verdict::Holds | Verdict::Shown) => {}
+                Err(defect) => return Err(Failure { span, kind: defect.into() }),
+            }
+        }
+        Ok(())
     }
 
     /// Evaluates a formula in the machine's state. It may look at steps: what they choose is not the script's.
@@ -393,6 +446,20 @@ fn again<'o>(observer: &'o mut Option<&mut dyn Observer>) -> Option<&'o mut dyn 
     match observer {
         Some(observer) => Some(&mut **observer),
         None => None,
+    }
+}
+
+/// Whether a statement is, or holds, one that asserts properties.
+fn asserts_properties(stmt: &Stmt) -> bool {
+    match &stmt.kind {
+        StmtKind::Test(test) => match &**test {
+            TestStmt::Property { .. } => true,
+            TestStmt::Repeat { block, .. } => block.iter().any(asserts_properties),
+            _ => false,
+        },
+        StmtKind::If { then, other, .. } => then.iter().chain(other).any(asserts_properties),
+        StmtKind::Switch { cases, default, .. } => cases.iter().flat_map(|(_, _, b)| b).chain(default).any(asserts_properties),
+        _ => false,
     }
 }
 

@@ -412,6 +412,13 @@ pub enum TestStmt {
         /// The condition.
         holds: LocalId,
     },
+    /// Properties hold of what happened so far.
+    Property {
+        /// The properties.
+        properties: Vec<PropertyId>,
+        /// Packets that they speak of beyond that, and where these may arrive.
+        packets: Vec<(PortId, PacketId)>,
+    },
     /// The values of the next choices, in order.
     Choices(Vec<Expr>),
     /// Runs a block for each value of `low..high`.

@@ -20,8 +20,8 @@ pub struct Runs<'p> {
 }
 
 impl<'p> Runs<'p> {
-    /// Those of a box with its tests; these are run, and what they come by is covered.
-    pub fn new(program: &'p Arc<Program>, tests: &[Script<'_>], cover: &mut Cover) -> Runs<'p> {
+    /// Those of a box with its tests; if what they come by is asked for, all of each is run.
+    pub fn new(program: &'p Arc<Program>, tests: &[Script<'_>], cover: Option<&mut Cover>) -> Runs<'p> {
         Runs {
             program,
             grammar: Grammar::new(program),
@@ -73,10 +73,14 @@ impl Events<'_, '_> {
         self.source.next()
     }
 
-    /// A packet that may arrive at a port.
-    pub(super) fn packet_at(&mut self, port: PortId) -> Vec<u8> {
-        let again = self.source.again().filter(|(at, _)| *at == port);
-        again.map_or_else(|| self.runs.grammar.packet(&mut self.source), |(_, packet)| packet)
+    /// Packets that may arrive at some ports, for the property of a number.
+    pub(super) fn arrivals(&mut self, number: u64, ports: &[PortId]) -> Vec<(PortId, Vec<u8>)> {
+        let grammar = &self.runs.grammar;
+        let packet_at = |source: &mut Source<'_>, port: &PortId| {
+            let again = again(grammar, source).filter(|(at, _)| at == port);
+            (*port, again.map_or_else(|| grammar.packet(source), |(_, packet)| packet))
+        };
+        self.source.aside(number, |source| ports.iter().map(|port| packet_at(source, port)).collect())
     }
 
     fn anything(&mut self) -> Stimulus {
@@ -91,16 +95,22 @@ impl Events<'_, '_> {
                 Stimulus::Feed(table, key, Some(value))
             }
             _ => {
-                let (port, packet) = source.again().unwrap_or_else(|| grammar.arrival(source));
+                let (port, packet) = again(grammar, source).unwrap_or_else(|| grammar.arrival(source));
                 Stimulus::Packet(port, packet)
             }
         }
     }
 }
 
+/// A packet that arrived before, or an answer to one; now and then with a change in one field.
+fn again(grammar: &Grammar<'_>, source: &mut Source<'_>) -> Option<(PortId, Vec<u8>)> {
+    let (port, packet) = source.again()?;
+    Some((port, if source.once_in(4) { grammar.changed(&packet, source) } else { packet }))
+}
+
 /// The events of tests that are short enough to begin a run with.
-fn starts(program: &Arc<Program>, tests: &[Script<'_>], cover: &mut Cover) -> Vec<Recorded> {
-    let all = tests.iter().map(|test| test.events(program, Some(&mut *cover)));
+fn starts(program: &Arc<Program>, tests: &[Script<'_>], mut cover: Option<&mut Cover>) -> Vec<Recorded> {
+    let all = tests.iter().map(|test| test.events(program, cover.as_deref_mut(), RUN / 2));
     all.filter(|recorded| (1..RUN / 2).contains(&recorded.events.len())).collect()
 }
 

@@ -113,7 +113,7 @@ impl Grammar<'_> {
     }
 
     /// The headers of a packet that are well-formed, as far as the program looks for them.
-    fn places(&self, bytes: &[u8]) -> Vec<(HeaderId, Place)> {
+    pub(super) fn places(&self, bytes: &[u8]) -> Vec<(HeaderId, Place)> {
         let (mut at, mut limit) = (0, bytes.len() as u32);
         let fits = |id: &HeaderId, at, limit| parse(self.program, &self.program.headers[id.index()], bytes, at, limit);
         let mut next = self.first.iter().find_map(|id| Some((*id, fits(id, at, limit)?)));
@@ -141,6 +141,22 @@ impl Grammar<'_> {
             all.extend(fields.map(|f| Varied { at: place.start as usize * 8 + f.offset as usize, width: f.width }));
         }
         all
+    }
+
+    /// The packet with another length, though not too short for its headers. Its bodies end where it does; or else bytes are added
+    /// or left out behind them.
+    pub(super) fn resized(&self, packet: &[u8], length: usize, stretch: bool) -> Vec<u8> {
+        let places = self.places(packet);
+        let end = |place: &Place| if stretch { place.after() } else { place.end };
+        let least = places.iter().map(|(_, place)| end(place) as usize).max().unwrap_or(packet.len()).min(packet.len());
+        let mut bytes = packet.to_vec();
+        bytes.resize(length.max(least), 0);
+        if stretch {
+            places.iter().for_each(|(id, place)| self.body(&self.program.headers[id.index()], &mut bytes, place.start));
+            let places = self.places(&bytes);
+            self.sum(&places, &mut bytes, &mut || true);
+        }
+        bytes
     }
 
     /// The packet with numbers added to some of its fields, its checksums right.

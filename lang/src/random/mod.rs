@@ -1,20 +1,22 @@
 //! Random runs: events that a box may meet, and whether its invariants and properties hold of them. A failure is shrunk to the
-//! fewest events that still show it. What is asked of a run is in `judge`.
+//! fewest events that still show it. What is asked of a run is in `interp::judge`.
 
+mod bursts;
 mod events;
 mod frame;
-mod judge;
 mod packets;
 mod script;
+mod shrink;
 mod start;
 mod trace;
 mod values;
 
+use crate::interp::judge::{self, Verdict};
 use crate::interp::{Cover, Defect, Seeded, Stimulus};
-use crate::ir::{PortId, Program, PropertyId, TableId};
-use judge::Verdict;
+use crate::ir::{PortId, Program, Property, PropertyId, TableId};
 use std::sync::Arc;
 
+pub use bursts::overrun;
 pub use events::{Events, Runs};
 pub use frame::Wanted;
 pub use packets::Grammar;
@@ -36,8 +38,10 @@ pub enum Broken {
 pub struct Counterexample {
     /// Values of the box's parameters.
     pub params: Vec<Vec<u128>>,
-    /// The events.
-    pub events: Vec<Stimulus>,
+    /// The events, each with what decides on its choices.
+    pub events: Vec<(Stimulus, Seeded)>,
+    /// So many of them come first that nobody remembers what was between them.
+    pub bulk: usize,
     /// What went wrong behind the last.
     pub broken: Broken,
 }
@@ -65,50 +69,55 @@ const RUN: usize = 100;
 /// Tries `count` random events. Most runs begin with the events of one of the box's tests, which lead to where it does its work.
 /// A property that fails is not looked at any more; a defect ends the search.
 pub fn explore(program: &Arc<Program>, tests: &[Script<'_>], count: usize, seed: u64) -> Explored {
-    explore_until(program, tests, count, seed, &|_| false)
+    explore_for(program, tests, (count, seed), &Wants { property: &|_| true, cover: true }, &|_| false)
 }
 
-/// The same, until what was found is enough.
-pub fn explore_until(
+/// What is looked at.
+pub struct Wants<'w> {
+    /// Which properties.
+    pub property: &'w dyn Fn(&Property) -> bool,
+    /// Whether also what long tests come by.
+    pub cover: bool,
+}
+
+/// The same with only some of the properties looked at, until what was found is enough. What happens does not depend on what is
+/// looked at.
+pub fn explore_for(
     program: &Arc<Program>,
     tests: &[Script<'_>],
-    count: usize,
-    seed: u64,
+    (count, seed): (usize, u64),
+    wants: &Wants<'_>,
     enough: &dyn Fn(&Explored) -> bool,
 ) -> Explored {
     let mut explored = Explored { shown: vec![false; program.properties.len()], ..Explored::default() };
-    let runs = Runs::new(program, tests, &mut explored.cover);
-    let mut failed = vec![false; program.properties.len()];
+    let runs = Runs::new(program, tests, wants.cover.then_some(&mut explored.cover));
+    // What needs no more looking at.
+    let mut settled: Vec<bool> = program.properties.iter().map(|p| p.assumed.is_some() || !(wants.property)(p)).collect();
     let mut number = 0;
     while explored.events < count {
         let mut events = runs.run(seed.wrapping_mul(0x9e37_79b9).wrapping_add(number));
         number += 1;
         let Some(mut run) = Trace::new(program, events.params.clone()) else { continue };
-        let (mut stopped, mut found) = (false, None);
+        let mut stopped = false;
         for _ in 0..RUN.min(count - explored.events) {
             explored.events += 1;
             let event = events.next();
-            let mut broken = run.happens(event, Seeded::adversarial(events.number())).err().map(Broken::Defect);
+            let happened = run.happens(event, Seeded::adversarial(events.number()));
             if let Some(outcome) = run.outcome() {
                 events.caused(outcome);
             }
-            if broken.is_none() && !crowded(program, &run) {
-                broken = properties(program, &run, &mut events, &failed, &mut explored);
-            }
-            if let Some(broken) = broken {
-                let defect = matches!(broken, Broken::Defect(_));
-                if let Broken::Property(id, _) = &broken {
-                    failed[id.0 as usize] = true;
+            stopped = match happened {
+                Err(defect) => {
+                    explored.failures.push(run.clone().broke(defect));
+                    true
                 }
-                found = Some(broken);
-                stopped = defect;
+                Ok(()) => !crowded(program, &run) && properties(program, &run, &mut events, &mut settled, &mut explored),
+            };
+            if stopped {
                 break;
             }
         }
         explored.cover.seen.append(&mut run.cover.seen);
-        if let Some(broken) = found {
-            explored.failures.push(run.shrink(broken));
-        }
         if stopped || enough(&explored) {
             break;
         }
@@ -121,22 +130,30 @@ fn crowded(program: &Program, run: &Trace) -> bool {
     (0..program.tables.len() as u32).any(|t| run.machine().occupied(TableId(t)) > MOST_ENTRIES)
 }
 
-/// Checks the properties behind the last event.
+/// Checks the properties behind the last event. Whether that is the end of all: a defect.
 fn properties(
     program: &Program,
     run: &Trace,
     events: &mut Events<'_, '_>,
-    failed: &[bool],
+    settled: &mut [bool],
     explored: &mut Explored,
-) -> Option<Broken> {
-    // All of them are asked about the same packets, of each port as many as the one that speaks of the most.
-    let mut drawn: Vec<(PortId, Vec<u8>)> = Vec::new();
+) -> bool {
+    // Properties of packets at the same ports are asked about the same packets.
+    let mut drawn: Vec<(Vec<PortId>, Vec<(PortId, Vec<u8>)>)> = Vec::new();
     for (index, property) in program.properties.iter().enumerate() {
-        if failed[index] || property.assumed.is_some() {
+        if settled[index] {
             continue;
         }
         let id = PropertyId(index as u32);
-        let arrivals = arrivals(&judge::arrivals(&property.form), events, &mut drawn);
+        let ports = judge::arrivals(&property.form);
+        let known = drawn.iter().find(|(at, _)| *at == ports).map(|(_, packets)| packets.clone());
+        let arrivals = known.unwrap_or_else(|| {
+            // A number that is theirs, whatever else is looked at.
+            let number = ports.iter().fold(0, |number: u64, port| number.wrapping_mul(64).wrapping_add(u64::from(port.0) + 1));
+            let packets = events.arrivals(number, &ports);
+            drawn.push((ports, packets.clone()));
+            packets
+        });
         match run.judge(id, &arrivals) {
             Ok(Verdict::Fits) => {}
             Ok(Verdict::Holds) => {
@@ -144,26 +161,15 @@ fn properties(
                 explored.shown[index] = true;
             }
             Ok(Verdict::Shown) => explored.shown[index] = true,
-            Ok(Verdict::Fails) => return Some(Broken::Property(id, arrivals)),
-            Err(defect) => return Some(Broken::Defect(defect)),
+            Ok(Verdict::Fails) => {
+                settled[index] = true;
+                explored.failures.push(run.clone().shrink(Broken::Property(id, arrivals)));
+            }
+            Err(defect) => {
+                explored.failures.push(run.stopped(defect, &arrivals));
+                return true;
+            }
         }
     }
-    None
-}
-
-/// A packet for each of some ports: those drawn before, and new ones where they do not suffice.
-fn arrivals(ports: &[PortId], events: &mut Events<'_, '_>, drawn: &mut Vec<(PortId, Vec<u8>)>) -> Vec<(PortId, Vec<u8>)> {
-    let mut taken = vec![false; drawn.len()];
-    let mut arrivals = Vec::new();
-    for port in ports {
-        let free = (0..drawn.len()).find(|at| !taken[*at] && drawn[*at].0 == *port);
-        let at = free.unwrap_or_else(|| {
-            drawn.push((*port, events.packet_at(*port)));
-            taken.push(false);
-            drawn.len() - 1
-        });
-        taken[at] = true;
-        arrivals.push(drawn[at].clone());
-    }
-    arrivals
+    false
 }

@@ -115,6 +115,25 @@ impl<'p> Grammar<'p> {
         bytes
     }
 
+    /// The packet with another value in one of its fields.
+    pub(super) fn changed(&self, packet: &[u8], source: &mut Source<'_>) -> Vec<u8> {
+        let mut bytes = packet.to_vec();
+        let places = self.places(packet);
+        if places.is_empty() {
+            return bytes;
+        }
+        let (id, place) = places[source.below(places.len() as u64) as usize];
+        let fields = &self.program.headers[id.index()].fields;
+        if let Some(field) = fields.get(source.below(fields.len() as u64) as usize) {
+            let value = source.bits(field.width);
+            // The header was found there.
+            let _inside = set_bits(&mut bytes, place.start as usize * 8 + field.offset as usize, field.width, value);
+        }
+        let places = self.places(&bytes);
+        self.sum(&places, &mut bytes, &mut || !source.once_in(12));
+        bytes
+    }
+
     fn build(&self, chain: &[(HeaderId, Vec<(FieldId, u128)>)], payload: usize, source: &mut Source<'_>) -> Vec<u8> {
         let headers: Vec<&Header> = chain.iter().filter_map(|(id, _)| self.program.headers.get(id.index())).collect();
         let whole = headers.iter().map(|h| h.fixed as usize).sum::<usize>() + payload;

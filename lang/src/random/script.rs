@@ -43,15 +43,16 @@ fn is_version(a: &Program, b: &Program) -> bool {
 }
 
 impl Script<'_> {
-    /// Its events, and what they come by in this box. A test that fails is told of where tests are run; what led there are events
-    /// like others.
-    pub(super) fn events(&self, program: &Arc<Program>, cover: Option<&mut Cover>) -> Recorded {
+    /// Its events, not more than `most`; all of them, if what they come by in this box is asked for. A test that fails is told of where
+    /// tests are run; what led there are events like others.
+    pub(super) fn events(&self, program: &Arc<Program>, cover: Option<&mut Cover>, most: usize) -> Recorded {
         let mut events = Recorded::default();
+        let most = if cover.is_some() { usize::MAX } else { most };
         let Some(of) = self.of else {
-            let _told_elsewhere = record(self.test, program, 0, cover.map(|cover| cover as &mut dyn Observer), &mut events);
+            let _told_elsewhere = record(self.test, program, 0, cover.map(|cover| cover as &mut dyn Observer), most, &mut events);
             return events;
         };
-        let _told_elsewhere = record(self.test, of, 0, None, &mut events);
+        let _told_elsewhere = record(self.test, of, 0, None, most, &mut events);
         if let (Some(cover), Ok(mut machine)) = (cover, Machine::new(program.clone(), events.params.clone())) {
             for event in &events.events {
                 if machine.happen(event, &mut Seeded::exact(0), Some(&mut *cover)).is_err() {

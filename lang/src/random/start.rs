@@ -19,13 +19,15 @@ const MANY: usize = 3;
 const LONGEST: usize = 200;
 /// Packets of a kind bring no more entries if so many, one after the other, brought none.
 const PATIENCE: usize = 4_000;
+/// Fields are told apart by steps of these.
+const STEPS: [u128; 3] = [1, 1 << 8, 1 << 16];
 /// So many kinds of packets are tried.
 const KINDS: usize = 6;
 
 /// Runs that are worth going on from: one in which nothing happened yet, and those that the tests lead to, each up to where its tables
 /// hold what they did not hold before. All have the same parameters.
 pub fn starts(program: &Arc<Program>, tests: &[Script<'_>]) -> Vec<Trace> {
-    let recorded: Vec<Recorded> = tests.iter().map(|test| test.events(program, None)).collect();
+    let recorded: Vec<Recorded> = tests.iter().map(|test| test.events(program, None, LONGEST + 1)).collect();
     let params = with_defaults(program, &[]).ok().or_else(|| recorded.first().map(|r| r.params.clone()));
     let Some(fresh) = params.and_then(|params| Trace::new(program, params)) else { return Vec::new() };
     let mut starts = vec![fresh.clone()];
@@ -122,23 +124,26 @@ fn fill(grammar: &Grammar<'_>, run: &mut Trace, (table, capacity): (TableId, usi
     let held = run.machine().occupied(table);
     // Fields that make another entry of a packet that differs in them. All are changed at once, so that what is chosen for one
     // entry is seldom what another has.
-    let mut varied = grammar.variations(packet);
-    varied.retain(|field| {
+    let brings = |field: Varied, step: u128| {
         let mut run = run.clone();
-        let [first, second] = [1, 2].map(|by| Stimulus::Packet(port, grammar.varied(packet, &[(*field, by)])));
+        let [first, second] = [step, 2 * step].map(|by| Stimulus::Packet(port, grammar.varied(packet, &[(field, by)])));
         run.happens(first, Seeded::exact(0)).is_ok()
             && run.happens(second, Seeded::exact(0)).is_ok()
             && run.machine().occupied(table) == held + 2
-    });
-    varied.sort_by_key(|field| Reverse(field.width));
+    };
+    // What tells entries apart may be the upper part of a field: by how much it must differ.
+    let step = |field: Varied| STEPS.into_iter().find(|step| *step < 1 << (field.width - 1) && brings(field, *step));
+    let mut varied: Vec<(Varied, u128)> =
+        grammar.variations(packet).into_iter().filter_map(|field| Some((field, step(field)?))).collect();
+    varied.sort_by_key(|(field, _)| Reverse(field.width));
     // If that leads to where packets are refused, one field alone may not.
     let alone = varied.iter().map(|field| vec![*field]);
-    let ways: Vec<Vec<Varied>> = std::iter::once(varied.clone()).chain(alone).filter(|way| !way.is_empty()).collect();
+    let ways: Vec<Vec<(Varied, u128)>> = std::iter::once(varied.clone()).chain(alone).filter(|way| !way.is_empty()).collect();
     for way in ways {
         let (mut number, mut idle, mut last) = (0, 0, run.machine().occupied(table));
         while (last < capacity || holds_dead(run, table)) && idle < PATIENCE {
             number += 1;
-            let fields: Vec<(Varied, u128)> = way.iter().map(|field| (*field, number)).collect();
+            let fields: Vec<(Varied, u128)> = way.iter().map(|(field, step)| (*field, number * step)).collect();
             let packet = grammar.varied(packet, &fields);
             if run.happens_in_bulk(Stimulus::Packet(port, packet), Seeded::hasty(number as u64)).is_err() {
                 return;

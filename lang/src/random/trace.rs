@@ -1,8 +1,8 @@
 //! Runs under way: what happened so far, and what properties say of it. A run can be copied and go on in several ways.
 
-use super::judge::{self, Moment, Verdict};
 use super::{Broken, Counterexample};
-use crate::interp::{Cover, Defect, Machine, Outcome, Seeded, Stimulus};
+use crate::interp::judge::{self, Moment, Verdict};
+use crate::interp::{Cover, Defect, Machine, Outcome, Replay, Seeded, Stimulus};
 use crate::ir::{PortId, Program, PropertyId};
 use std::sync::Arc;
 
@@ -20,11 +20,13 @@ pub enum Judged {
 /// A run. A copy costs little.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    program: Arc<Program>,
-    machine: Machine,
+    pub(super) program: Arc<Program>,
+    pub(super) machine: Machine,
     /// The first events, if they are too many to remember the box before each of them.
-    bulk: Vec<(Stimulus, Seeded)>,
+    pub(super) bulk: Vec<(Stimulus, Seeded)>,
     pub(super) past: Vec<Moment>,
+    /// What decided on the choices of those.
+    pub(super) oracles: Vec<Seeded>,
     /// What it came by.
     pub cover: Cover,
 }
@@ -33,7 +35,14 @@ impl Trace {
     /// A run that begins; none, if the parameters do not fit.
     pub fn new(program: &Arc<Program>, params: Vec<Vec<u128>>) -> Option<Trace> {
         let machine = Machine::new(program.clone(), params).ok()?;
-        Some(Trace { program: program.clone(), machine, bulk: Vec::new(), past: Vec::new(), cover: Cover::default() })
+        Some(Trace {
+            program: program.clone(),
+            machine,
+            bulk: Vec::new(),
+            past: Vec::new(),
+            oracles: Vec::new(),
+            cover: Cover::default(),
+        })
     }
 
     /// The box as it is now.
@@ -64,16 +73,17 @@ impl Trace {
             Ok(outcome) => (outcome, Ok(())),
             Err(defect) => (Outcome::default(), Err(defect)),
         };
-        self.past.push(Moment { event, oracle, before, outcome });
+        self.past.push(Moment { event, before, outcome, oracle: Replay::new([], oracle.clone()) });
+        self.oracles.push(oracle);
         done
     }
 
     /// Carries out an event that is one of very many. All that happened so far is known by its effect only from then on.
-    pub(super) fn happens_in_bulk(&mut self, event: Stimulus, oracle: Seeded) -> Result<(), Defect> {
-        self.bulk.extend(self.past.drain(..).map(|moment| (moment.event, moment.oracle)));
-        self.machine.happen(&event, &mut oracle.clone(), None)?;
+    pub(super) fn happens_in_bulk(&mut self, event: Stimulus, oracle: Seeded) -> Result<Outcome, Defect> {
+        self.bulk.extend(self.past.drain(..).map(|moment| moment.event).zip(self.oracles.drain(..)));
+        let outcome = self.machine.happen(&event, &mut oracle.clone(), None)?;
         self.bulk.push((event, oracle));
-        Ok(())
+        Ok(outcome)
     }
 
     /// What a property says behind the last event, of packets that may arrive then.
@@ -91,65 +101,27 @@ impl Trace {
             Ok(Verdict::Fits) => Judged::Nothing,
             Ok(Verdict::Holds | Verdict::Shown) => Judged::Holds,
             Ok(Verdict::Fails) => Judged::Fails(Box::new(self.clone().shrink(Broken::Property(id, arrivals)))),
-            Err(defect) => Judged::Fails(Box::new(self.clone().shrink(Broken::Defect(defect)))),
+            Err(defect) => Judged::Fails(Box::new(self.stopped(defect, &arrivals))),
         }
+    }
+
+    /// The run as a counterexample for what one of the packets did that may arrive then.
+    pub(super) fn stopped(&self, defect: Defect, arrivals: &[(PortId, Vec<u8>)]) -> Counterexample {
+        for (port, bytes) in arrivals {
+            for oracle in [Seeded::exact(0), Seeded::adversarial(judge::seed_of(arrivals))] {
+                let mut run = self.clone();
+                if let Err(found) = run.happens(Stimulus::Packet(*port, bytes.clone()), oracle)
+                    && found.kind == defect.kind
+                {
+                    return run.broke(found);
+                }
+            }
+        }
+        self.clone().broke(defect)
     }
 
     /// The run as a counterexample for what its last event did.
     pub fn broke(self, defect: Defect) -> Counterexample {
         self.shrink(Broken::Defect(defect))
-    }
-
-    /// Leaves events out as long as the same goes wrong behind the last one.
-    pub(super) fn shrink(self, mut broken: Broken) -> Counterexample {
-        let params = self.machine.params().to_vec();
-        let mut events: Vec<(Stimulus, Seeded)> = self.past.into_iter().map(|moment| (moment.event, moment.oracle)).collect();
-        let again = |events: &[(Stimulus, Seeded)], broken: &Broken| again(&self.program, &params, (&self.bulk, events), broken);
-        let mut at = 0;
-        while self.bulk.is_empty() && at + 1 < events.len() {
-            let mut fewer = events.clone();
-            fewer.remove(at);
-            match again(&fewer, &broken) {
-                Some(found) => {
-                    events = fewer;
-                    broken = found;
-                }
-                None => at += 1,
-            }
-        }
-        // A formula about packets that may arrive needs no last event.
-        if let Broken::Property(..) = broken {
-            let fewer = &events[..events.len().saturating_sub(1)];
-            if fewer.len() < events.len() && again(fewer, &broken).is_some() {
-                events.pop();
-            }
-        }
-        let events = self.bulk.iter().chain(&events).map(|(event, _)| event.clone()).collect();
-        Counterexample { params, events, broken }
-    }
-}
-
-/// Whether the same goes wrong behind the last of these events.
-fn again(
-    program: &Arc<Program>,
-    params: &[Vec<u128>],
-    (bulk, events): (&[(Stimulus, Seeded)], &[(Stimulus, Seeded)]),
-    broken: &Broken,
-) -> Option<Broken> {
-    let mut run = Trace::new(program, params.to_vec())?;
-    for (event, oracle) in bulk {
-        run.happens_in_bulk(event.clone(), oracle.clone()).ok()?;
-    }
-    let mut defect = None;
-    for (event, oracle) in events {
-        if defect.is_some() {
-            return None;
-        }
-        defect = run.happens(event.clone(), oracle.clone()).err();
-    }
-    match (broken, defect) {
-        (Broken::Defect(wanted), Some(found)) => (found.kind == wanted.kind).then_some(Broken::Defect(found)),
-        (Broken::Property(id, arrivals), None) => matches!(run.judge(*id, arrivals), Ok(Verdict::Fails)).then(|| broken.clone()),
-        _ => None,
     }
 }

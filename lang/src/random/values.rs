@@ -22,6 +22,15 @@ impl<'p> Source<'p> {
         Source { program, state: seed, met: vec![0, 1, 2], arrived: Vec::new(), left: Vec::new() }
     }
 
+    /// Makes values by the way: what comes after does not depend on them.
+    pub(super) fn aside<T>(&mut self, number: u64, make: impl FnOnce(&mut Source<'p>) -> T) -> T {
+        let (state, met) = (self.state, self.met.clone());
+        self.state ^= number.wrapping_add(1).wrapping_mul(0xd134_2543_de82_ef95);
+        let made = make(self);
+        (self.state, self.met) = (state, met);
+        made
+    }
+
     /// The next pseudo-random number (SplitMix64).
     pub(super) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);

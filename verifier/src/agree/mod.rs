@@ -19,7 +19,7 @@ mod state;
 use events::Formulas;
 use grv_lang::compile::{Compilation, compile};
 use grv_lang::diagnostics::Severity;
-use grv_lang::interp::{Cover, Machine};
+use grv_lang::interp::Machine;
 use grv_lang::ir::Program;
 use grv_lang::random::{self, Runs, Script};
 use grv_lang::source::{Loader, NoModules};
@@ -34,7 +34,7 @@ const RUN: usize = 60;
 /// Compares what events do to a box, so many, in random runs from a seed on.
 fn compared(program: &Arc<Program>, tests: &[Script<'_>], events: usize, seed: u64, met: &mut Met) -> Result<(), String> {
     let mut formulas = Formulas::new(program, met);
-    let runs = Runs::new(program, tests, &mut Cover::default());
+    let runs = Runs::new(program, tests, None);
     let until = met.events + events;
     for run in (seed..).take(events) {
         if met.events >= until {

@@ -3,8 +3,8 @@
 
 use super::reach::places;
 use super::rounds::{State, refuted};
-use super::run::{Haste, INVARIANTS, Job, OTHERS, Progress, Run, What};
-use super::search::{self, Aim, Found};
+use super::run::{Haste, INVARIANTS, Job, OTHERS, Progress, Run, SLOW, What};
+use super::search::{self, Aim, Found, From};
 use crate::desk::{Failure, Seat};
 use grv_lang::ir::Form;
 use grv_lang::random;
@@ -37,8 +37,14 @@ impl Run<'_> {
         if self.options.haste != Haste::None {
             return;
         }
+        let task = &self.tasks[of];
         let aim = match what {
-            What::Property(index) if matches!(self.tasks[of].program.properties[index].form, Form::Reachable { .. }) => return,
+            What::Property(index)
+                if !(task.wanted)(Some(&task.program.properties[index]), task.program.properties[index].span) =>
+            {
+                return;
+            }
+            What::Property(index) if matches!(task.program.properties[index].form, Form::Reachable { .. }) => return,
             What::Property(index) => Aim::Broken(index),
             What::Site(index) if state.sites[index].place.is_none() => Aim::Defect(state.sites[index].span),
             _ => return,
@@ -52,35 +58,46 @@ impl Run<'_> {
     fn look_for(&self, of: usize, state: &mut State, aim: Aim, class: u8) {
         state.searching += 1;
         (self.watch)(Progress::More(1));
-        self.queue.push((class, 0), Job::Search(of, aim));
+        self.queue.push((class, 0), Job::Search(of, aim, From::Tests));
     }
 
-    /// Looks for an example or a counterexample: from states that tests lead to, and then from such in which a table is full.
-    pub(super) fn search(&self, of: usize, aim: &Aim, seat: &mut Seat<'_>) -> Result<(), Failure> {
+    /// Looks for an example or a counterexample: from states that tests lead to, and later from such in which a table is full, which
+    /// takes its time.
+    pub(super) fn search(&self, of: usize, aim: Aim, from: From, seat: &mut Seat<'_>) -> Result<(), Failure> {
         let task = &self.tasks[of];
-        let (starts, full, known) = {
+        let (starts, full) = {
             let state = self.state(of);
             if state.report.is_some() {
                 return Ok(());
             }
-            let known = matches!(aim, Aim::Passes(place) if place.seen(&state.explored.cover));
-            (state.starts.clone(), state.full.clone(), known)
+            (state.starts.clone(), state.full.clone())
         };
-        let mut found = None;
-        if !known {
-            found = search::look(seat, &task.program, &starts, (aim, 1), self.options.budget)?;
-            if found.is_none() {
+        let example = matches!(aim, Aim::Shown(_) | Aim::Passes(_));
+        let known = |state: &State| match &aim {
+            Aim::Passes(place) => place.seen(&state.explored.cover),
+            Aim::Broken(property) => refuted(&state.explored).contains(property),
+            Aim::Shown(_) | Aim::Defect(_) => false,
+        };
+        let is_known = known(&self.state(of));
+        let found = match from {
+            _ if is_known => None,
+            From::Tests => search::look(seat, &task.program, &starts, (&aim, 1), self.options.budget)?,
+            From::Full => {
                 let full = full.get_or_init(|| search::filled(&task.program, &starts));
-                let others = usize::from(matches!(aim, Aim::Shown(_) | Aim::Passes(_)));
-                found = search::look(seat, &task.program, full, (aim, others), self.options.budget)?;
+                search::look(seat, &task.program, full, (&aim, usize::from(example)), self.options.budget)?
             }
-        }
+        };
         let mut state = self.state(of);
+        if found.is_none() && from == From::Tests && !known(&state) && state.report.is_none() {
+            let class = if example { OTHERS } else { SLOW };
+            self.queue.push((class, 0), Job::Search(of, aim, From::Full));
+            return Ok(());
+        }
         match found {
             Some(Found::Shown(run)) => {
                 state.explored.cover.seen.extend(run.cover.seen);
                 if let Aim::Shown(property) = aim {
-                    state.explored.shown[*property] = true;
+                    state.explored.shown[property] = true;
                 }
             }
             Some(Found::Broken(found)) => state.explored.failures.push(found),
@@ -88,6 +105,7 @@ impl Run<'_> {
         }
         state.searching -= 1;
         (self.watch)(Progress::Done(1));
+        self.end_early(of, &mut state);
         self.go_on(of, &mut state);
         Ok(())
     }

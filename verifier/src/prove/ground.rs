@@ -2,7 +2,7 @@
 //! at the keys that the question speaks of, and at one key that would be its exception (or example). Leaving instances out
 //! allows more, so that what is proved is true; a question may only become harder to prove than it is.
 
-use super::{Asked, Text};
+use super::{Asked, Text, View};
 use crate::sym::{Engine, Fact, Sym, Unsupported, is_keyed};
 use crate::term::lighten::lighten;
 use crate::term::narrow::{Facts, Limits, Narrowed, cases, narrow, under};
@@ -105,7 +105,8 @@ fn text(engine: &mut Engine<'_>, case: &[Term]) -> Result<Option<Text>, Unsuppor
     let Some(roots) = possible(engine, case)? else { return Ok(None) };
     let exact = script(&engine.terms, &roots);
     let light = lighten(&mut engine.terms, &roots).map(|lighter| script(&engine.terms, &lighter));
-    Ok(Some(Text { light, exact, bare }))
+    let view = if engine.shows { Some(View::of(engine, case.to_vec(), &exact)?) } else { None };
+    Ok(Some(Text { light, exact, bare, view }))
 }
 
 /// What is to be asserted so that some formulas hold, sums compared. None: they contradict each other.

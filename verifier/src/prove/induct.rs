@@ -58,6 +58,8 @@ pub(super) struct Known {
     pub(super) natural: Vec<Natural>,
     /// Indices of conditions on control tables that hold from the start.
     pub(super) requires: Vec<usize>,
+    /// Whether the states of questions are to be shown.
+    pub(super) shows: bool,
 }
 
 /// Something that holds of tables of a kind if they are used as one would expect: tried for every box, and taken for granted where
@@ -121,6 +123,7 @@ pub(crate) fn formula<'p>(
 pub(super) fn known<'p>(engine: &mut Engine<'p>, known: &Known, world: &World) -> Result<Vec<Term>, Unsupported> {
     let program = engine.program;
     let mut all = Vec::new();
+    engine.shows = known.shows;
     for index in &known.invariants {
         let property = &program.properties[*index];
         if let Form::Always { block, holds } = &property.form {
@@ -194,7 +197,7 @@ pub(crate) fn happen<'p>(
             if !matches!(program.tables[table.index()].lifetime, Lifetime::Forever) {
                 return Err(Unsupported::new("a fed table with lifetimes", program.tables[table.index()].span));
             }
-            let mut after = engine.fed(world, table);
+            let mut after = engine.fed(world, table).after;
             engine.ticks(&mut after);
             after
         }

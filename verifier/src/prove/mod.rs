@@ -7,6 +7,7 @@ mod forms;
 mod ground;
 mod induct;
 mod kept;
+mod model;
 mod persists;
 mod proof;
 mod queue;
@@ -14,12 +15,14 @@ mod reach;
 mod rounds;
 mod run;
 mod search;
+mod stuck;
 mod verdict;
 
 #[cfg(test)]
 pub(crate) use induct::{Event, Happened, events, formula, happen};
 pub use reach::unseen;
 pub use run::{Haste, Options, Progress, Task, Wanted, verify};
+pub use stuck::{Row, Shown, Stuck, View};
 pub use verdict::{Kind, Obligation, Report, Slice, Summary, Verdict};
 
 /// One thing to be proved: its negation, as text. Without text it was decided while it was put together.
@@ -51,4 +54,6 @@ pub struct Text {
     pub exact: String,
     /// With less given: what follows from that follows all the same.
     pub bare: Option<String>,
+    /// As it is, and what is to be shown of the state, if that was asked for.
+    pub view: Option<View>,
 }

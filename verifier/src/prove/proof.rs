@@ -1,6 +1,7 @@
 //! From the answers about goals to the verdict about what they are the goals of.
 
 use super::run::Options;
+use super::stuck::Stuck;
 use super::verdict::{Slice, Verdict};
 use super::{Asked, Goal, Text};
 use crate::desk::{Failure, Reply, Seat};
@@ -90,7 +91,7 @@ pub(super) fn settle(
     let part = &goal.part;
     settled.failed = match &goal.asked {
         Asked::Decided(true) => None,
-        Asked::Decided(false) => Some(Verdict::NotInductive(part.clone())),
+        Asked::Decided(false) => Some(Verdict::NotInductive(Box::new(Stuck::at(part)))),
         Asked::Unsupported(why) => Some(Verdict::NotAttempted(why.clone())),
         Asked::Texts(texts) => {
             let mut failed = None;
@@ -176,7 +177,7 @@ impl Case<'_, '_> {
         let part = self.part;
         Ok(match self.ask(&text.exact, (budget, false), "exact")? {
             Some(Status::Unsat) => Outcome::Shown,
-            Some(Status::Sat) => Outcome::Failed(Verdict::NotInductive(part.to_string())),
+            Some(Status::Sat) => Outcome::Failed(Verdict::NotInductive(Box::new(Stuck::at(part)))),
             Some(Status::Budget) => Outcome::Failed(Verdict::Budget),
             Some(Status::Unknown(why)) => Outcome::Failed(Verdict::Unknown(format!("{part}: {why}"))),
             None => Outcome::Failed(Verdict::NotAttempted(format!("the cache is frozen and has no answer: {part}"))),

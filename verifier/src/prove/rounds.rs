@@ -7,12 +7,13 @@ use super::kept;
 use super::proof::{Effort, Proof, Settled, settle, slice};
 use super::run::{Ask, BEGIN, Haste, INVARIANTS, Job, OTHERS, Progress, Run, SLOW, Site, What, label};
 use super::search::Start;
+use super::stuck::Stuck;
 use super::verdict::{Report, Verdict};
 use super::{Asked, Goal, forms, ground, reach};
 use crate::cache::Key;
 use crate::desk::{Failure, Seat};
 use crate::sym::Engine;
-use grv_lang::ir::{Form, Program};
+use grv_lang::ir::{Form, Program, Property};
 use grv_lang::random::{self, Broken, Explored};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -56,9 +57,11 @@ impl Run<'_> {
         }
         let enough = |explored: &Explored| {
             let wanted = |index: usize| self.is_last(of, What::Property(index));
-            self.options.haste == Haste::First && refuted(explored).into_iter().any(wanted)
+            (self.options.haste == Haste::First && refuted(explored).into_iter().any(wanted)) || self.is_over(of, explored)
         };
-        let explored = random::explore_until(&task.program, &task.tests, self.options.events, 0, &enough);
+        let wanted = |property: &Property| (task.wanted)(Some(property), property.span);
+        let wants = random::Wants { property: &wanted, cover: task.automatic };
+        let explored = random::explore_for(&task.program, &task.tests, (self.options.events, 0), &wants, &enough);
         let mut state = self.state(of);
         state.explored = explored;
         state.key = key;
@@ -81,6 +84,29 @@ impl Run<'_> {
             _ => None,
         };
         self.options.haste == Haste::First && property.is_some_and(|property| (task.wanted)(Some(property), property.span))
+    }
+
+    /// Whether nothing is left to be found out: all that is wanted are properties, and these are refuted; or something that is wanted
+    /// is refuted, and that is to be the end.
+    fn is_over(&self, of: usize, explored: &Explored) -> bool {
+        let task = &self.tasks[of];
+        let wanted = |property: &Property| (task.wanted)(Some(property), property.span) && property.assumed.is_none();
+        let refuted = refuted(explored);
+        if self.options.fail_fast {
+            let defect = |c: &random::Counterexample| matches!(&c.broken, Broken::Defect(d) if (task.wanted)(None, d.span));
+            return refuted.iter().any(|index| wanted(&task.program.properties[*index])) || explored.failures.iter().any(defect);
+        }
+        let open = (0..).zip(&task.program.properties).any(|(index, p)| wanted(p) && !refuted.contains(&index));
+        !task.automatic && !open && !refuted.is_empty()
+    }
+
+    /// Ends what is under way, if nothing is left to be found out.
+    pub(super) fn end_early(&self, of: usize, state: &mut State) {
+        if state.report.is_none() && self.is_over(of, &state.explored) {
+            (self.watch)(Progress::Done(state.open));
+            state.round += 1;
+            self.finish(of, state);
+        }
     }
 
     /// Begins to look at some things.
@@ -112,7 +138,7 @@ impl Run<'_> {
             |index: &usize| state.proofs.get(&What::Require(*index)).is_some_and(|p| matches!(p.verdict(), Verdict::Proved));
         let requires = (0..program.requires.len()).filter(shown).collect();
         state.begun = true;
-        self.round(of, state, Known { invariants, natural: Natural::of(program), requires });
+        self.round(of, state, Known { invariants, natural: Natural::of(program), requires, shows: false });
     }
 
     fn round(&self, of: usize, state: &mut State, given: Known) {
@@ -174,25 +200,15 @@ impl Run<'_> {
         let start = Instant::now();
         let program = &*self.tasks[of].program;
         let goals = match what {
-            What::Require(index) => vec![goal("at the start", || {
-                let mut engine = Engine::new(program);
-                let world = engine.initial();
-                let holds = requires(&mut engine, &[index], &world)?;
-                ground::ask(&mut engine, &[], holds[0])
-            })],
-            What::Natural(index) => Natural::of(program)[index].goals(program, &given),
-            What::Property(index) => {
-                let property = &program.properties[index];
-                // An example shows what can happen.
-                if matches!(property.form, Form::Reachable { .. }) && self.state(of).explored.shown[index] {
-                    Vec::new()
-                } else {
-                    asked(forms::goals(program, property, &given))
-                }
+            // An example shows what can happen.
+            What::Property(index)
+                if matches!(program.properties[index].form, Form::Reachable { .. }) && self.state(of).explored.shown[index] =>
+            {
+                Vec::new()
             }
             What::Premise(index) if self.state(of).explored.shown[index] => Vec::new(),
-            What::Premise(index) => asked(forms::premise(program, &program.properties[index], &given).into_iter().collect()),
             What::Automatic | What::Site(_) => return self.make_sites(of, round, &given),
+            _ => goals(program, what, &given),
         };
         let time = start.elapsed().as_millis() as u64;
         let mut state = self.state(of);
@@ -288,6 +304,9 @@ impl Run<'_> {
             if settled.failed.is_some() {
                 self.look_for_counterexamples(of, &mut self.state(of), what);
             }
+            if let Some(Verdict::NotInductive(stuck)) = &mut settled.failed {
+                self.show_state(of, (what, number), stuck, seat)?;
+            }
         } else {
             settled.failed = Some(Verdict::NotAttempted("it does not matter any more".to_string()));
         }
@@ -306,6 +325,42 @@ impl Run<'_> {
             let Some(proof) = state.proofs.get(&what) else { return Ok(()) };
             if proof.open == 0 {
                 self.settled(of, &mut state);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out in which state a proof fails.
+    fn show_state(
+        &self,
+        of: usize,
+        (what, number): (What, usize),
+        stuck: &mut Stuck,
+        seat: &mut Seat<'_>,
+    ) -> Result<(), Failure> {
+        if self.options.haste != Haste::None {
+            return Ok(());
+        }
+        let (given, site) = {
+            let state = self.state(of);
+            let site = if let What::Site(index) = what { state.sites.get(index).cloned() } else { None };
+            (Known { shows: true, ..(*state.given).clone() }, site)
+        };
+        let program = &*self.tasks[of].program;
+        let goals = match site {
+            Some(Site { place: Some(_), .. }) => return Ok(()),
+            Some(Site { name, span, .. }) => forms::automatic(program, &given)
+                .into_iter()
+                .filter(|(what, at, _)| *what == name && *at == span)
+                .map(|(.., goal)| goal)
+                .collect(),
+            None => goals(program, what, &given),
+        };
+        let Some(Asked::Texts(texts)) = goals.get(number).map(|goal| &goal.asked) else { return Ok(()) };
+        for view in texts.iter().filter_map(|text| text.view.as_ref()) {
+            stuck.show(program, view, self.options, seat)?;
+            if stuck.shown.is_some() {
+                break;
             }
         }
         Ok(())
@@ -351,6 +406,22 @@ impl Run<'_> {
         }
         (self.watch)(Progress::Report(of, &report));
         state.report = Some(report);
+    }
+}
+
+/// The goals of what is no site.
+fn goals(program: &Program, what: What, given: &Known) -> Vec<Goal> {
+    match what {
+        What::Require(index) => vec![goal("at the start", || {
+            let mut engine = Engine::new(program);
+            let world = engine.initial();
+            let holds = requires(&mut engine, &[index], &world)?;
+            ground::ask(&mut engine, &[], holds[0])
+        })],
+        What::Natural(index) => Natural::of(program)[index].goals(program, given),
+        What::Property(index) => asked(forms::goals(program, &program.properties[index], given)),
+        What::Premise(index) => asked(forms::premise(program, &program.properties[index], given).into_iter().collect()),
+        What::Automatic | What::Site(_) => Vec::new(),
     }
 }
 

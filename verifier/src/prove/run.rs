@@ -6,7 +6,7 @@ use super::proof::Effort;
 use super::queue::Queue;
 use super::reach::Place;
 use super::rounds::State;
-use super::search::Aim;
+use super::search::{Aim, From};
 use super::verdict::Report;
 use crate::cache::Key;
 use crate::desk::{Desk, Failure, Seat};
@@ -32,6 +32,8 @@ pub struct Options {
     pub events: usize,
     /// What is left out.
     pub haste: Haste,
+    /// Whether the first refutation of something wanted of a box is the end of it.
+    pub fail_fast: bool,
 }
 
 /// What is left out where it only matters whether all that is wanted is shown.
@@ -58,7 +60,7 @@ impl Default for Options {
 impl Options {
     /// The usual, with so many units per question.
     pub fn of_budget(budget: u32) -> Options {
-        Options { jobs: 1, budget, seed: 0, quick: budget / QUICK, events: 0, haste: Haste::None }
+        Options { jobs: 1, budget, seed: 0, quick: budget / QUICK, events: 0, haste: Haste::None, fail_fast: false }
     }
 }
 
@@ -107,6 +109,7 @@ pub(super) enum What {
 }
 
 /// A place at which every program is obliged to something.
+#[derive(Clone)]
 pub(super) struct Site {
     pub(super) name: String,
     pub(super) span: Span,
@@ -174,8 +177,8 @@ pub(super) enum Job {
     Make(usize, u32, What),
     /// Asks about one.
     Ask(Ask, Effort),
-    /// Looks for an example or a counterexample.
-    Search(usize, Aim),
+    /// Looks for an example or a counterexample: from usual states, or from such with full tables.
+    Search(usize, Aim, From),
 }
 
 /// A goal of something of a box, in a round.
@@ -255,7 +258,7 @@ impl Run<'_> {
                 Ok(())
             }
             Job::Ask(ask, effort) => self.ask(ask, effort, seat),
-            Job::Search(of, aim) => self.search(of, &aim, seat),
+            Job::Search(of, aim, from) => self.search(of, aim, from, seat),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Verdicts, and the report that they make up.
 
+use super::stuck::Stuck;
 use grv_lang::random::Counterexample;
 use grv_lang::span::Span;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ pub enum Verdict {
     /// It does not: a trace from the start that was replayed.
     Refuted(Box<Counterexample>),
     /// An event leads from a state that satisfies all invariants, but may not be reachable, to one that does not satisfy this.
-    NotInductive(String),
+    NotInductive(Box<Stuck>),
     /// It says nothing: its premise cannot hold.
     Vacuous,
     /// What it says can happen cannot.
@@ -51,7 +52,8 @@ impl Verdict {
     /// Why, in words.
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Verdict::NotInductive(why) | Verdict::Unknown(why) | Verdict::NotAttempted(why) | Verdict::Assumed(why) => Some(why),
+            Verdict::NotInductive(stuck) => Some(&stuck.part),
+            Verdict::Unknown(why) | Verdict::NotAttempted(why) | Verdict::Assumed(why) => Some(why),
             _ => None,
         }
     }

@@ -220,6 +220,8 @@ pub struct Engine<'p> {
     pub(crate) counts: Vec<Term>,
     /// Whether it is asked what must hold wherever something is evaluated.
     pub(crate) obliging: bool,
+    /// Whether the state of a question is to be shown.
+    pub(crate) shows: bool,
     /// Whether checksums may be anything: what is found is tried out anyway.
     pub(crate) loose: bool,
     /// Then: what is most often so, of what the rules leave open.
@@ -285,6 +287,7 @@ impl<'p> Engine<'p> {
             generation: 0,
             known: Vec::new(),
             matches: Vec::new(),
+            shows: false,
             loose: false,
             usual: Vec::new(),
             loosely_right: Vec::new(),

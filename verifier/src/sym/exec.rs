@@ -16,6 +16,15 @@ use grv_lang::ir::{
 use grv_lang::span::Span;
 use std::rc::Rc;
 
+/// An entry of a fed table that was set or removed.
+pub(crate) struct Fed {
+    pub(crate) after: World,
+    pub(crate) key: Vec<Sym>,
+    pub(crate) value: Vec<Sym>,
+    /// Whether it is there now, if that is not always so.
+    pub(crate) present: Option<Term>,
+}
+
 impl<'p> Engine<'p> {
     /// All that the step of a packet does in a state. The same packet in the same state does the same.
     pub fn step(&mut self, world: &World, packet: &Packet, port: PortId) -> Result<Rc<StepResult>, Unsupported> {
@@ -405,7 +414,7 @@ impl<'p> Engine<'p> {
     }
 
     /// The state after the runtime has set or removed an entry of a fed table.
-    pub(crate) fn fed(&mut self, world: &World, table: TableId) -> World {
+    pub(crate) fn fed(&mut self, world: &World, table: TableId) -> Fed {
         let mut after = world.clone();
         let declared = &self.program.tables[table.index()];
         let name = declared.name.clone();
@@ -419,7 +428,7 @@ impl<'p> Engine<'p> {
             TableKind::Array => vec![any(self, Scalar::Bits(64))],
             _ => declared.key.iter().map(|c| any(self, c.ty)).collect(),
         };
-        let value = declared.value.iter().map(|c| any(self, c.ty)).collect();
+        let value: Vec<Sym> = declared.value.iter().map(|c| any(self, c.ty)).collect();
         let present = keyed.then(|| self.open(&format!("{name} is set")));
         let guard = self.terms.bool(true);
         self.touch_key(table, &key);
@@ -429,11 +438,11 @@ impl<'p> Engine<'p> {
             let fact = self.terms.op(Op::IntLe, a, b);
             self.fact(fact);
         }
-        let change = Change { guard, key, present, value: Some(value), deadline: None };
+        let change = Change { guard, key: key.clone(), present, value: Some(value.clone()), deadline: None };
         self.changed(&mut after, table, |t| {
             t.log.push(change);
             t.count = count;
         });
-        after
+        Fed { after, key, value, present }
     }
 }

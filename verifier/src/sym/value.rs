@@ -34,6 +34,15 @@ pub enum Sym {
     Int(Term),
 }
 
+impl Sym {
+    /// Its term.
+    pub(crate) fn term(self) -> Term {
+        match self {
+            Sym::Bool(term) | Sym::Bits(term) | Sym::Int(term) | Sym::Nat { term, .. } | Sym::Small { term, .. } => term,
+        }
+    }
+}
+
 /// The greatest value of a width.
 pub(crate) fn most(width: u8) -> u128 {
     if width >= 128 { u128::MAX } else { (1 << width) - 1 }

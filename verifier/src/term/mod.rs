@@ -199,6 +199,14 @@ impl Terms {
         self.add(Node::Apply(symbol, Box::new([])), sort)
     }
 
+    /// The name of a constant.
+    pub fn name_of(&self, term: Term) -> Option<&str> {
+        match self.node(term) {
+            Node::Apply(symbol, args) if args.is_empty() => Some(&self.declared(*symbol).name),
+            _ => None,
+        }
+    }
+
     /// A constant that is equal to nothing else; `name` and a number.
     pub fn fresh(&mut self, name: &str, sort: Sort) -> Term {
         let count = self.fresh.entry(name.to_string()).or_default();

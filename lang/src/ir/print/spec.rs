@@ -274,6 +274,11 @@ impl Printer<'_> {
             TestStmt::Assert { block, holds } => {
                 self.braced(&format!("assert {} computed by", n.local(*holds)), n, block);
             }
+            TestStmt::Property { properties, packets } => {
+                let numbers: Vec<String> = properties.iter().map(|id| id.0.to_string()).collect();
+                let packets: Vec<String> = packets.iter().map(|(port, packet)| self.arrival(n, *packet, *port)).collect();
+                self.line(format!("assert properties {} of ({})", numbers.join(", "), packets.join(", ")));
+            }
             TestStmt::Choices(values) => self.line(format!("choices {}", n.exprs(values))),
             TestStmt::Repeat { var, low, high, block } => {
                 let head = format!("repeat {} in {}..{}", n.set(*var), n.expr(low), n.expr(high));

@@ -76,6 +76,16 @@ impl Walk<'_, '_> {
                 }
             }
             TestStmt::Assert { block, holds } => self.formula(state, block, *holds),
+            TestStmt::Property { properties, packets } => {
+                let count = self.check.program.properties.len();
+                for id in properties {
+                    self.check.demand((id.0 as usize) < count, || Fault::Misplaced("a property that there is not"));
+                }
+                for (port, packet) in packets {
+                    self.port(*port);
+                    self.use_packet(state, *packet);
+                }
+            }
             TestStmt::Choices(values) => values.iter().for_each(|v| self.number(state, v)),
             TestStmt::Repeat { var, low, high, block } => {
                 self.number(state, low);

@@ -91,6 +91,8 @@ pub enum StmtKind {
     Advance(Expr),
     /// `assert e;`
     Assert(Expr),
+    /// `assert property "..." for PORT e, PORT e;`
+    AssertProperty(Str, Vec<(PortRef, Expr)>),
     /// `choices e, e;`
     Choices(Vec<Expr>),
     /// `update [refused] { table = [...]; }`

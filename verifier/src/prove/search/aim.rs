@@ -4,10 +4,10 @@ use super::super::forms::{OBSERVED, claim, independence, instances, is_instance,
 use super::super::induct::{Event, formula};
 use super::super::persists::Promise;
 use super::super::reach::Place;
-use super::{Aim, Course, Start};
-use crate::sym::{Engine, Packet, Unsupported, World};
+use super::{Aim, Before, Course, Start, Unknown};
+use crate::sym::{Engine, Packet, Sym, Unsupported, World};
 use crate::term::{Op, Sort, Term};
-use grv_lang::ir::{Form, PacketId, PortId, Program, Property};
+use grv_lang::ir::{Form, PacketId, PortId, Program, Property, TableId};
 use grv_lang::span::Span;
 
 /// An engine, the course of events, and what is wanted of it.
@@ -59,9 +59,25 @@ impl<'p> Run<'p> {
         let name = format!("event {}", self.course.events.len());
         let packet = self.engine.arriving(&name);
         let before = self.world.clone();
-        self.course.events.push((passed, port, name));
+        self.course.events.push((passed, Unknown::Packet(port, name)));
         self.world = self.engine.step(&before, &packet, port)?.after.clone();
         Ok((before, packet))
+    }
+
+    /// The runtime sets an entry of a fed table some time later.
+    fn feed(&mut self, table: TableId) -> Result<(), Unsupported> {
+        let passed = self.pass()?;
+        let engine = &mut self.engine;
+        let fed = engine.fed(&self.world, table);
+        self.world = fed.after;
+        engine.ticks(&mut self.world);
+        self.wanted.extend(fed.present);
+        let names = |engine: &Engine<'_>, all: &[Sym]| -> Vec<String> {
+            all.iter().map(|part| engine.terms.name_of(part.term()).unwrap_or_default().to_string()).collect()
+        };
+        let unknown = Unknown::Feed(table, names(engine, &fed.key), names(engine, &fed.value));
+        self.course.events.push((passed, unknown));
+        Ok(())
     }
 
     /// Time passes in the end.
@@ -77,7 +93,7 @@ pub(super) fn course<'p>(
     program: &'p Program,
     states: &[Start],
     aim: &Aim,
-    before: &[PortId],
+    before: &[Before],
     last: Option<PortId>,
 ) -> Result<Option<Set<'p>>, Unsupported> {
     let mut engine = Engine::new(program);
@@ -111,13 +127,16 @@ impl Kind {
 }
 
 impl<'p> Run<'p> {
-    /// Some packets arrive, about which nothing is asked.
-    fn arrive_at(&mut self, ports: &[PortId]) -> Result<(), Unsupported> {
-        ports.iter().try_for_each(|port| self.arrive(*port).map(drop))
+    /// Some events happen, about which nothing is asked.
+    fn arrive_at(&mut self, events: &[Before]) -> Result<(), Unsupported> {
+        events.iter().try_for_each(|event| match event {
+            Before::Packet(port) => self.arrive(*port).map(drop),
+            Before::Feed(table) => self.feed(*table),
+        })
     }
 
     /// The last of some packets comes by a place.
-    fn passes(&mut self, place: &Place, before: &[PortId], port: PortId) -> Result<Term, Unsupported> {
+    fn passes(&mut self, place: &Place, before: &[Before], port: PortId) -> Result<Term, Unsupported> {
         self.arrive_at(before)?;
         let earlier = self.engine.branches.len();
         self.arrive(port)?;
@@ -127,7 +146,7 @@ impl<'p> Run<'p> {
     }
 
     /// What must hold at a place does not for the last of some packets.
-    fn fails_at(&mut self, span: Span, before: &[PortId], port: PortId) -> Result<Term, Unsupported> {
+    fn fails_at(&mut self, span: Span, before: &[Before], port: PortId) -> Result<Term, Unsupported> {
         self.arrive_at(before)?;
         let (world, packet) = self.arrive(port)?;
         let engine = &mut self.engine;
@@ -143,7 +162,7 @@ impl<'p> Run<'p> {
     fn of_property(
         &mut self,
         property: &'p Property,
-        before: &[PortId],
+        before: &[Before],
         last: Option<PortId>,
         kind: Kind,
     ) -> Result<Option<Term>, Unsupported> {
@@ -203,14 +222,19 @@ impl<'p> Run<'p> {
     }
 
     /// What begins a promise, other packets, and the one that it is about.
-    fn persists(&mut self, property: &'p Property, before: &[PortId], kind: Kind) -> Result<Option<Term>, Unsupported> {
+    fn persists(&mut self, property: &'p Property, before: &[Before], kind: Kind) -> Result<Option<Term>, Unsupported> {
         let Form::Persists { once, then, outcome, since, condition, holds } = &property.form else { return Ok(None) };
         let promise = Promise { once, then, outcome, since, condition, holds: *holds };
         let (began, first) = self.arrive(once.port)?;
         let mut meanwhile = Vec::new();
-        for port in before {
-            let (world, packet) = self.arrive(*port)?;
-            meanwhile.push((*port, world, packet));
+        for event in before {
+            match event {
+                Before::Packet(port) => {
+                    let (world, packet) = self.arrive(*port)?;
+                    meanwhile.push((*port, world, packet));
+                }
+                Before::Feed(table) => self.feed(*table)?,
+            }
         }
         let (world, packet) = self.arrive(then.port)?;
         let engine = &mut self.engine;

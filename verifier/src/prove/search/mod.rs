@@ -2,9 +2,9 @@
 //! could be, and the interpreter tries them out. What it does not confirm does not count.
 
 mod aim;
-mod model;
 
 use super::ground::roots;
+use super::model::Model;
 use super::reach::Place;
 use crate::desk::{Failure, Reply, Seat};
 use crate::solve::{Question, Status};
@@ -13,10 +13,9 @@ use crate::term::Sort;
 use crate::term::narrow::narrow;
 use crate::term::print::script;
 use grv_lang::interp::{Defect, Seeded, Stimulus};
-use grv_lang::ir::{PortId, Program, PropertyId, Role, TableId};
+use grv_lang::ir::{Form, PortId, Program, PropertyId, Role, TableId};
 use grv_lang::random::{self, Counterexample, Grammar, Judged, Trace, Wanted};
 use grv_lang::span::Span;
-use model::Model;
 use std::sync::Arc;
 
 /// What is looked for.
@@ -30,6 +29,15 @@ pub(crate) enum Aim {
     Passes(Place),
     /// An event that does what none may do there.
     Defect(Span),
+}
+
+/// Where it is looked for from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum From {
+    /// States that tests lead to.
+    Tests,
+    /// Such in which a table is full.
+    Full,
 }
 
 /// What was found.
@@ -60,6 +68,17 @@ const AT_ONCE: usize = 10;
 /// The solver's part of the budget for one question: an example there should be, a counterexample there may be.
 const EXAMPLE: u32 = 20;
 const COUNTEREXAMPLE: u32 = 200;
+/// What less than which is not worth asking with.
+const LEAST: u32 = 100_000;
+
+/// An event that comes before what is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    /// A packet arrives.
+    Packet(PortId),
+    /// The runtime sets an entry of a fed table.
+    Feed(TableId),
+}
 
 /// Looks from some states: first for one event, then for one that others come before.
 pub(crate) fn look(
@@ -69,15 +88,23 @@ pub(crate) fn look(
     (aim, others): (&Aim, usize),
     budget: u32,
 ) -> Result<Option<Found>, Failure> {
+    // No few packets exceed a sum: bursts do.
+    if let Aim::Broken(index) = aim
+        && matches!(program.properties[*index].form, Form::Bound { .. })
+    {
+        return Ok(random::overrun(starts.iter().map(|start| &start.run), PropertyId(*index as u32)).map(Found::Broken));
+    }
     let ports: Vec<PortId> = (0..).map(PortId).zip(&program.ports).filter(|(_, p)| p.entry.is_some()).map(|(id, _)| id).collect();
-    let mut ways: Vec<Vec<PortId>> = vec![Vec::new()];
+    let mut ways: Vec<Option<Before>> = vec![None];
     if others > 0 {
-        ways.extend(ports.iter().map(|port| vec![*port]));
+        ways.extend(ports.iter().map(|port| Some(Before::Packet(*port))));
+        let feeds = (0..).map(TableId).zip(&program.tables).filter(|(_, t)| t.role == Role::Feed);
+        ways.extend(feeds.map(|(id, _)| Some(Before::Feed(id))));
     }
     for before in ways {
         for last in aim::lasts(program, aim, &ports) {
             for states in starts.chunks(AT_ONCE) {
-                if let Some(found) = attempt(seat, program, states, aim, (&before, last), budget)? {
+                if let Some(found) = attempt(seat, program, states, aim, (before.as_slice(), last), budget)? {
                     return Ok(Some(found));
                 }
             }
@@ -105,7 +132,7 @@ fn attempt(
     program: &Program,
     states: &[Start],
     aim: &Aim,
-    (before, last): (&[PortId], Option<PortId>),
+    (before, last): (&[Before], Option<PortId>),
     budget: u32,
 ) -> Result<Option<Found>, Failure> {
     // What cannot be put into a formula cannot be looked for this way.
@@ -138,7 +165,8 @@ fn answered(
     budget: u32,
 ) -> Result<Option<Found>, Failure> {
     let share = if matches!(aim, Aim::Shown(_) | Aim::Passes(_)) { EXAMPLE } else { COUNTEREXAMPLE };
-    let question = Question { text, budget: (budget / share).max(1), seed: 0, model: true, older: false };
+    let budget = (budget / share).max(LEAST).min(budget);
+    let question = Question { text, budget, seed: 0, model: true, older: false };
     let Reply::Answer(answer, _) = seat.ask(&question, "an example", "example")? else { return Ok(None) };
     if answer.status != Status::Sat {
         return Ok(None);
@@ -148,11 +176,18 @@ fn answered(
     Ok(tried(program, &start.run, course, &model, aim))
 }
 
+/// An event of which some things are not known yet: their names.
+#[derive(Debug)]
+pub(super) enum Unknown {
+    Packet(PortId, String),
+    Feed(TableId, Vec<String>, Vec<String>),
+}
+
 /// Events of a run that are not known yet.
 #[derive(Debug, Default)]
 pub(super) struct Course {
-    /// The names of the time that passes before each, and of the packets.
-    events: Vec<(String, PortId, String)>,
+    /// The names of the time that passes before each, and what they are.
+    events: Vec<(String, Unknown)>,
     /// Time that passes in the end.
     then: Option<String>,
     /// Packets that may arrive then, which a property speaks of.
@@ -162,7 +197,7 @@ pub(super) struct Course {
 impl Course {
     /// The names of the times that pass.
     fn times(&self) -> impl Iterator<Item = &str> {
-        self.events.iter().map(|(passed, ..)| passed).chain(&self.then).map(String::as_str)
+        self.events.iter().map(|(passed, _)| passed).chain(&self.then).map(String::as_str)
     }
 }
 
@@ -214,9 +249,14 @@ fn carried_out(
         Some(passed) if passed > 0 => run.happens(Stimulus::Time(passed), oracle.clone()),
         _ => Ok(()),
     };
-    for (passed, port, name) in &course.events {
+    let numbers = |names: &[String]| names.iter().map(|name| model.number(name).unwrap_or(0)).collect::<Vec<u128>>();
+    for (passed, unknown) in &course.events {
         pass(run, passed)?;
-        run.happens(Stimulus::Packet(*port, packet(name)), oracle.clone())?;
+        let event = match unknown {
+            Unknown::Packet(port, name) => Stimulus::Packet(*port, packet(name)),
+            Unknown::Feed(table, key, value) => Stimulus::Feed(*table, numbers(key), Some(numbers(value))),
+        };
+        run.happens(event, oracle.clone())?;
     }
     course.then.as_ref().map_or(Ok(()), |passed| pass(run, passed))
 }

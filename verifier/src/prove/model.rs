@@ -28,6 +28,26 @@ impl<'p> Model<'p> {
         self.number(&format!("{packet}/{}.{}", names.join("/"), field.name))
     }
 
+    /// All fields of packets, by packet: the headers up to its own, the field, its value. In order.
+    pub(super) fn fields(&self) -> BTreeMap<&str, Vec<(&str, FieldId, HeaderId, u128)>> {
+        let mut all: BTreeMap<&str, Vec<(&str, FieldId, HeaderId, u128)>> = BTreeMap::new();
+        for name in self.values.keys() {
+            let Some((packet, (path, field))) = name.split_once('/').and_then(|(p, rest)| Some((p, rest.rsplit_once('.')?)))
+            else {
+                continue;
+            };
+            let last = path.rsplit('/').next().unwrap_or(path);
+            let header = (0..).map(HeaderId).zip(&self.program.headers).find(|(_, h)| h.name == last);
+            let Some((id, header)) = header else { continue };
+            let field = (0..).map(FieldId).zip(&header.fields).find(|(_, f)| f.name == field);
+            if let (Some((field, _)), Some(value)) = (field, self.number(name)) {
+                all.entry(packet).or_default().push((path, field, id, value));
+            }
+        }
+        all.values_mut().for_each(|fields| fields.sort_by_key(|(path, field, ..)| (*path, *field)));
+        all
+    }
+
     /// A packet's bytes.
     pub(super) fn length(&self, packet: &str) -> Option<usize> {
         self.number(&format!("{packet}.length")).map(|n| n as usize)
@@ -37,6 +57,8 @@ impl<'p> Model<'p> {
 /// A value in SMT-LIB; what is below zero is none of ours.
 fn parse(value: &str) -> Option<u128> {
     match value.split_at_checked(2) {
+        _ if value == "true" => Some(1),
+        _ if value == "false" => Some(0),
         Some(("#x", digits)) => u128::from_str_radix(digits, 16).ok(),
         Some(("#b", digits)) => u128::from_str_radix(digits, 2).ok(),
         _ => value.parse().ok(),
@@ -53,6 +75,7 @@ mod tests {
         assert_eq!(parse("#b101"), Some(5));
         assert_eq!(parse("300"), Some(300));
         assert_eq!(parse("(- 3)"), None);
-        assert_eq!(parse("true"), None);
+        assert_eq!(parse("true"), Some(1));
+        assert_eq!(parse("truth"), None);
     }
 }

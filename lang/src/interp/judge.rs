@@ -1,24 +1,24 @@
 //! What a property says of a run: evaluated behind its last event, over all that happened before.
 
-use crate::interp::{Bindings, Defect, Machine, Outcome, Seeded, Session, Stimulus};
+use super::{Bindings, Defect, Machine, Outcome, Replay, Seeded, Session, Stimulus};
 use crate::ir::spec::{EventPattern, Form, Outcome as Wanted, Since};
 use crate::ir::{LocalId, PortId, Property, ReasonId};
 
 /// An event that happened.
 #[derive(Clone, Debug)]
-pub(super) struct Moment {
-    pub(super) event: Stimulus,
-    /// What decided on its choices.
-    pub(super) oracle: Seeded,
+pub(crate) struct Moment {
+    pub(crate) event: Stimulus,
     /// The box before it.
-    pub(super) before: Machine,
+    pub(crate) before: Machine,
     /// What it did, if it is a packet.
-    pub(super) outcome: Outcome,
+    pub(crate) outcome: Outcome,
+    /// Who decided what was open.
+    pub(crate) oracle: Replay<Seeded>,
 }
 
 /// What a property says of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Nothing: no premise holds.
     Fits,
     /// It holds.
@@ -45,7 +45,7 @@ impl Verdict {
 }
 
 /// The ports of the packets that a property speaks of beyond the events of the run: those that may arrive behind them.
-pub(super) fn arrivals(form: &Form) -> Vec<PortId> {
+pub(crate) fn arrivals(form: &Form) -> Vec<PortId> {
     match form {
         Form::Step { packets, .. } => packets.iter().map(|(_, port)| *port).collect(),
         Form::Independent { observed, from, .. } => vec![from.port, observed.port],
@@ -54,12 +54,12 @@ pub(super) fn arrivals(form: &Form) -> Vec<PortId> {
 }
 
 /// Whether a property says that something must have happened before, however long ago.
-pub(super) fn asks_for_all_of_the_past(form: &Form) -> bool {
+pub(crate) fn asks_for_all_of_the_past(form: &Form) -> bool {
     matches!(form, Form::OnlyAfter { .. })
 }
 
 /// What a property says behind the last event, of these packets.
-pub(super) fn judge(
+pub(crate) fn judge(
     property: &Property,
     machine: &Machine,
     past: &[Moment],
@@ -120,12 +120,12 @@ pub(super) fn judge(
 }
 
 /// Decides what formulas without steps leave open: nothing.
-fn exact() -> Seeded {
-    Seeded::exact(1)
+fn exact() -> Replay<Seeded> {
+    Replay::new([], Seeded::exact(1))
 }
 
 /// The seed of the choices that the steps of a formula make: the same for the same packets.
-fn seed_of(arrivals: &[(PortId, Vec<u8>)]) -> u64 {
+pub(crate) fn seed_of(arrivals: &[(PortId, Vec<u8>)]) -> u64 {
     let bytes = arrivals.iter().flat_map(|(_, bytes)| bytes);
     bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3))
 }
@@ -145,7 +145,7 @@ fn fits(
     pattern: &EventPattern,
     known: &Bindings,
     before: &Machine,
-    (port, bytes, outcome, oracle): (PortId, &[u8], &Outcome, &Seeded),
+    (port, bytes, outcome, oracle): (PortId, &[u8], &Outcome, &Replay<Seeded>),
 ) -> Result<Vec<Bindings>, Defect> {
     if port != pattern.port {
         return Ok(Vec::new());
@@ -299,33 +299,43 @@ fn independent(
     Ok(Verdict::of(with.out == without.out && reasons(&with) == reasons(&without)))
 }
 
+/// What an event counts for a promise about sums over intervals: for whom, and how much.
+pub(crate) fn counted(property: &Property, moment: &Moment) -> Result<Vec<(Vec<u128>, i128)>, Defect> {
+    Ok(instances(property, moment)?.into_iter().map(|(_, key, amount)| (key, amount)).collect())
+}
+
+/// The ways in which an event counts.
+fn instances(property: &Property, moment: &Moment) -> Result<Vec<(Bindings, Vec<u128>, i128)>, Defect> {
+    let Form::Bound { event, amount, key, .. } = &property.form else { return Ok(Vec::new()) };
+    let mut all = Vec::new();
+    for bound in matching(property, event, &Bindings::new(&property.body), moment)? {
+        let value = |expr| Session::new(&moment.before).eval(&property.body, &bound, expr, property.span);
+        let of = key.iter().map(value).collect::<Result<_, _>>()?;
+        let amount = value(amount)? as i128;
+        all.push((bound, of, amount));
+    }
+    Ok(all)
+}
+
 /// Whether the sum over every interval that ends now stays below its limit.
 fn bound(property: &Property, past: &[Moment]) -> Result<Verdict, Defect> {
-    let Form::Bound { event, amount, key, interval, block, limit } = &property.form else { return Ok(Verdict::Fits) };
-    let nothing = Bindings::new(&property.body);
-    let value = |before: &Machine, bound: &Bindings, expr| Session::new(before).eval(&property.body, bound, expr, property.span);
-    let keys = |before: &Machine, bound: &Bindings| -> Result<Vec<u128>, Defect> {
-        key.iter().map(|expr| value(before, bound, expr)).collect()
-    };
+    let Form::Bound { interval, block, limit, .. } = &property.form else { return Ok(Verdict::Fits) };
     let Some(last) = past.last() else { return Ok(Verdict::Fits) };
     let mut verdict = Verdict::Fits;
-    for mut now in matching(property, event, &nothing, last)? {
-        let of = keys(&last.before, &now)?;
+    for (mut now, of, _) in instances(property, last)? {
         let mut sum = 0i128;
         for moment in past.iter().rev() {
-            let mut counted = false;
-            for then in matching(property, event, &nothing, moment)? {
-                if keys(&moment.before, &then)? == of {
-                    sum += value(&moment.before, &then, amount)? as i128;
-                    counted = true;
-                }
+            let own: Vec<i128> =
+                counted(property, moment)?.into_iter().filter(|(key, _)| *key == of).map(|(_, amount)| amount).collect();
+            if own.is_empty() {
+                continue;
             }
-            if counted {
-                now.set(*interval, u128::from(last.before.now() - moment.before.now()));
-                Session::new(&last.before).run(&property.body, &mut now, block, &mut exact())?;
-                let most = value(&last.before, &now, limit)? as i128;
-                verdict = verdict.and(Verdict::of(sum <= most));
-            }
+            sum += own.iter().sum::<i128>();
+            now.set(*interval, u128::from(last.before.now() - moment.before.now()));
+            let mut session = Session::new(&last.before);
+            session.run(&property.body, &mut now, block, &mut exact())?;
+            let most = session.eval(&property.body, &now, limit, property.span)? as i128;
+            verdict = verdict.and(Verdict::of(sum <= most));
         }
     }
     Ok(verdict)
