@@ -38,6 +38,16 @@ impl<'p> Runs<'p> {
             1.. if !self.starts.is_empty() => self.starts[source.below(self.starts.len() as u64) as usize].clone(),
             _ => Recorded { params: parameters(self.program, &mut source), events: Vec::new() },
         };
+        self.from(start, source)
+    }
+
+    /// A run that begins with the events of a test, by its number.
+    pub(super) fn of_test(&self, number: usize, seed: u64) -> Option<Events<'_, 'p>> {
+        let start = self.starts.get(number)?.clone();
+        Some(self.from(start, Source::new(self.program, seed)))
+    }
+
+    fn from(&self, start: Recorded, mut source: Source<'p>) -> Events<'_, 'p> {
         start.params.iter().flatten().for_each(|bits| source.remember(*bits));
         Events { runs: self, source, params: start.params, given: start.events.into_iter() }
     }
@@ -63,6 +73,11 @@ impl Events<'_, '_> {
         event
     }
 
+    /// How many events of a test are left.
+    pub(super) fn given(&self) -> usize {
+        self.given.len()
+    }
+
     /// Takes in what the last event caused: later events answer it.
     pub fn caused(&mut self, outcome: &Outcome) {
         outcome.out.iter().for_each(|(port, packet)| self.source.departure(*port, packet));
@@ -73,14 +88,26 @@ impl Events<'_, '_> {
         self.source.next()
     }
 
-    /// Packets that may arrive at some ports, for the property of a number.
+    /// Packets that may arrive at some ports, for the property of a number. Properties of several packets are often about such that
+    /// are much the same.
     pub(super) fn arrivals(&mut self, number: u64, ports: &[PortId]) -> Vec<(PortId, Vec<u8>)> {
         let grammar = &self.runs.grammar;
-        let packet_at = |source: &mut Source<'_>, port: &PortId| {
-            let again = again(grammar, source).filter(|(at, _)| at == port);
-            (*port, again.map_or_else(|| grammar.packet(source), |(_, packet)| packet))
-        };
-        self.source.aside(number, |source| ports.iter().map(|port| packet_at(source, port)).collect())
+        self.source.aside(number, |source| {
+            let mut arrivals: Vec<(PortId, Vec<u8>)> = Vec::new();
+            for port in ports {
+                let twin = arrivals.iter().find(|(at, _)| at == port).filter(|_| source.once_in(2));
+                let packet = match twin {
+                    Some((_, packet)) if source.once_in(2) => grammar.changed(packet, source),
+                    Some((_, packet)) => packet.clone(),
+                    None => {
+                        let again = again(grammar, source).filter(|(at, _)| at == port);
+                        again.map_or_else(|| grammar.packet(source), |(_, packet)| packet)
+                    }
+                };
+                arrivals.push((*port, packet));
+            }
+            arrivals
+        })
     }
 
     fn anything(&mut self) -> Stimulus {

@@ -65,8 +65,11 @@ pub struct Explored {
 const MOST_ENTRIES: usize = 64;
 /// Events per run: then the box starts anew.
 const RUN: usize = 100;
+/// Events behind those of a test, when each is looked at.
+const AFTER: usize = 10;
 
-/// Tries `count` random events. Most runs begin with the events of one of the box's tests, which lead to where it does its work.
+/// Tries `count` random events. Most runs begin with the events of one of the box's tests, which lead to where it does its work; at first
+/// each of them.
 /// A property that fails is not looked at any more; a defect ends the search.
 pub fn explore(program: &Arc<Program>, tests: &[Script<'_>], count: usize, seed: u64) -> Explored {
     explore_for(program, tests, (count, seed), &Wants { property: &|_| true, cover: true }, &|_| false)
@@ -80,8 +83,8 @@ pub struct Wants<'w> {
     pub cover: bool,
 }
 
-/// The same with only some of the properties looked at, until what was found is enough. What happens does not depend on what is
-/// looked at.
+/// Tries random events like [`explore`], and looks at some of the properties only, until what was found is enough. What happens does not
+/// depend on what is looked at.
 pub fn explore_for(
     program: &Arc<Program>,
     tests: &[Script<'_>],
@@ -95,11 +98,19 @@ pub fn explore_for(
     let mut settled: Vec<bool> = program.properties.iter().map(|p| p.assumed.is_some() || !(wants.property)(p)).collect();
     let mut number = 0;
     while explored.events < count {
-        let mut events = runs.run(seed.wrapping_mul(0x9e37_79b9).wrapping_add(number));
+        let start = seed.wrapping_mul(0x9e37_79b9).wrapping_add(number as u64);
+        // At first each test, and a little more; then they come up by chance.
+        let (mut events, most) = match runs.of_test(number, start) {
+            Some(events) => {
+                let most = events.given() + AFTER;
+                (events, most)
+            }
+            None => (runs.run(start), RUN),
+        };
         number += 1;
         let Some(mut run) = Trace::new(program, events.params.clone()) else { continue };
         let mut stopped = false;
-        for _ in 0..RUN.min(count - explored.events) {
+        for _ in 0..most.min(count - explored.events) {
             explored.events += 1;
             let event = events.next();
             let happened = run.happens(event, Seeded::adversarial(events.number()));

@@ -72,7 +72,7 @@ impl Run<'_> {
             }
             (state.starts.clone(), state.full.clone())
         };
-        let example = matches!(aim, Aim::Shown(_) | Aim::Passes(_));
+        let example = aim.is_example();
         let known = |state: &State| match &aim {
             Aim::Passes(place) => place.seen(&state.explored.cover),
             Aim::Broken(property) => refuted(&state.explored).contains(property),

@@ -31,6 +31,13 @@ pub(crate) enum Aim {
     Defect(Span),
 }
 
+impl Aim {
+    /// Whether it is something that should happen.
+    pub(crate) fn is_example(&self) -> bool {
+        matches!(self, Aim::Shown(_) | Aim::Passes(_))
+    }
+}
+
 /// Where it is looked for from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum From {
@@ -98,6 +105,8 @@ pub(crate) fn look(
     let mut ways: Vec<Option<Before>> = vec![None];
     if others > 0 {
         ways.extend(ports.iter().map(|port| Some(Before::Packet(*port))));
+    }
+    if others > 0 && !aim.is_example() {
         let feeds = (0..).map(TableId).zip(&program.tables).filter(|(_, t)| t.role == Role::Feed);
         ways.extend(feeds.map(|(id, _)| Some(Before::Feed(id))));
     }
@@ -164,7 +173,7 @@ fn answered(
     (course, text): (&Course, String),
     budget: u32,
 ) -> Result<Option<Found>, Failure> {
-    let share = if matches!(aim, Aim::Shown(_) | Aim::Passes(_)) { EXAMPLE } else { COUNTEREXAMPLE };
+    let share = if aim.is_example() { EXAMPLE } else { COUNTEREXAMPLE };
     let budget = (budget / share).max(LEAST).min(budget);
     let question = Question { text, budget, seed: 0, model: true, older: false };
     let Reply::Answer(answer, _) = seat.ask(&question, "an example", "example")? else { return Ok(None) };
