@@ -3,6 +3,7 @@
 
 use grv_lang::compile::{Compilation, compile};
 use grv_lang::ir::Program;
+use grv_lang::random;
 use grv_lang::source::Loader;
 use grv_verifier::cache::Cache;
 use grv_verifier::desk::Desk;
@@ -58,7 +59,7 @@ pub(crate) fn load(path: &str) -> Compilation {
 
 /// What is found out about a box of a program: about all its properties, and perhaps what every program is obliged to.
 pub(crate) fn verified(of: &Compilation, program: &Arc<Program>, automatic: bool) -> Report {
-    let tests = of.tests.iter().filter(|(_, on)| Arc::ptr_eq(on, program)).map(|(test, _)| test).collect();
+    let tests = random::scripts(program, &of.tests);
     let (name, program) = (program.name.clone(), program.clone());
     let task = Task { name, program, tests, wanted: &|_, _| true, automatic, whole: automatic };
     let desk = Desk::open(env!("CARGO_BIN_EXE_grv-solver").into(), Cache::off(), None, None).expect("there is a solver");

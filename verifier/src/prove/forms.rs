@@ -3,7 +3,7 @@
 use super::ground::ask;
 use super::induct::{Event, Known, describe, events, goal, happen, known};
 use super::{Asked, Goal, bound};
-use crate::sym::{Engine, Env, Open, Packet, StepResult, Sym, Unsupported, World};
+use crate::sym::{Engine, Env, Open, Opened, Packet, StepResult, Sym, Unsupported, World};
 use crate::term::{Op, Sort, Term};
 use grv_lang::ir::spec::{EventPattern, Outcome, Since};
 use grv_lang::ir::{Block, Form, LocalId, PacketId, Program, Property, ReasonId};
@@ -386,11 +386,9 @@ fn kept_by(
         let held = engine.terms.implies(premise, conclusion);
         times.push(held);
         // It is kept whatever is left open: so it is where headers that fit find room.
-        for open in engine.opened[opened..].to_vec() {
-            if let Open::Header { room, fits } = open.open {
-                premises.push(engine.terms.implies(fits, room));
-            }
-        }
+        let room = |of: &Opened| if let Open::Header { room, fits } = of.open { Some((room, fits)) } else { None };
+        let rooms: Vec<(Term, Term)> = engine.opened[opened..].iter().filter_map(room).collect();
+        premises.extend(rooms.into_iter().map(|(room, fits)| engine.terms.implies(fits, room)));
         // Time that has passed already cannot be looked at from before.
         let held = engine.terms.and(&times);
         premises.push(held);

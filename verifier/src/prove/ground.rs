@@ -26,7 +26,13 @@ pub(super) fn ask(engine: &mut Engine<'_>, given: &[Term], goal: Term) -> Result
     }
     let Some(roots) = roots(engine, &all)? else { return Ok(Asked::Decided(true)) };
     let exact = script(&engine.terms, &roots);
-    let light = lighten(&mut engine.terms, &roots).map(|lighter| script(&engine.terms, &lighter));
+    let lighter = lighten(&mut engine.terms, &roots);
+    let faithful = lighter.as_ref().is_some_and(|lighter| lighter.faithful);
+    let light = lighter.map(|lighter| script(&engine.terms, &lighter.formulas));
+    let (light, exact) = match light {
+        Some(light) if faithful => (None, light),
+        light => (light, exact),
+    };
     let bare = bare(engine, given, negated)?;
     Ok(Asked::Text { light, exact, bare })
 }
@@ -42,7 +48,7 @@ fn bare(engine: &mut Engine<'_>, given: &[Term], negated: Term) -> Result<Option
     let mut fewer: Vec<Term> = given.iter().filter(|term| !of_entries(term)).copied().collect();
     fewer.push(negated);
     let Some(roots) = roots(engine, &fewer)? else { return Ok(None) };
-    let lighter = lighten(&mut engine.terms, &roots).unwrap_or(roots);
+    let lighter = lighten(&mut engine.terms, &roots).map_or(roots, |lighter| lighter.formulas);
     Ok(Some(script(&engine.terms, &lighter)))
 }
 

@@ -20,9 +20,7 @@ pub(crate) use concrete::Seen;
 pub(crate) use env::Over;
 pub use env::{Branch, Dropped, Engine, Obliged, Output, Quant, StepResult, Unsupported};
 pub(crate) use env::{Env, Says};
-pub(crate) use opened::Open;
-#[cfg(test)]
-pub(crate) use opened::Opened;
+pub(crate) use opened::{Open, Opened};
 pub use packet::Packet;
 #[cfg(test)]
 pub(crate) use packet::Position;
