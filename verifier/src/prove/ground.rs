@@ -99,12 +99,18 @@ fn text(engine: &mut Engine<'_>, case: &[Term]) -> Result<Option<Text>, Unsuppor
     let mut bare = None;
     if !given.is_empty() && has_remainders(&engine.terms, &fewer) {
         let Some(roots) = possible(engine, &fewer)? else { return Ok(None) };
-        let lighter = lighten(&mut engine.terms, &roots).unwrap_or(roots);
+        let lighter = lighten(&mut engine.terms, &roots).map_or(roots, |lighter| lighter.formulas);
         bare = Some(script(&engine.terms, &lighter));
     }
     let Some(roots) = possible(engine, case)? else { return Ok(None) };
     let exact = script(&engine.terms, &roots);
-    let light = lighten(&mut engine.terms, &roots).map(|lighter| script(&engine.terms, &lighter));
+    let lighter = lighten(&mut engine.terms, &roots);
+    let faithful = lighter.as_ref().is_some_and(|lighter| lighter.faithful);
+    let light = lighter.map(|lighter| script(&engine.terms, &lighter.formulas));
+    let (light, exact) = match light {
+        Some(light) if faithful => (None, light),
+        light => (light, exact),
+    };
     let view = if engine.shows { Some(View::of(engine, case.to_vec(), &exact)?) } else { None };
     Ok(Some(Text { light, exact, bare, view }))
 }

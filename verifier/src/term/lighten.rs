@@ -2,13 +2,30 @@
 //! functions of which only their range is known, and that they give equal values for equal arguments. That allows more values than
 //! there are: what follows from the lighter formulas follows from the formulas themselves, and what does not may still.
 
-use super::{Node, Op, Sort, Term, Terms};
+use super::{Node, Op, Sort, Symbol, Term, Terms};
 use rustc_hash::FxHashMap;
 
-/// Lighter formulas with what is known of the functions in them; none, if nothing in them is hard.
-pub fn lighten(terms: &mut Terms, formulas: &[Term]) -> Option<Vec<Term>> {
-    let mut light = Light { known: FxHashMap::default(), facts: Vec::new(), numbers: FxHashMap::default(), products: Vec::new() };
-    for term in terms.cone(formulas) {
+/// Lighter formulas with what is known of the functions in them.
+#[derive(Debug)]
+pub struct Lighter {
+    /// The formulas.
+    pub formulas: Vec<Term>,
+    /// Whether they have values that satisfy them only if the formulas themselves have.
+    pub faithful: bool,
+}
+
+/// Lighter formulas; none, if nothing in them is hard.
+pub fn lighten(terms: &mut Terms, formulas: &[Term]) -> Option<Lighter> {
+    let cone = terms.cone(formulas);
+    let mut light = Light {
+        known: FxHashMap::default(),
+        facts: Vec::new(),
+        numbers: FxHashMap::default(),
+        products: Vec::new(),
+        divided: divided(terms, &cone),
+        faithful: true,
+    };
+    for term in cone {
         let lighter = light.one(terms, term);
         light.known.insert(term, lighter);
     }
@@ -24,7 +41,26 @@ pub fn lighten(terms: &mut Terms, formulas: &[Term]) -> Option<Vec<Term>> {
     all.retain(|f| *f != truth);
     all.sort_unstable();
     all.dedup();
-    Some(all)
+    Some(Lighter { formulas: all, faithful: light.faithful })
+}
+
+/// Functions of which nothing is asked but what their values leave when they are divided by a constant: that may be anything below it.
+fn divided(terms: &Terms, cone: &[Term]) -> FxHashMap<Symbol, Option<Term>> {
+    let mut found: FxHashMap<Symbol, Option<Term>> = FxHashMap::default();
+    for whole in cone {
+        for part in terms.children(*whole) {
+            let Node::Apply(symbol, _) = terms.node(part) else { continue };
+            let by = match *terms.node(*whole) {
+                Node::Op(Op::Rem, a, by) if a == part && terms.as_bits(by).is_some_and(|by| by > 0) => Some(by),
+                _ => None,
+            };
+            let known = *found.entry(*symbol).or_insert(by);
+            if known != by {
+                found.insert(*symbol, None);
+            }
+        }
+    }
+    found
 }
 
 struct Light {
@@ -34,6 +70,10 @@ struct Light {
     numbers: FxHashMap<Term, Term>,
     /// Products of two unknown integers.
     products: Vec<(Term, Term, Term)>,
+    /// By function: the constant that all its values are divided by, if nothing else is done with them.
+    divided: FxHashMap<Symbol, Option<Term>>,
+    /// Whether nothing was given up so far.
+    faithful: bool,
 }
 
 impl Light {
@@ -41,8 +81,15 @@ impl Light {
         let at = |light: &Light, t: Term| light.known[&t];
         match *terms.node(term) {
             Node::Op(op, a, b) => {
+                let alone = match terms.node(a) {
+                    Node::Apply(symbol, _) if op == Op::Rem => self.divided.get(symbol) == Some(&Some(b)),
+                    _ => false,
+                };
+                let faithful = self.faithful;
                 let (a, b) = (at(self, a), at(self, b));
-                self.operator(terms, op, a, b)
+                let result = self.operator(terms, op, a, b);
+                self.faithful |= alone && faithful;
+                result
             }
             Node::ToInt(a) => {
                 let a = at(self, a);
@@ -53,6 +100,7 @@ impl Light {
                 match terms.as_int(a) {
                     Some(_) => terms.to_bits(a, width),
                     None => {
+                        self.faithful = false;
                         let symbol = terms.symbol(&format!("bits {width}"), &[Sort::Int], Sort::Bits(width));
                         let string = terms.apply(symbol, &[a]);
                         if width < 127 {
@@ -83,6 +131,7 @@ impl Light {
             }
             Node::ZeroExtend(_, x) => self.natural(terms, x),
             _ => {
+                self.faithful = false;
                 let symbol = terms.symbol(&format!("number {width}"), &[Sort::Bits(width)], Sort::Int);
                 let number = terms.apply(symbol, &[a]);
                 if self.numbers.insert(a, number).is_some() {
@@ -142,6 +191,7 @@ impl Light {
 
     /// A function of two arguments.
     fn opaque(&mut self, terms: &mut Terms, name: &str, op: Op, a: Term, b: Term) -> Term {
+        self.faithful = false;
         let (sort, mut args) = (terms.sort(a), [a, b]);
         if matches!(op, Op::Mul | Op::IntMul) {
             args.sort_unstable();
