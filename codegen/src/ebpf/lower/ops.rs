@@ -1,0 +1,316 @@
+//! Operations on tables: which is done how, keys in memory, and tables that handlers only read.
+
+use super::super::lir::{Arg, BlockId, Cmp, Helper, Type};
+use super::super::maps::Layout;
+use super::env::{Env, Frame, Open};
+use super::tables::{Keeping, Table};
+use super::{Lower, Lowering};
+use grv_lang::diagnostics::Code;
+use grv_lang::ir::{Expr, LifetimeFn, LocalId, Scalar, Stmt, StmtKind, TableId};
+use grv_lang::span::Span;
+
+/// How often an operation begins again because others changed the same entry meanwhile.
+pub(super) const TRIES: u64 = 8;
+
+/// A loop that is gone through at most [`TRIES`] times.
+pub(super) struct Retry {
+    attempt: Arg,
+    again: BlockId,
+}
+
+impl<'p> Lower<'p> {
+    /// An operation on a table.
+    pub(super) fn table_stmt(&mut self, env: &mut Env<'p>, stmt: &'p Stmt) -> Lowering<()> {
+        let span = stmt.span;
+        let refused = |lower: &Self, what: &str| Err(lower.refuse(Code::TargetOperation, span, what.to_string()));
+        match &stmt.kind {
+            StmtKind::Lookup { table, key, touch, found, value } => {
+                let key = self.evals(env, key, span)?;
+                let kept = self.kept(*table, span)?;
+                let result = match kept.keeping.clone() {
+                    Keeping::Entries(entries) => self.look_up(env, *table, &entries, &key, *touch, span)?,
+                    Keeping::Control => self.control(env, &kept, &key, self.columns_of(*table), 0)?,
+                    Keeping::Feed => self.feed_entry(&kept, &key, self.columns_of(*table)),
+                    _ => return refused(self, "looking such a table up"),
+                };
+                self.assign(env, *found, value, &result);
+                Ok(())
+            }
+            StmtKind::Longest { table, key, found, length, value } => {
+                let key = self.evals(env, std::slice::from_ref(key), span)?;
+                let kept = self.kept(*table, span)?;
+                let mut result = self.control(env, &kept, &key, self.columns_of(*table) + 1, 0)?;
+                let matched = result.remove(1);
+                env.frame_mut().locals[length.index()] = Some(matched);
+                self.assign(env, *found, value, &result);
+                Ok(())
+            }
+            StmtKind::ReadArray { table, index, value } => {
+                let index = self.evals(env, std::slice::from_ref(index), span)?;
+                let kept = self.kept(*table, span)?;
+                if !matches!(kept.keeping, Keeping::Control) {
+                    return refused(self, "reading such an array");
+                }
+                let result = self.control(env, &kept, &index, self.columns_of(*table), 0)?;
+                for (local, arg) in value.iter().zip(&result[1..]) {
+                    env.frame_mut().locals[local.index()] = Some(*arg);
+                }
+                Ok(())
+            }
+            StmtKind::Insert { entries, ok } => {
+                let [entry] = entries.as_slice() else {
+                    return refused(self, "inserting into several tables at once");
+                };
+                let (key, value) = (self.evals(env, &entry.key, span)?, self.evals(env, &entry.value, span)?);
+                let Keeping::Entries(kept) = self.kept(entry.table, span)?.keeping else {
+                    return refused(self, "inserting into such a table");
+                };
+                let done = self.insert(env, entry.table, &kept, &key, &value, entry.or_update, span)?;
+                env.frame_mut().locals[ok.index()] = Some(done);
+                Ok(())
+            }
+            StmtKind::Remove { table, key } => {
+                let key = self.evals(env, key, span)?;
+                let Keeping::Entries(kept) = self.kept(*table, span)?.keeping else {
+                    return refused(self, "removing from such a table");
+                };
+                self.remove(env, *table, &kept, &key, span)
+            }
+            StmtKind::Take { table, key, amount, result } => {
+                let key = self.evals(env, key, span)?;
+                let amount = self.eval(env, amount, span)?;
+                let Keeping::Bucket(bucket) = self.kept(*table, span)?.keeping else {
+                    return refused(self, "taking from such a table");
+                };
+                let taken = self.take(env, *table, &bucket, &key, amount, span)?;
+                env.frame_mut().locals[result.index()] = Some(taken);
+                Ok(())
+            }
+            StmtKind::Count { table, index, amount } => {
+                let index = self.evals(env, std::slice::from_ref(index), span)?;
+                let amount = self.eval(env, amount, span)?;
+                let kept = self.kept(*table, span)?;
+                self.write_key(&kept, &index, None);
+                let entry = self.find(&kept);
+                let (there, done) = (self.b.block(), self.b.block());
+                self.b.branch(Cmp::Ne, entry, Arg::Number(0), there, done);
+                self.b.enter(there);
+                self.b.count(entry, 0, amount);
+                self.b.jump(done, Vec::new());
+                self.b.enter(done);
+                Ok(())
+            }
+            StmtKind::SetValue { .. } => refused(self, "changing an entry that was read earlier in the step"),
+            StmtKind::ExpireAt { .. } => refused(self, "setting the deadline of an entry that was read earlier in the step"),
+            StmtKind::ReadCounter { .. } => refused(self, "reading a counter"),
+            StmtKind::ReadCell { .. } | StmtKind::WriteCell { .. } => refused(self, "a cell"),
+            StmtKind::WriteArray { .. } => refused(self, "writing an array"),
+            _ => Err(self.broken(span, "a statement out of its place")),
+        }
+    }
+
+    fn evals(&mut self, env: &mut Env<'p>, exprs: &[Expr], span: Span) -> Lowering<Vec<Arg>> {
+        exprs.iter().map(|expr| self.eval(env, expr, span)).collect()
+    }
+
+    fn kept(&self, table: TableId, span: Span) -> Lowering<Table> {
+        let kept = self.tables.get(table.index()).and_then(Option::as_ref).cloned();
+        kept.ok_or_else(|| self.broken(span, "a table that is not kept"))
+    }
+
+    /// The map of a table that is kept.
+    pub(super) fn map_of(&self, table: TableId) -> Option<Table> {
+        self.tables.get(table.index()).and_then(Option::as_ref).cloned()
+    }
+
+    fn columns_of(&self, table: TableId) -> usize {
+        self.program.tables[table.index()].value.len()
+    }
+
+    /// Assigns the result of a look-up: whether it was found, then the value's scalars.
+    fn assign(&mut self, env: &mut Env<'p>, found: LocalId, value: &[LocalId], result: &[Arg]) {
+        for (local, arg) in std::iter::once(&found).chain(value).zip(result) {
+            env.frame_mut().locals[local.index()] = Some(*arg);
+        }
+    }
+
+    /// Which generation of the control tables counts, read once a step.
+    pub(super) fn generation(&mut self, env: &mut Env<'p>) -> Arg {
+        if let Some(generation) = env.generation {
+            return generation;
+        }
+        let generation = match self.generation {
+            Some((section, offset)) => {
+                let number = self.b.load(Arg::Global(section, offset), 0, 8);
+                self.b.low(number, 1)
+            }
+            None => Arg::Number(0),
+        };
+        env.generation = Some(generation);
+        generation
+    }
+
+    /// Puts a key into its slot; of control tables with the number of the generation.
+    pub(super) fn write_key(&mut self, table: &Table, key: &[Arg], generation: Option<Arg>) {
+        let Some(map) = self.maps.map(table.map) else { return };
+        let layout = map.key.clone();
+        let base = Arg::Stack(self.key_slot, 0);
+        self.zero_gaps(&layout, base);
+        for (index, place) in layout.places.iter().enumerate() {
+            let column = table.key.iter().position(|at| *at == index);
+            let value = match (column.and_then(|column| key.get(column)), generation) {
+                (Some(value), _) => *value,
+                (None, Some(generation)) if place.name == "generation" => generation,
+                // The length of a key of a prefix table: all its bits.
+                _ => Arg::Number(u64::from(layout.size - 4) * 8),
+            };
+            if place.network {
+                self.write_bytes(base, place.offset as i16, place.bytes, value);
+            } else {
+                self.b.store(base, place.offset as i16, place.bytes, value);
+            }
+        }
+    }
+
+    /// Bytes that belong to no column are zero.
+    pub(super) fn zero_gaps(&mut self, layout: &Layout, base: Arg) {
+        let mut at = 0;
+        for place in &layout.places {
+            self.zero(base, at, place.offset);
+            at = place.offset + u16::from(place.bytes);
+        }
+        self.zero(base, at, layout.size);
+    }
+
+    fn zero(&mut self, base: Arg, from: u16, to: u16) {
+        for at in from..to {
+            self.b.store(base, at as i16, 1, Arg::Number(0));
+        }
+    }
+
+    /// Looks up the key in its slot.
+    pub(super) fn find(&mut self, table: &Table) -> Arg {
+        self.b.call(Helper::MapLookup, vec![Arg::Map(table.map), Arg::Stack(self.key_slot, 0)])
+    }
+
+    /// An entry of the generation that counts: whether it is there, and `count` numbers of its value from the `first` on.
+    fn control(&mut self, env: &mut Env<'p>, table: &Table, key: &[Arg], count: usize, first: usize) -> Lowering<Vec<Arg>> {
+        let generation = self.generation(env);
+        let array = self.maps.map(table.map).is_some_and(|map| map.kind == super::super::maps::Kind::Array);
+        if array {
+            let half = self.maps.map(table.map).map_or(0, |map| u64::from(map.entries / 2));
+            let shift = self.b.bin(super::super::lir::Bin::Mul, generation, Arg::Number(half));
+            let index = self.b.bin(super::super::lir::Bin::Add, key[0], shift);
+            self.write_key(table, &[index], None);
+        } else {
+            self.write_key(table, key, Some(generation));
+        }
+        let entry = self.find(table);
+        let layout = self.maps.map(table.map).map(|map| map.value.clone()).unwrap_or_default();
+        let (there, none, done) = (self.b.block(), self.b.block(), self.b.block());
+        self.b.branch(Cmp::Ne, entry, Arg::Number(0), there, none);
+        let places = layout.places.get(first..first + count).unwrap_or_default();
+        let mut results = vec![Arg::Value(self.b.param(done, Type::Word, 1))];
+        results.extend(places.iter().map(|place| Arg::Value(self.b.param(done, Type::Word, place.bytes * 8))));
+        self.b.enter(there);
+        let mut args = vec![Arg::Number(1)];
+        args.extend(places.iter().map(|place| self.b.load(entry, place.offset as i16, place.bytes)));
+        self.b.jump(done, args);
+        self.b.enter(none);
+        self.b.jump(done, vec![Arg::Number(0); count + 1]);
+        self.b.enter(done);
+        Ok(results)
+    }
+
+    /// An entry that the runtime set: whether it is there, and its value.
+    fn feed_entry(&mut self, table: &Table, key: &[Arg], count: usize) -> Vec<Arg> {
+        self.write_key(table, key, None);
+        let layout = self.maps.map(table.map).map(|map| map.value.clone()).unwrap_or_default();
+        let done = self.b.block();
+        let places = layout.places.get(key.len()..key.len() + count).unwrap_or_default();
+        let mut results = vec![Arg::Value(self.b.param(done, Type::Word, 1))];
+        results.extend(places.iter().map(|place| Arg::Value(self.b.param(done, Type::Word, place.bytes * 8))));
+        let retry = self.retry();
+        let entry = self.find(table);
+        let (there, none) = (self.b.block(), self.b.block());
+        self.b.branch(Cmp::Ne, entry, Arg::Number(0), there, none);
+        self.b.enter(none);
+        self.b.jump(done, vec![Arg::Number(0); count + 1]);
+        self.b.enter(there);
+        let mut args = vec![Arg::Number(1)];
+        args.extend(places.iter().map(|place| self.b.load(entry, place.offset as i16, place.bytes)));
+        let other = self.b.block();
+        self.same_key(&layout, entry, key, other);
+        self.b.jump(done, args);
+        // The memory belongs to another key by now: where is ours?
+        self.b.enter(other);
+        self.try_again(&retry);
+        self.b.enter(done);
+        results
+    }
+
+    /// Goes on in a new block if the copy of the key in an entry's value is this key; in `other` if not.
+    pub(super) fn same_key(&mut self, layout: &Layout, entry: Arg, key: &[Arg], other: BlockId) {
+        for (place, column) in layout.places.iter().zip(key) {
+            let copy = self.b.load(entry, place.offset as i16, place.bytes);
+            self.b.unless(Cmp::Eq, copy, *column, other);
+        }
+    }
+
+    /// Begins a loop: goes on in its body.
+    pub(super) fn retry(&mut self) -> Retry {
+        let body = self.b.block();
+        let attempt = Arg::Value(self.b.param(body, Type::Word, 64));
+        self.b.jump(body, vec![Arg::Number(0)]);
+        self.b.enter(body);
+        Retry { attempt, again: body }
+    }
+
+    /// Goes through a loop once more; after too many times the packet is dropped.
+    pub(super) fn try_again(&mut self, retry: &Retry) {
+        let next = self.b.bin(super::super::lir::Bin::Add, retry.attempt, Arg::Number(1));
+        let (more, enough) = (self.b.block(), self.b.block());
+        self.b.branch(Cmp::Lt, next, Arg::Number(TRIES), more, enough);
+        self.b.enter(enough);
+        self.contended();
+        self.b.enter(more);
+        self.b.jump(retry.again, vec![next]);
+    }
+
+    /// How long an entry with this key and value lives, in nanoseconds: below 2^62.
+    pub(super) fn duration(
+        &mut self,
+        env: &mut Env<'p>,
+        table: TableId,
+        function: &'p LifetimeFn,
+        scalars: &[Arg],
+        span: Span,
+    ) -> Lowering<Arg> {
+        let element = self.program.tables[table.index()].element;
+        let mut frame = Frame::new(self.program, &function.body, element);
+        for (local, arg) in frame.locals.iter_mut().zip(scalars) {
+            *local = Some(*arg);
+        }
+        env.frames.push(frame);
+        let block = self.b.here();
+        let opens = self.block(vec![Open { env: env.clone(), block }], &function.body.block, false)?;
+        if opens.is_empty() {
+            return Err(self.broken(span, "a lifetime without an end"));
+        }
+        *env = self.join(opens)?;
+        let Some(result) = function.result.first() else { return Err(self.broken(span, "a lifetime without a value")) };
+        let result = self.eval(env, result, span);
+        env.frames.pop();
+        let most = Arg::Number(1 << 62);
+        let result = result?;
+        Ok(self.pick(Cmp::Gt, result, most, most, result, 63))
+    }
+}
+
+/// The width of a column's type.
+pub(super) fn bits_of(ty: Scalar) -> u8 {
+    match ty {
+        Scalar::Bits(width) => width,
+        Scalar::Bool | Scalar::Int => 1,
+    }
+}
