@@ -4,9 +4,10 @@
 //! A bucket is given up only when it is full and its deadline is past: what is in the word then is past too, and no other
 //! word of the memory, whosever it is by then, will be the same.
 
-use super::super::lir::{Arg, Bin, Cmp, Commit, Effect, Helper, Type};
+use super::super::lir::{Arg, Bin, Cmp, Commit, Effect, Helper};
 use super::entries::{EXISTS, NO_EXIST};
 use super::env::Env;
+use super::ops::Outcome;
 use super::tables::Bucket;
 use super::{Lower, Lowering};
 use grv_lang::ir::TableId;
@@ -30,7 +31,7 @@ impl<'p> Lower<'p> {
         key: &[Arg],
         amount: Arg,
         span: Span,
-    ) -> Lowering<Arg> {
+    ) -> Lowering<Vec<Outcome>> {
         let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
         let layout = self.maps.map(of.map).map(|map| map.value.clone()).unwrap_or_default();
         // More than a full bucket holds costs as much as one byte more than it holds.
@@ -46,8 +47,6 @@ impl<'p> Lower<'p> {
         let deadline = self.deadline(env, table, bucket.tick, key, span)?;
         let burst = Arg::Number(bucket.burst);
         self.write_key(&of, key, None);
-        let done = self.b.block();
-        let result = Arg::Value(self.b.param(done, Type::Word, 2));
         let retry = self.retry();
         let (create, again, exceeds) = (self.b.block(), self.b.block(), self.b.block());
         let entry = self.find(&of);
@@ -71,9 +70,7 @@ impl<'p> Lower<'p> {
         self.b.commit = Some(Commit { table, what: Effect::Take });
         let was = self.b.compare_swap(entry, bucket.full as i16, full, next);
         self.b.unless(Cmp::Eq, was, full, again);
-        self.b.jump(done, vec![Arg::Number(CONFORMS)]);
-        self.b.enter(exceeds);
-        self.b.jump(done, vec![Arg::Number(EXCEEDS)]);
+        let conforms = self.b.here();
 
         // A new bucket is full.
         self.b.enter(create);
@@ -91,14 +88,14 @@ impl<'p> Lower<'p> {
         let made = self.b.call(Helper::MapUpdate, args);
         let fails = self.b.block();
         self.b.unless(Cmp::Eq, made, Arg::Number(0), fails);
-        let verdict = self.pick(Cmp::Le, cost, burst, Arg::Number(CONFORMS), Arg::Number(EXCEEDS), 1);
-        self.b.jump(done, vec![verdict]);
+        let (paid, unpaid) = (self.b.block(), self.b.block());
+        self.b.branch(Cmp::Le, cost, burst, paid, unpaid);
         self.b.enter(fails);
         self.b.unless(Cmp::Ne, made, Arg::Number(EXISTS), again);
-        self.b.jump(done, vec![Arg::Number(NO_ROOM)]);
+        let full = self.b.here();
         self.b.enter(again);
         self.try_again(&retry);
-        self.b.enter(done);
-        Ok(result)
+        let ways = [(conforms, CONFORMS), (exceeds, EXCEEDS), (paid, CONFORMS), (unpaid, EXCEEDS), (full, NO_ROOM)];
+        Ok(ways.into_iter().map(|(block, result)| (block, vec![Arg::Number(result)])).collect())
     }
 }

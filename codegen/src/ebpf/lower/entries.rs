@@ -1,10 +1,10 @@
 //! Entries of maps and sets that handlers write. Each operation has one commit point: a compare-and-swap of the entry's word, or
 //! the kernel's insertion of an entry. What it read before is compared at that point, or looked at again.
 
-use super::super::lir::{Arg, Bin, Cmp, Commit, Effect, Helper, Type};
+use super::super::lir::{Arg, Bin, BlockId, Cmp, Commit, Effect, Helper};
 use super::super::maps::Layout;
 use super::env::Env;
-use super::ops::{Retry, bits_of};
+use super::ops::{Outcome, bits_of};
 use super::tables::{Entries, Kept, Table};
 use super::{Lower, Lowering};
 use grv_lang::ir::{Lifetime, TableId};
@@ -51,7 +51,7 @@ impl<'p> Lower<'p> {
     }
 
     /// Goes on in a new block if an entry with this word is live; in `dead` if not.
-    fn unless_dead(&mut self, kept: &Entries, word: Arg, tick: Option<Arg>, dead: super::super::lir::BlockId) {
+    fn unless_dead(&mut self, kept: &Entries, word: Arg, tick: Option<Arg>, dead: BlockId) {
         match tick {
             Some(tick) => {
                 let deadline = self.b.bin(Bin::Shr, word, Arg::Number(kept.low.into()));
@@ -105,17 +105,14 @@ impl<'p> Lower<'p> {
         key: &[Arg],
         touch: bool,
         span: Span,
-    ) -> Lowering<Vec<Arg>> {
+    ) -> Lowering<Vec<Outcome>> {
         let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
         let layout = self.layout(&of);
         let tick = self.tick(env, table, kept.tick);
         let touch = touch && matches!(self.program.tables[table.index()].lifetime, Lifetime::Idle(_));
         self.write_key(&of, key, None);
-        let (absent, done) = (self.b.block(), self.b.block());
-        let mut results = vec![Arg::Value(self.b.param(done, Type::Word, 1))];
-        for column in &self.program.tables[table.index()].value {
-            results.push(Arg::Value(self.b.param(done, Type::Word, bits_of(column.ty))));
-        }
+        let absent = self.b.block();
+        let mut outcomes = Vec::new();
         let retry = if touch { Some(self.retry()) } else { None };
         let entry = self.find(&of);
         self.b.unless(Cmp::Ne, entry, Arg::Number(0), absent);
@@ -132,8 +129,7 @@ impl<'p> Lower<'p> {
             let old = self.b.bin(Bin::Shr, word, Arg::Number(kept.low.into()));
             let (later, same) = (self.b.block(), self.b.block());
             self.b.branch(Cmp::Gt, deadline, old, later, same);
-            self.b.enter(same);
-            self.b.jump(done, args.clone());
+            outcomes.push((same, args.clone()));
             self.b.enter(later);
             let columns = self.b.low(word, kept.low);
             let new = self.b.bin(Bin::Shl, deadline, Arg::Number(kept.low.into()));
@@ -142,16 +138,14 @@ impl<'p> Lower<'p> {
             let was = self.b.compare_swap(entry, kept.word as i16, word, new);
             let other = self.b.block();
             self.b.unless(Cmp::Eq, was, word, other);
-            self.b.jump(done, args);
+            outcomes.push((self.b.here(), args));
             self.b.enter(other);
             self.try_again(&retry);
         } else {
-            self.b.jump(done, args);
+            outcomes.push((self.b.here(), args));
         }
-        self.b.enter(absent);
-        self.b.jump(done, vec![Arg::Number(0); results.len()]);
-        self.b.enter(done);
-        Ok(results)
+        outcomes.push((absent, vec![Arg::Number(0); 1 + kept.columns.len()]));
+        Ok(outcomes)
     }
 
     /// Inserts an entry: whether it is there now.
@@ -165,7 +159,7 @@ impl<'p> Lower<'p> {
         value: &[Arg],
         or_update: bool,
         span: Span,
-    ) -> Lowering<Arg> {
+    ) -> Lowering<Vec<Outcome>> {
         let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
         let layout = self.layout(&of);
         let tick = self.tick(env, table, kept.tick);
@@ -173,8 +167,7 @@ impl<'p> Lower<'p> {
         let new = self.pack(kept, deadline, value);
         let beside = kept.columns.iter().any(|column| matches!(column, Kept::Beside(_)));
         self.write_key(&of, key, None);
-        let done = self.b.block();
-        let result = Arg::Value(self.b.param(done, Type::Word, 1));
+        let mut done = Vec::new();
         let retry = self.retry();
         let (create, again, failed, dead) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
         let entry = self.find(&of);
@@ -197,11 +190,10 @@ impl<'p> Lower<'p> {
             // Nothing is written that is there already.
             let (differs, same) = (self.b.block(), self.b.block());
             self.b.branch(Cmp::Eq, updated, word, same, differs);
-            self.b.enter(same);
-            self.b.jump(done, vec![Arg::Number(1)]);
+            done.push(same);
             self.b.enter(differs);
             self.swap(table, kept, entry, word, updated, Effect::Change, again);
-            self.b.jump(done, vec![Arg::Number(1)]);
+            done.push(self.b.here());
         } else {
             // Another processor inserted it since this step looked: a transient failure.
             self.b.jump(failed, Vec::new());
@@ -215,7 +207,7 @@ impl<'p> Lower<'p> {
             self.b.jump(create, Vec::new());
         } else {
             self.swap(table, kept, entry, word, new, Effect::Change, again);
-            self.b.jump(done, vec![Arg::Number(1)]);
+            done.push(self.b.here());
         }
         self.b.enter(create);
         self.write_value(kept, &layout, key, value, new);
@@ -224,23 +216,16 @@ impl<'p> Lower<'p> {
         let made = self.b.call(Helper::MapUpdate, vec![Arg::Map(of.map), slots[0], slots[1], Arg::Number(NO_EXIST)]);
         let fails = self.b.block();
         self.b.unless(Cmp::Eq, made, Arg::Number(0), fails);
-        self.b.jump(done, vec![Arg::Number(1)]);
+        done.push(self.b.here());
         self.b.enter(fails);
         if or_update {
             self.b.unless(Cmp::Ne, made, Arg::Number(EXISTS), again);
         }
         self.b.jump(failed, Vec::new());
-        self.b.enter(failed);
-        self.b.jump(done, vec![Arg::Number(0)]);
         self.b.enter(again);
-        self.give_up_insert(&retry);
-        self.b.enter(done);
-        Ok(result)
-    }
-
-    /// An insertion that others come in the way of begins again.
-    fn give_up_insert(&mut self, retry: &Retry) {
-        self.try_again(retry);
+        self.try_again(&retry);
+        let done = done.into_iter().map(|block| (block, vec![Arg::Number(1)]));
+        Ok(done.chain([(failed, vec![Arg::Number(0)])]).collect())
     }
 
     /// Replaces an entry's word; goes on in a new block, or in `again` if it is no longer what it was.
@@ -253,7 +238,7 @@ impl<'p> Lower<'p> {
         word: Arg,
         new: Arg,
         what: Effect,
-        again: super::super::lir::BlockId,
+        again: BlockId,
     ) {
         self.commit(table, what);
         let was = self.b.compare_swap(entry, kept.word as i16, word, new);
@@ -277,7 +262,7 @@ impl<'p> Lower<'p> {
     }
 
     /// Removes an entry, if it is there and live.
-    pub(super) fn remove(&mut self, env: &mut Env<'p>, table: TableId, kept: &Entries, key: &[Arg], span: Span) -> Lowering<()> {
+    pub(super) fn remove(&mut self, env: &mut Env<'p>, table: TableId, kept: &Entries, key: &[Arg], span: Span) -> Lowering<Vec<Outcome>> {
         let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
         let layout = self.layout(&of);
         let tick = self.tick(env, table, kept.tick);
@@ -295,7 +280,6 @@ impl<'p> Lower<'p> {
         self.b.jump(done, Vec::new());
         self.b.enter(again);
         self.try_again(&retry);
-        self.b.enter(done);
-        Ok(())
+        Ok(vec![(done, Vec::new())])
     }
 }

@@ -9,7 +9,7 @@ use super::env::{Env, Frame, Open};
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::Code;
 use grv_lang::ir::validate::is_ghost_stmt;
-use grv_lang::ir::{Expr, HeaderId, InputRef, Obligation, ReasonId, Stmt, StmtKind, Target};
+use grv_lang::ir::{BinaryOp, Expr, HeaderId, InputRef, PortId, ReasonId, Scalar, Stmt, StmtKind, Target, UnaryOp};
 use grv_lang::span::Span;
 use std::collections::BTreeMap;
 
@@ -35,12 +35,17 @@ impl<'p> Lower<'p> {
                 break;
             }
             let tail = tail && index + 1 == stmts.len();
-            let mut next = Vec::new();
-            for ways in self.apart(opens, stmt)? {
-                self.b.span = stmt.span;
-                next.extend(self.stmt(ways, stmt, tail)?);
-            }
-            opens = next;
+            opens = match &stmt.kind {
+                StmtKind::If { cond, then, other } => self.fork(opens, stmt.span, cond, then, other, tail)?,
+                StmtKind::Switch { on, cases, default } => self.switch(opens, stmt.span, on, cases, default, tail)?,
+                _ => {
+                    let mut next = Vec::new();
+                    for ways in apart(opens) {
+                        next.extend(self.stmt(ways, stmt, tail)?);
+                    }
+                    next
+                }
+            };
             if opens.len() > MOST_WAYS {
                 return Err(self.refuse(Code::TargetPacket, stmt.span, "so many ways to send copies".to_string()));
             }
@@ -54,20 +59,76 @@ impl<'p> Lower<'p> {
         is_ghost_stmt(self.program, &open.env.frame().ghost, &stmt.kind)
     }
 
-    /// Ways that meet before a statement: those that sent the same. A switch on a variable that they know is as good as several
-    /// statements, one for each number.
-    fn apart(&self, opens: Vec<Open<'p>>, stmt: &Stmt) -> Lowering<Vec<Vec<Open<'p>>>> {
-        let mut groups: BTreeMap<(u64, Option<u64>), Vec<Open<'p>>> = BTreeMap::new();
-        for open in opens {
-            let on = match &stmt.kind {
-                StmtKind::Switch { on: Expr::Local(id), .. } => {
-                    open.env.frame().locals.get(id.index()).copied().flatten().and_then(Arg::number)
-                }
-                _ => None,
-            };
-            groups.entry((open.env.sent, on)).or_default().push(open);
+    /// Runs one of two blocks. Ways on which the condition is known go straight there.
+    fn fork(
+        &mut self,
+        opens: Vec<Open<'p>>,
+        span: Span,
+        cond: &Expr,
+        then: &'p [Stmt],
+        other: &'p [Stmt],
+        tail: bool,
+    ) -> Lowering<Vec<Open<'p>>> {
+        let (mut yes, mut no, mut open) = (Vec::new(), Vec::new(), Vec::new());
+        for way in opens {
+            match known(&way.env, cond) {
+                Some(0) => no.push(way),
+                Some(_) => yes.push(way),
+                None => open.push(way),
+            }
         }
-        Ok(groups.into_values().collect())
+        for ways in apart(open) {
+            let mut env = self.join(ways)?;
+            self.b.span = span;
+            let blocks = (self.b.block(), self.b.block());
+            self.cond(&mut env, cond, None, span, blocks.0, blocks.1)?;
+            yes.push(Open { env: env.clone(), block: blocks.0 });
+            no.push(Open { env, block: blocks.1 });
+        }
+        let mut out = self.block(yes, then, tail)?;
+        out.extend(self.block(no, other, tail)?);
+        Ok(out)
+    }
+
+    /// Runs the block of the case that equals a number. Ways on which it is known go straight there.
+    fn switch(
+        &mut self,
+        opens: Vec<Open<'p>>,
+        span: Span,
+        on: &Expr,
+        cases: &'p [(u128, Span, Vec<Stmt>)],
+        default: &'p [Stmt],
+        tail: bool,
+    ) -> Lowering<Vec<Open<'p>>> {
+        let mut to: Vec<Vec<Open<'p>>> = vec![Vec::new(); cases.len() + 1];
+        let mut open = Vec::new();
+        for way in opens {
+            match known(&way.env, on) {
+                Some(number) => {
+                    let case = cases.iter().position(|(value, ..)| *value == u128::from(number));
+                    to[case.unwrap_or(cases.len())].push(way);
+                }
+                None => open.push(way),
+            }
+        }
+        for ways in apart(open) {
+            let mut env = self.join(ways)?;
+            self.b.span = span;
+            let on = self.eval(&mut env, on, span)?;
+            for (index, (value, ..)) in cases.iter().enumerate() {
+                let (hit, next) = (self.b.block(), self.b.block());
+                self.b.branch(Cmp::Eq, on, Arg::Number(*value as u64), hit, next);
+                to[index].push(Open { env: env.clone(), block: hit });
+                self.b.enter(next);
+            }
+            to[cases.len()].push(Open { env, block: self.b.here() });
+        }
+        let mut out = Vec::new();
+        let blocks = cases.iter().map(|(_, _, block)| block.as_slice()).chain([default]);
+        for (ways, block) in to.into_iter().zip(blocks) {
+            out.extend(self.block(ways, block, tail)?);
+        }
+        Ok(out)
     }
 
     /// One statement, on ways that sent the same.
@@ -78,40 +139,22 @@ impl<'p> Lower<'p> {
         let open = |lower: &Self, env: Env<'p>| Ok(vec![Open { env, block: lower.b.here() }]);
         match &stmt.kind {
             StmtKind::Assign { dst, value } => {
+                if let Expr::Unary(..) | Expr::Binary(..) = value
+                    && self.ty(&env, value, None) == Scalar::Bool
+                {
+                    // What is decided by a branch stays apart: most often the next thing is to ask for it.
+                    let (yes, no) = (self.b.block(), self.b.block());
+                    self.cond(&mut env, value, None, span, yes, no)?;
+                    let way = |block, number| {
+                        let mut env = env.clone();
+                        env.frame_mut().locals[dst.index()] = Some(Arg::Number(number));
+                        Open { env, block }
+                    };
+                    return Ok(vec![way(yes, 1), way(no, 0)]);
+                }
                 let value = self.eval(&mut env, value, span)?;
                 env.frame_mut().locals[dst.index()] = Some(value);
                 open(self, env)
-            }
-            StmtKind::If { cond, then, other } => {
-                if let Expr::Const(value, _) = cond {
-                    let block = self.b.here();
-                    return self.block(vec![Open { env, block }], if *value != 0 { then } else { other }, tail);
-                }
-                let (yes, no) = (self.b.block(), self.b.block());
-                self.cond(&mut env, cond, None, span, yes, no)?;
-                let mut out = self.block(vec![Open { env: env.clone(), block: yes }], then, tail)?;
-                out.extend(self.block(vec![Open { env, block: no }], other, tail)?);
-                Ok(out)
-            }
-            StmtKind::Switch { on, cases, default } => {
-                let on = self.eval(&mut env, on, span)?;
-                let mut out = Vec::new();
-                if let Some(number) = on.number() {
-                    let case = cases.iter().find(|(value, ..)| *value == u128::from(number));
-                    let block = case.map_or(default, |(_, _, block)| block);
-                    let here = self.b.here();
-                    return self.block(vec![Open { env, block: here }], block, tail);
-                }
-                for (value, _, block) in cases {
-                    let (hit, next) = (self.b.block(), self.b.block());
-                    self.b.span = span;
-                    self.b.branch(Cmp::Eq, on, Arg::Number(*value as u64), hit, next);
-                    out.extend(self.block(vec![Open { env: env.clone(), block: hit }], block, tail)?);
-                    self.b.enter(next);
-                }
-                let here = self.b.here();
-                out.extend(self.block(vec![Open { env, block: here }], default, tail)?);
-                Ok(out)
             }
             StmtKind::Parse { packet: _, header, after, into, ok, malformed } => {
                 self.frame_length(&mut env);
@@ -124,15 +167,13 @@ impl<'p> Lower<'p> {
                 out.extend(self.block(vec![Open { env: missing, block: other }], malformed, tail)?);
                 Ok(out)
             }
-            StmtKind::Check { cond, what } => {
+            StmtKind::Check { cond, what: _ } => {
                 if self.options.checks {
                     let (yes, no) = (self.b.block(), self.b.block());
                     self.cond(&mut env, cond, None, span, yes, no)?;
                     self.b.enter(no);
                     self.defect();
                     self.b.enter(yes);
-                } else if let (Expr::Binary(grv_lang::ir::BinaryOp::Lt, ..), Obligation::Bounds) = (cond, what) {
-                    // Proved; the kernel checks bounds of its maps itself.
                 }
                 open(self, env)
             }
@@ -152,17 +193,16 @@ impl<'p> Lower<'p> {
             }
             StmtKind::Emit { output, args } => self.emit(env, *output, args, span, tail),
             StmtKind::Drop { reason } => self.dropped(env, *reason),
-            StmtKind::Branch { .. } => open(self, env),
+            StmtKind::If { .. } | StmtKind::Switch { .. } | StmtKind::Branch { .. } => {
+                Err(self.broken(span, "a statement out of its place"))
+            }
             StmtKind::Push { .. } | StmtKind::Pop { .. } => {
                 Err(self.refuse(Code::TargetOperation, span, "putting headers in and taking them out".to_string()))
             }
             StmtKind::First { .. } => Err(self.refuse(Code::TargetOperation, span, "a search through an array".to_string())),
             StmtKind::Choose { .. } => Err(self.refuse(Code::TargetOperation, span, "`choose`".to_string())),
             StmtKind::Spec(_) | StmtKind::Test(_) => Err(self.broken(span, "a specification in a handler")),
-            _ => {
-                self.table_stmt(&mut env, stmt)?;
-                open(self, env)
-            }
+            _ => self.table_stmt(env, stmt),
         }
     }
 
@@ -357,10 +397,17 @@ impl<'p> Lower<'p> {
     }
 
     /// The block where a packet of a port begins; packets of none are no business of the program.
-    pub(super) fn dispatch(&mut self, from: Arg, known: &[(Arg, InputRef)], env: &Env<'p>) -> Lowering<()> {
-        for (port, to) in known {
+    pub(super) fn dispatch(
+        &mut self,
+        from: Arg,
+        entries: &[(PortId, InputRef)],
+        number: impl Fn(&mut Self, PortId) -> Arg,
+        env: &Env<'p>,
+    ) -> Lowering<()> {
+        for (port, to) in entries {
             let (hit, next) = (self.b.block(), self.b.block());
-            self.b.branch(Cmp::Eq, from, *port, hit, next);
+            let number = number(self, *port);
+            self.b.branch(Cmp::Eq, from, number, hit, next);
             self.b.enter(hit);
             let span = self.program.span;
             let frame = self.entered(env, *to, &[], span)?;
@@ -397,5 +444,33 @@ impl<'p> Lower<'p> {
         };
         env.now = Some(now);
         now
+    }
+}
+
+/// Ways that may meet: those that sent the same.
+fn apart(opens: Vec<Open<'_>>) -> Vec<Vec<Open<'_>>> {
+    let mut groups: BTreeMap<u64, Vec<Open<'_>>> = BTreeMap::new();
+    for open in opens {
+        groups.entry(open.env.sent).or_default().push(open);
+    }
+    groups.into_values().collect()
+}
+
+/// The value of an expression, if variables that are known decide it.
+fn known(env: &Env<'_>, expr: &Expr) -> Option<u64> {
+    match expr {
+        Expr::Const(value, _) => u64::try_from(*value).ok(),
+        Expr::Local(id) => env.frame().locals.get(id.index()).copied().flatten()?.number(),
+        Expr::Unary(UnaryOp::Not, a) => known(env, a).map(|a| u64::from(a == 0)),
+        Expr::Binary(BinaryOp::And, a, b) => match (known(env, a), known(env, b)) {
+            (Some(0), _) | (_, Some(0)) => Some(0),
+            (Some(a), Some(b)) => Some(a & b),
+            _ => None,
+        },
+        Expr::Binary(BinaryOp::Eq, a, b) => Some(u64::from(known(env, a)? == known(env, b)?)),
+        Expr::Binary(BinaryOp::Ne, a, b) => Some(u64::from(known(env, a)? != known(env, b)?)),
+        Expr::Binary(BinaryOp::Lt, a, b) => Some(u64::from(known(env, a)? < known(env, b)?)),
+        Expr::Binary(BinaryOp::Le, a, b) => Some(u64::from(known(env, a)? <= known(env, b)?)),
+        _ => None,
     }
 }

@@ -248,21 +248,18 @@ impl<'p> Lower<'p> {
         if let Some(probe) = self.probe {
             // A test gives the port's number, from 1.
             let given = self.b.load(Arg::Global(probe.section, probe.port), 0, 8);
-            let known: Vec<(Arg, InputRef)> =
-                entries.iter().map(|(port, to)| (Arg::Number(u64::from(port.0) + 1), *to)).collect();
             let (test, real) = (self.b.block(), self.b.block());
             self.b.branch(super::lir::Cmp::Ne, given, Arg::Number(0), test, real);
             self.b.enter(test);
-            self.dispatch(given, &known, env)?;
+            self.dispatch(given, &entries, |_, port| Arg::Number(u64::from(port.0) + 1), env)?;
             self.b.enter(real);
         }
         let from = self.b.field(Field::IngressIfindex);
-        let mut known = Vec::new();
-        for (port, to) in &entries {
-            let offset = self.interfaces[port.index()].unwrap_or(0);
-            known.push((self.b.load(Arg::Global(self.constants, offset), 0, 4), *to));
-        }
-        self.dispatch(from, &known, env)
+        let number = |lower: &mut Self, port: PortId| {
+            let offset = lower.interfaces[port.index()].unwrap_or(0);
+            lower.b.load(Arg::Global(lower.constants, offset), 0, 4)
+        };
+        self.dispatch(from, &entries, number, env)
     }
 
     /// Lowers the handler of an input, once for all that lead there and sent the same before.

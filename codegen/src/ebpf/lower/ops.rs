@@ -1,16 +1,19 @@
 //! Operations on tables: which is done how, keys in memory, and tables that handlers only read.
 
-use super::super::lir::{Arg, BlockId, Cmp, Helper, Type};
-use super::super::maps::Layout;
+use super::super::lir::{Arg, Bin, BlockId, Cmp, Helper, Type};
+use super::super::maps::{Kind, Layout};
 use super::env::{Env, Frame, Open};
 use super::tables::{Keeping, Table};
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::Code;
-use grv_lang::ir::{Expr, LifetimeFn, LocalId, Scalar, Stmt, StmtKind, TableId};
+use grv_lang::ir::{Expr, LifetimeFn, Scalar, Stmt, StmtKind, TableId};
 use grv_lang::span::Span;
 
 /// How often an operation begins again because others changed the same entry meanwhile.
 pub(super) const TRIES: u64 = 8;
+
+/// A way on which an operation ended, and its results.
+pub(super) type Outcome = (BlockId, Vec<Arg>);
 
 /// A loop that is gone through at most [`TRIES`] times.
 pub(super) struct Retry {
@@ -19,76 +22,80 @@ pub(super) struct Retry {
 }
 
 impl<'p> Lower<'p> {
-    /// An operation on a table.
-    pub(super) fn table_stmt(&mut self, env: &mut Env<'p>, stmt: &'p Stmt) -> Lowering<()> {
+    /// An operation on a table: the ways on which it ended. What it found or did is known on each, and most often the next thing
+    /// is to ask for it; so they stay apart.
+    pub(super) fn table_stmt(&mut self, mut env: Env<'p>, stmt: &'p Stmt) -> Lowering<Vec<Open<'p>>> {
         let span = stmt.span;
         let refused = |lower: &Self, what: &str| Err(lower.refuse(Code::TargetOperation, span, what.to_string()));
-        match &stmt.kind {
+        let mut assigned = Vec::new();
+        let outcomes = match &stmt.kind {
             StmtKind::Lookup { table, key, touch, found, value } => {
-                let key = self.evals(env, key, span)?;
+                assigned.push(*found);
+                assigned.extend(value);
+                let key = self.evals(&mut env, key, span)?;
                 let kept = self.kept(*table, span)?;
-                let result = match kept.keeping.clone() {
-                    Keeping::Entries(entries) => self.look_up(env, *table, &entries, &key, *touch, span)?,
-                    Keeping::Control => self.control(env, &kept, &key, self.columns_of(*table), 0)?,
+                match kept.keeping.clone() {
+                    Keeping::Entries(entries) => self.look_up(&mut env, *table, &entries, &key, *touch, span)?,
+                    Keeping::Control => self.control(&mut env, &kept, &key, self.columns_of(*table)),
                     Keeping::Feed => self.feed_entry(&kept, &key, self.columns_of(*table)),
                     _ => return refused(self, "looking such a table up"),
-                };
-                self.assign(env, *found, value, &result);
-                Ok(())
+                }
             }
             StmtKind::Longest { table, key, found, length, value } => {
-                let key = self.evals(env, std::slice::from_ref(key), span)?;
+                assigned.extend([*found, *length]);
+                assigned.extend(value);
+                let key = self.evals(&mut env, std::slice::from_ref(key), span)?;
                 let kept = self.kept(*table, span)?;
-                let mut result = self.control(env, &kept, &key, self.columns_of(*table) + 1, 0)?;
-                let matched = result.remove(1);
-                env.frame_mut().locals[length.index()] = Some(matched);
-                self.assign(env, *found, value, &result);
-                Ok(())
+                self.control(&mut env, &kept, &key, self.columns_of(*table) + 1)
             }
             StmtKind::ReadArray { table, index, value } => {
-                let index = self.evals(env, std::slice::from_ref(index), span)?;
+                let index = self.evals(&mut env, std::slice::from_ref(index), span)?;
                 let kept = self.kept(*table, span)?;
                 if !matches!(kept.keeping, Keeping::Control) {
                     return refused(self, "reading such an array");
                 }
-                let result = self.control(env, &kept, &index, self.columns_of(*table), 0)?;
-                for (local, arg) in value.iter().zip(&result[1..]) {
-                    env.frame_mut().locals[local.index()] = Some(*arg);
+                assigned.extend(value);
+                let mut outcomes = self.control(&mut env, &kept, &index, self.columns_of(*table));
+                // The index was checked, and an array has all its elements: the other way is a defect.
+                if let Some((block, _)) = outcomes.pop() {
+                    self.b.enter(block);
+                    self.defect();
                 }
-                Ok(())
+                for (_, results) in &mut outcomes {
+                    results.remove(0);
+                }
+                outcomes
             }
             StmtKind::Insert { entries, ok } => {
+                assigned.push(*ok);
                 let [entry] = entries.as_slice() else {
                     return refused(self, "inserting into several tables at once");
                 };
-                let (key, value) = (self.evals(env, &entry.key, span)?, self.evals(env, &entry.value, span)?);
+                let (key, value) = (self.evals(&mut env, &entry.key, span)?, self.evals(&mut env, &entry.value, span)?);
                 let Keeping::Entries(kept) = self.kept(entry.table, span)?.keeping else {
                     return refused(self, "inserting into such a table");
                 };
-                let done = self.insert(env, entry.table, &kept, &key, &value, entry.or_update, span)?;
-                env.frame_mut().locals[ok.index()] = Some(done);
-                Ok(())
+                self.insert(&mut env, entry.table, &kept, &key, &value, entry.or_update, span)?
             }
             StmtKind::Remove { table, key } => {
-                let key = self.evals(env, key, span)?;
+                let key = self.evals(&mut env, key, span)?;
                 let Keeping::Entries(kept) = self.kept(*table, span)?.keeping else {
                     return refused(self, "removing from such a table");
                 };
-                self.remove(env, *table, &kept, &key, span)
+                self.remove(&mut env, *table, &kept, &key, span)?
             }
             StmtKind::Take { table, key, amount, result } => {
-                let key = self.evals(env, key, span)?;
-                let amount = self.eval(env, amount, span)?;
+                assigned.push(*result);
+                let key = self.evals(&mut env, key, span)?;
+                let amount = self.eval(&mut env, amount, span)?;
                 let Keeping::Bucket(bucket) = self.kept(*table, span)?.keeping else {
                     return refused(self, "taking from such a table");
                 };
-                let taken = self.take(env, *table, &bucket, &key, amount, span)?;
-                env.frame_mut().locals[result.index()] = Some(taken);
-                Ok(())
+                self.take(&mut env, *table, &bucket, &key, amount, span)?
             }
             StmtKind::Count { table, index, amount } => {
-                let index = self.evals(env, std::slice::from_ref(index), span)?;
-                let amount = self.eval(env, amount, span)?;
+                let index = self.evals(&mut env, std::slice::from_ref(index), span)?;
+                let amount = self.eval(&mut env, amount, span)?;
                 let kept = self.kept(*table, span)?;
                 self.write_key(&kept, &index, None);
                 let entry = self.find(&kept);
@@ -97,16 +104,25 @@ impl<'p> Lower<'p> {
                 self.b.enter(there);
                 self.b.count(entry, 0, amount);
                 self.b.jump(done, Vec::new());
-                self.b.enter(done);
-                Ok(())
+                vec![(done, Vec::new())]
             }
-            StmtKind::SetValue { .. } => refused(self, "changing an entry that was read earlier in the step"),
-            StmtKind::ExpireAt { .. } => refused(self, "setting the deadline of an entry that was read earlier in the step"),
-            StmtKind::ReadCounter { .. } => refused(self, "reading a counter"),
-            StmtKind::ReadCell { .. } | StmtKind::WriteCell { .. } => refused(self, "a cell"),
-            StmtKind::WriteArray { .. } => refused(self, "writing an array"),
-            _ => Err(self.broken(span, "a statement out of its place")),
-        }
+            StmtKind::SetValue { .. } => return refused(self, "changing an entry that was read earlier in the step"),
+            StmtKind::ExpireAt { .. } => {
+                return refused(self, "setting the deadline of an entry that was read earlier in the step");
+            }
+            StmtKind::ReadCounter { .. } => return refused(self, "reading a counter"),
+            StmtKind::ReadCell { .. } | StmtKind::WriteCell { .. } => return refused(self, "a cell"),
+            StmtKind::WriteArray { .. } => return refused(self, "writing an array"),
+            _ => return Err(self.broken(span, "a statement out of its place")),
+        };
+        let way = |(block, results): Outcome| {
+            let mut env = env.clone();
+            for (local, result) in assigned.iter().zip(results) {
+                env.frame_mut().locals[local.index()] = Some(result);
+            }
+            Open { env, block }
+        };
+        Ok(outcomes.into_iter().map(way).collect())
     }
 
     fn evals(&mut self, env: &mut Env<'p>, exprs: &[Expr], span: Span) -> Lowering<Vec<Arg>> {
@@ -125,13 +141,6 @@ impl<'p> Lower<'p> {
 
     fn columns_of(&self, table: TableId) -> usize {
         self.program.tables[table.index()].value.len()
-    }
-
-    /// Assigns the result of a look-up: whether it was found, then the value's scalars.
-    fn assign(&mut self, env: &mut Env<'p>, found: LocalId, value: &[LocalId], result: &[Arg]) {
-        for (local, arg) in std::iter::once(&found).chain(value).zip(result) {
-            env.frame_mut().locals[local.index()] = Some(*arg);
-        }
     }
 
     /// Which generation of the control tables counts, read once a step.
@@ -193,60 +202,46 @@ impl<'p> Lower<'p> {
         self.b.call(Helper::MapLookup, vec![Arg::Map(table.map), Arg::Stack(self.key_slot, 0)])
     }
 
-    /// An entry of the generation that counts: whether it is there, and `count` numbers of its value from the `first` on.
-    fn control(&mut self, env: &mut Env<'p>, table: &Table, key: &[Arg], count: usize, first: usize) -> Lowering<Vec<Arg>> {
+    /// An entry of the generation that counts: whether it is there, and the first `count` numbers of its value. Not there: last.
+    fn control(&mut self, env: &mut Env<'p>, table: &Table, key: &[Arg], count: usize) -> Vec<Outcome> {
         let generation = self.generation(env);
-        let array = self.maps.map(table.map).is_some_and(|map| map.kind == super::super::maps::Kind::Array);
+        let Some(map) = self.maps.map(table.map) else { return Vec::new() };
+        let (array, half, layout) = (map.kind == Kind::Array, map.entries / 2, map.value.clone());
         if array {
-            let half = self.maps.map(table.map).map_or(0, |map| u64::from(map.entries / 2));
-            let shift = self.b.bin(super::super::lir::Bin::Mul, generation, Arg::Number(half));
-            let index = self.b.bin(super::super::lir::Bin::Add, key[0], shift);
+            let shift = self.b.bin(Bin::Mul, generation, Arg::Number(half.into()));
+            let index = self.b.bin(Bin::Add, key[0], shift);
             self.write_key(table, &[index], None);
         } else {
             self.write_key(table, key, Some(generation));
         }
         let entry = self.find(table);
-        let layout = self.maps.map(table.map).map(|map| map.value.clone()).unwrap_or_default();
-        let (there, none, done) = (self.b.block(), self.b.block(), self.b.block());
+        let (there, none) = (self.b.block(), self.b.block());
         self.b.branch(Cmp::Ne, entry, Arg::Number(0), there, none);
-        let places = layout.places.get(first..first + count).unwrap_or_default();
-        let mut results = vec![Arg::Value(self.b.param(done, Type::Word, 1))];
-        results.extend(places.iter().map(|place| Arg::Value(self.b.param(done, Type::Word, place.bytes * 8))));
         self.b.enter(there);
-        let mut args = vec![Arg::Number(1)];
-        args.extend(places.iter().map(|place| self.b.load(entry, place.offset as i16, place.bytes)));
-        self.b.jump(done, args);
-        self.b.enter(none);
-        self.b.jump(done, vec![Arg::Number(0); count + 1]);
-        self.b.enter(done);
-        Ok(results)
+        let mut found = vec![Arg::Number(1)];
+        found.extend(layout.places.iter().take(count).map(|place| self.b.load(entry, place.offset as i16, place.bytes)));
+        vec![(there, found), (none, vec![Arg::Number(0); count + 1])]
     }
 
     /// An entry that the runtime set: whether it is there, and its value.
-    fn feed_entry(&mut self, table: &Table, key: &[Arg], count: usize) -> Vec<Arg> {
+    fn feed_entry(&mut self, table: &Table, key: &[Arg], count: usize) -> Vec<Outcome> {
         self.write_key(table, key, None);
         let layout = self.maps.map(table.map).map(|map| map.value.clone()).unwrap_or_default();
-        let done = self.b.block();
-        let places = layout.places.get(key.len()..key.len() + count).unwrap_or_default();
-        let mut results = vec![Arg::Value(self.b.param(done, Type::Word, 1))];
-        results.extend(places.iter().map(|place| Arg::Value(self.b.param(done, Type::Word, place.bytes * 8))));
         let retry = self.retry();
         let entry = self.find(table);
         let (there, none) = (self.b.block(), self.b.block());
         self.b.branch(Cmp::Ne, entry, Arg::Number(0), there, none);
-        self.b.enter(none);
-        self.b.jump(done, vec![Arg::Number(0); count + 1]);
         self.b.enter(there);
-        let mut args = vec![Arg::Number(1)];
-        args.extend(places.iter().map(|place| self.b.load(entry, place.offset as i16, place.bytes)));
+        let mut found = vec![Arg::Number(1)];
+        let places = layout.places.iter().skip(key.len()).take(count);
+        found.extend(places.map(|place| self.b.load(entry, place.offset as i16, place.bytes)));
         let other = self.b.block();
         self.same_key(&layout, entry, key, other);
-        self.b.jump(done, args);
+        let there = self.b.here();
         // The memory belongs to another key by now: where is ours?
         self.b.enter(other);
         self.try_again(&retry);
-        self.b.enter(done);
-        results
+        vec![(there, found), (none, vec![Arg::Number(0); count + 1])]
     }
 
     /// Goes on in a new block if the copy of the key in an entry's value is this key; in `other` if not.
@@ -268,7 +263,7 @@ impl<'p> Lower<'p> {
 
     /// Goes through a loop once more; after too many times the packet is dropped.
     pub(super) fn try_again(&mut self, retry: &Retry) {
-        let next = self.b.bin(super::super::lir::Bin::Add, retry.attempt, Arg::Number(1));
+        let next = self.b.bin(Bin::Add, retry.attempt, Arg::Number(1));
         let (more, enough) = (self.b.block(), self.b.block());
         self.b.branch(Cmp::Lt, next, Arg::Number(TRIES), more, enough);
         self.b.enter(enough);

@@ -140,6 +140,14 @@ impl Insn {
         Insn::new(jump_code(cmp) | if wide { JMP } else { JMP32 }, dst, 0, 0, imm)
     }
 
+    /// The jump that is taken exactly if this one is not, if it is a jump with a condition.
+    pub(crate) fn negated(self) -> Option<Insn> {
+        let all = [Cmp::Eq, Cmp::Ne, Cmp::Lt, Cmp::Le, Cmp::Gt, Cmp::Ge];
+        let class = self.code & 7;
+        let cmp = all.into_iter().find(|cmp| (class == JMP || class == JMP32) && self.code & 0xf0 == jump_code(*cmp))?;
+        Some(Insn { code: (self.code & 0x0f) | jump_code(cmp.negated()), ..self })
+    }
+
     /// The two slots of `dst = value`.
     pub(crate) fn load_imm64(dst: u8, pseudo: u8, value: u64) -> [Insn; 2] {
         let low = Insn::new(LD_IMM64, dst, pseudo, 0, value as u32 as i32);

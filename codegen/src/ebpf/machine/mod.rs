@@ -235,15 +235,40 @@ impl Emit {
                 at += 1;
             }
         }
-        // A jump to the next instruction that is left is no jump.
-        loop {
-            let next = |at: usize| (at..count).find(|i| reached[*i]).unwrap_or(count);
-            let idle = self.jumps.iter().find(|(at, to)| {
-                reached[*at] && self.code.insns[*at] == Insn::jump() && next(target(starts, *to)) == next(at + 1)
-            });
-            match idle {
-                Some((at, _)) => reached[*at] = false,
-                None => break,
+        let aimed: std::collections::BTreeSet<usize> = self.jumps.iter().map(|(_, to)| target(starts, *to)).collect();
+        // From the last to the first: a jump to what comes next anyway is left out, and a jump around a jump is one jump.
+        let mut after = vec![count; count + 1];
+        for at in (0..count).rev() {
+            after[at] = if reached[at] { at } else { after[at + 1] };
+        }
+        for index in (0..self.jumps.len()).rev() {
+            let (at, to) = self.jumps[index];
+            if !reached[at] {
+                continue;
+            }
+            let next = after[at + 1];
+            let goal = after[target(starts, to).min(count)];
+            if self.code.insns[at] == Insn::jump() && goal == next {
+                reached[at] = false;
+                // What came here goes on behind.
+                let mut before = at;
+                while after[before] == at {
+                    after[before] = next;
+                    if before == 0 {
+                        break;
+                    }
+                    before -= 1;
+                }
+            } else if let (Some(negated), true) = (self.code.insns[at].negated(), self.code.insns.get(next) == Some(&Insn::jump()))
+                && goal == after[next + 1]
+                && !aimed.contains(&next)
+                && let Some(around) = self.jumps[index + 1..].iter().find(|(place, _)| *place == next)
+            {
+                self.jumps[index].1 = around.1;
+                self.code.insns[at] = negated;
+                reached[next] = false;
+                let further = after[next + 1];
+                after[at + 1..=next].fill(further);
             }
         }
         let mut place = Vec::with_capacity(count + 1);
