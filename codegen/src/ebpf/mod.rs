@@ -107,7 +107,7 @@ pub struct TableInfo {
     pub value_bytes: u16,
     /// Of `entries`: where the word with the deadline is.
     pub word: Option<u16>,
-    /// Bits below the deadline in it.
+    /// Bits below the deadline in it. Deadlines are in ticks, counted from 1.
     pub deadline_shift: u8,
     /// The logarithm of nanoseconds a tick.
     pub tick: u8,

@@ -190,7 +190,7 @@ impl Compared {
             scalars.extend(info.value.iter().map(|column| memory::get(value, column)));
             return Some(scalars);
         }
-        if now >> info.tick >= deadline {
+        if (now >> info.tick) + 1 >= deadline {
             return None;
         }
         if info.keeping == "entries" {
@@ -208,7 +208,7 @@ fn shown(info: &TableInfo, entry: EntryView) -> Vec<u128> {
         scalars.extend(entry.value);
     }
     if let Some(deadline) = entry.deadline {
-        scalars.push(u128::from(deadline).div_ceil(1 << info.tick));
+        scalars.push(u128::from(deadline).div_ceil(1 << info.tick) + 1);
     }
     scalars
 }

@@ -128,3 +128,8 @@ fn the_bridge_does_what_the_interpreter_does() {
 fn the_router_does_what_the_interpreter_does() {
     agrees("examples/router/router.grv", 20);
 }
+
+#[test]
+fn the_firewall_does_what_the_interpreter_does() {
+    agrees("examples/firewall/firewall.grv", 20);
+}

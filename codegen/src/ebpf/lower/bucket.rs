@@ -6,7 +6,7 @@
 
 use super::super::lir::{Arg, Bin, Cmp, Commit, Effect, Helper};
 use super::entries::{EXISTS, NO_EXIST};
-use super::env::Env;
+use super::env::{Env, Open};
 use super::ops::Outcome;
 use super::tables::Bucket;
 use super::{Lower, Lowering};
@@ -25,15 +25,17 @@ impl<'p> Lower<'p> {
     /// Takes tokens for so many bytes.
     pub(super) fn take(
         &mut self,
-        env: &mut Env<'p>,
+        mut env: Env<'p>,
         table: TableId,
         bucket: &Bucket,
         key: &[Arg],
         amount: Arg,
         span: Span,
-    ) -> Lowering<Vec<Outcome>> {
+    ) -> Lowering<Vec<Outcome<'p>>> {
         let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
         let layout = self.maps.map(of.map).map(|map| map.value.clone()).unwrap_or_default();
+        self.settle(&mut env)?;
+        self.writes(&mut env, table, key, span)?;
         // More than a full bucket holds costs as much as one byte more than it holds.
         let most = bucket.burst / bucket.cost + 1;
         let amount = if u64::from(self.b.bits(amount)) + u64::from(self.b.bits(Arg::Number(bucket.cost))) > 61 {
@@ -42,9 +44,9 @@ impl<'p> Lower<'p> {
             amount
         };
         let cost = self.b.bin(Bin::Mul, amount, Arg::Number(bucket.cost));
-        let now = self.now(env);
+        let now = self.now(&mut env);
         let now = self.b.bin(Bin::Mul, now, Arg::Number(bucket.unit));
-        let deadline = self.deadline(env, table, bucket.tick, key, span)?;
+        let deadline = self.deadline(&mut env, table, bucket.tick, key, span)?;
         let burst = Arg::Number(bucket.burst);
         self.write_key(&of, key, None);
         let retry = self.retry();
@@ -96,6 +98,7 @@ impl<'p> Lower<'p> {
         self.b.enter(again);
         self.try_again(&retry);
         let ways = [(conforms, CONFORMS), (exceeds, EXCEEDS), (paid, CONFORMS), (unpaid, EXCEEDS), (full, NO_ROOM)];
-        Ok(ways.into_iter().map(|(block, result)| (block, vec![Arg::Number(result)])).collect())
+        let way = |(block, result)| (Open { env: env.clone(), block }, vec![Arg::Number(result)]);
+        Ok(ways.into_iter().map(way).collect())
     }
 }

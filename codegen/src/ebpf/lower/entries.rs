@@ -1,12 +1,24 @@
-//! Entries of maps and sets that handlers write. Each operation has one commit point: a compare-and-swap of the entry's word, or
-//! the kernel's insertion of an entry. What it read before is compared at that point, or looked at again.
+//! Entries of maps and sets that handlers write.
+//!
+//! A step looks at an entry, decides, and changes it; another processor may have changed it meanwhile. So changes of an
+//! entry are collected while a step goes on (what is read again in between is what was collected), and take effect at once, by
+//! one compare-and-swap of the word that was read first: [`Lower::settle`]. If the word is another by then, the step begins
+//! again where it looked: nothing has happened since but reading. Changes are settled before anything else that others can see:
+//! before another entry is touched, before the packet changes, at the end of the step.
+//!
+//! A new entry is inserted by the kernel's own operation, which fails if another processor was first; then, too, the step begins
+//! again. If more may become of the entry in the same step, it is inserted dead, with the word 0, which nobody else
+//! touches, and comes to life when it is settled.
+//!
+//! A step changes one entry at most, and looks at no other one before. (After it, it may: it sees what others did before.)
 
-use super::super::lir::{Arg, Bin, BlockId, Cmp, Commit, Effect, Helper};
+use super::super::lir::{Arg, Bin, BlockId, Cmp, Commit, Effect, Helper, mask};
 use super::super::maps::Layout;
-use super::env::Env;
+use super::env::{Env, Open, Seen};
 use super::ops::{Outcome, bits_of};
-use super::tables::{Entries, Kept, Table};
+use super::tables::{Entries, Keeping, Kept, Table};
 use super::{Lower, Lowering};
+use grv_lang::diagnostics::Code;
 use grv_lang::ir::{Lifetime, TableId};
 use grv_lang::span::Span;
 
@@ -15,61 +27,66 @@ pub(super) const NO_EXIST: u64 = 1;
 /// What it gives if it is.
 pub(super) const EXISTS: u64 = -17_i64 as u64;
 
-impl<'p> Lower<'p> {
-    /// The key's scalars and the value's, as functions of lifetimes take them.
-    fn with_value(key: &[Arg], value: &[Arg]) -> Vec<Arg> {
-        key.iter().chain(value).copied().collect()
-    }
+/// A dead or unborn entry that is somebody's.
+const CLAIMED: Arg = Arg::Number(0);
 
+impl<'p> Lower<'p> {
     fn layout(&self, table: &Table) -> Layout {
         self.maps.map(table.map).map(|map| map.value.clone()).unwrap_or_default()
     }
 
-    /// The clock of a table's lifetimes; entries that live forever need none.
-    fn tick(&mut self, env: &mut Env<'p>, table: TableId, tick: u8) -> Option<Arg> {
-        if let Lifetime::Forever = self.program.tables[table.index()].lifetime {
-            return None;
-        }
-        let now = self.now(env);
-        Some(self.b.bin(Bin::Shr, now, Arg::Number(tick.into())))
+    /// Ticks are counted from 1, so that no deadline makes a word of 0.
+    fn ticks(&mut self, time: Arg, tick: u8) -> Arg {
+        let ticks = self.b.bin(Bin::Shr, time, Arg::Number(tick.into()));
+        self.b.bin(Bin::Add, ticks, Arg::Number(1))
+    }
+
+    /// A time in ticks, rounded up.
+    fn ticks_up(&mut self, time: Arg, tick: u8) -> Arg {
+        let most = Arg::Number(1 << 62);
+        let time = self.pick(Cmp::Gt, time, most, most, time, 63);
+        let up = self.b.bin(Bin::Add, time, Arg::Number((1 << tick) - 1));
+        self.ticks(up, tick)
     }
 
     /// The deadline, in ticks, of an entry that is refreshed or made now.
-    pub(super) fn deadline(&mut self, env: &mut Env<'p>, table: TableId, tick: u8, scalars: &[Arg], span: Span) -> Lowering<Arg> {
+    pub(super) fn deadline(
+        &mut self,
+        env: &mut Env<'p>,
+        table: TableId,
+        tick: u8,
+        scalars: &[Arg],
+        span: Span,
+    ) -> Lowering<Arg> {
         let program = self.program;
         match &program.tables[table.index()].lifetime {
             Lifetime::Idle(function) | Lifetime::Fixed(function) => {
                 let now = self.now(env);
                 let duration = self.duration(env, table, function, scalars, span)?;
                 let at = self.b.bin(Bin::Add, now, duration);
-                let up = self.b.bin(Bin::Add, at, Arg::Number((1 << tick) - 1));
-                Ok(self.b.bin(Bin::Shr, up, Arg::Number(tick.into())))
+                Ok(self.ticks_up(at, tick))
             }
-            // Any deadline will do that makes a word other than zero.
-            Lifetime::Forever | Lifetime::IdleWith { .. } => Ok(Arg::Number(1)),
+            Lifetime::Forever | Lifetime::IdleWith { .. } => Ok(self.forever(tick)),
         }
     }
 
-    /// Goes on in a new block if an entry with this word is live; in `dead` if not.
-    fn unless_dead(&mut self, kept: &Entries, word: Arg, tick: Option<Arg>, dead: BlockId) {
-        match tick {
-            Some(tick) => {
-                let deadline = self.b.bin(Bin::Shr, word, Arg::Number(kept.low.into()));
-                self.b.unless(Cmp::Lt, tick, deadline, dead);
-            }
-            None => self.b.unless(Cmp::Ne, word, Arg::Number(0), dead),
-        }
+    /// A deadline that no clock reaches.
+    fn forever(&self, tick: u8) -> Arg {
+        Arg::Number(mask(63 - tick))
+    }
+
+    /// Whether entries have deadlines.
+    fn is_mortal(&self, table: TableId, kept: &Entries) -> bool {
+        !matches!(self.program.tables[table.index()].lifetime, Lifetime::Forever) || kept.expires
     }
 
     /// The columns of an entry.
-    fn unpack(&mut self, table: TableId, kept: &Entries, layout: &Layout, entry: Arg, word: Arg) -> Vec<Arg> {
+    fn unpack(&mut self, table: TableId, kept: &Entries, entry: Arg, word: Arg) -> Vec<Arg> {
+        let layout = self.map_of(table).map(|of| self.layout(&of)).unwrap_or_default();
         let mut values = Vec::new();
         for (column, declared) in kept.columns.iter().zip(&self.program.tables[table.index()].value) {
             values.push(match column {
-                Kept::Word(shift, bits) => {
-                    let value = self.b.bin(Bin::Shr, word, Arg::Number((*shift).into()));
-                    self.b.low(value, *bits)
-                }
+                Kept::Word(shift, bits) => self.in_word(word, *shift, *bits),
                 Kept::Beside(index) => {
                     let place = &layout.places[*index];
                     let value = self.b.load(entry, place.offset as i16, place.bytes);
@@ -92,59 +109,213 @@ impl<'p> Lower<'p> {
         word
     }
 
+    fn deadline_of(&mut self, kept: &Entries, word: Arg) -> Arg {
+        self.b.bin(Bin::Shr, word, Arg::Number(kept.low.into()))
+    }
+
+    /// The same word with another deadline.
+    fn with_deadline(&mut self, kept: &Entries, word: Arg, deadline: Arg) -> Arg {
+        let columns = self.b.low(word, kept.low);
+        let deadline = self.b.bin(Bin::Shl, deadline, Arg::Number(kept.low.into()));
+        self.b.bin(Bin::Or, deadline, columns)
+    }
+
     fn commit(&mut self, table: TableId, what: Effect) {
         self.b.commit = Some(Commit { table, what });
+    }
+
+    /// Takes note that the step changes an entry; refused if another one is part of the step that others could change meanwhile.
+    pub(super) fn writes(&mut self, env: &mut Env<'p>, table: TableId, key: &[Arg], span: Span) -> Lowering<()> {
+        if env.written {
+            return Err(self.refuse(Code::TargetOperation, span, "changing several entries in one step".to_string()));
+        }
+        if env.looked.iter().any(|(of, other)| (*of, other.as_slice()) != (table, key)) {
+            let what = "changing an entry after another one was looked at".to_string();
+            return Err(self.refuse(Code::TargetOperation, span, what));
+        }
+        env.written = true;
+        Ok(())
+    }
+
+    /// What is to become of the entry that was looked at takes effect.
+    pub(super) fn settle(&mut self, env: &mut Env<'p>) -> Lowering<()> {
+        let Some(seen) = env.seen.clone() else { return Ok(()) };
+        if seen.new == seen.word {
+            return Ok(());
+        }
+        let Some(Keeping::Entries(kept)) = self.map_of(seen.table).map(|of| of.keeping) else { return Ok(()) };
+        self.writes(env, seen.table, &seen.key, self.b.span)?;
+        let (differs, done, changed) = (self.b.block(), self.b.block(), self.b.block());
+        self.b.branch(Cmp::Eq, seen.word, seen.new, done, differs);
+        self.b.enter(differs);
+        self.commit(seen.table, Effect::Change);
+        let was = self.b.compare_swap(Arg::Value(seen.entry), kept.word as i16, seen.word, seen.new);
+        self.b.branch(Cmp::Eq, was, seen.word, done, changed);
+        self.b.enter(changed);
+        self.try_again(&seen.retry);
+        self.b.enter(done);
+        env.seen = Some(Seen { word: seen.new, ..seen });
+        Ok(())
+    }
+
+    /// Looks at an entry: ways on which it is live, and the one on which it is dead or not there.
+    fn look(&mut self, mut env: Env<'p>, table: TableId, kept: &Entries, key: &[Arg], span: Span) -> Lowering<Vec<Open<'p>>> {
+        if env.seen.as_ref().is_some_and(|seen| (seen.table, seen.key.as_slice()) == (table, key)) {
+            return Ok(vec![Open { env, block: self.b.here() }]);
+        }
+        let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
+        let layout = self.layout(&of);
+        self.settle(&mut env)?;
+        env.seen = None;
+        if !env.written && !env.looked.iter().any(|(of, other)| (*of, other.as_slice()) == (table, key)) {
+            env.looked.push((table, key.to_vec()));
+        }
+        let retry = self.retry();
+        // Who begins again reads the clock again.
+        let tick = self.is_mortal(table, kept).then(|| self.now(&mut env));
+        let tick = tick.map(|now| self.ticks(now, kept.tick));
+        self.write_key(&of, key, None);
+        let found = self.find(&of);
+        let Arg::Value(entry) = found else { return Err(self.broken(span, "a look-up without a result")) };
+        let (absent, other) = (self.b.block(), self.b.block());
+        self.b.unless(Cmp::Ne, found, Arg::Number(0), absent);
+        let word = self.b.load(found, kept.word as i16, 8);
+        let (live, dead) = (self.b.block(), self.b.block());
+        match tick {
+            Some(tick) => {
+                let deadline = self.deadline_of(kept, word);
+                self.b.branch(Cmp::Lt, tick, deadline, live, dead);
+            }
+            None => self.b.branch(Cmp::Ne, word, CLAIMED, live, dead),
+        }
+        let mut ways = Vec::new();
+        for (block, is_live) in [(live, true), (dead, false)] {
+            self.b.enter(block);
+            // What never changes is read before the key is compared: until then it may be another's.
+            let columns = if is_live { self.unpack(table, kept, found, word) } else { Vec::new() };
+            let mut env = env.clone();
+            env.seen = Some(Seen { table, key: key.to_vec(), entry, word, new: word, columns, live: is_live, retry });
+            // The memory belongs to another key by now: where is ours?
+            self.same_key(&layout, found, key, other);
+            ways.push(Open { env, block: self.b.here() });
+        }
+        self.b.enter(other);
+        self.try_again(&retry);
+        let (word, new, columns) = (CLAIMED, CLAIMED, Vec::new());
+        env.seen = Some(Seen { table, key: key.to_vec(), entry, word, new, columns, live: false, retry });
+        ways.push(Open { env, block: absent });
+        Ok(ways)
+    }
+
+    /// The columns of the live entry that was looked at, as they are to be.
+    fn values_of(&mut self, kept: &Entries, seen: &Seen) -> Vec<Arg> {
+        if seen.new == seen.word {
+            return seen.columns.clone();
+        }
+        let mut values = Vec::new();
+        for (column, before) in kept.columns.iter().zip(&seen.columns) {
+            values.push(match column {
+                Kept::Word(shift, bits) => self.in_word(seen.new, *shift, *bits),
+                Kept::Beside(_) => *before,
+            });
+        }
+        values
+    }
+
+    fn in_word(&mut self, word: Arg, shift: u8, bits: u8) -> Arg {
+        let value = self.b.bin(Bin::Shr, word, Arg::Number(shift.into()));
+        self.b.low(value, bits)
     }
 
     /// Looks an entry up, and refreshes it if that is asked for: whether it is live, and its columns.
     pub(super) fn look_up(
         &mut self,
-        env: &mut Env<'p>,
+        env: Env<'p>,
         table: TableId,
         kept: &Entries,
         key: &[Arg],
         touch: bool,
         span: Span,
-    ) -> Lowering<Vec<Outcome>> {
-        let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
-        let layout = self.layout(&of);
-        let tick = self.tick(env, table, kept.tick);
-        let touch = touch && matches!(self.program.tables[table.index()].lifetime, Lifetime::Idle(_));
-        self.write_key(&of, key, None);
-        let absent = self.b.block();
+    ) -> Lowering<Vec<Outcome<'p>>> {
+        let idle = matches!(self.program.tables[table.index()].lifetime, Lifetime::Idle(_));
         let mut outcomes = Vec::new();
-        let retry = if touch { Some(self.retry()) } else { None };
-        let entry = self.find(&of);
-        self.b.unless(Cmp::Ne, entry, Arg::Number(0), absent);
-        let word = self.b.load(entry, kept.word as i16, 8);
-        let values = self.unpack(table, kept, &layout, entry, word);
-        // Memory of another key: ours was deleted meanwhile.
-        self.same_key(&layout, entry, key, absent);
-        self.unless_dead(kept, word, tick, absent);
-        let mut args = vec![Arg::Number(1)];
-        args.extend(&values);
-        if let Some(retry) = retry {
-            // What the duration computes is known on this way only.
-            let deadline = self.deadline(&mut env.clone(), table, kept.tick, &Self::with_value(key, &values), span)?;
-            let old = self.b.bin(Bin::Shr, word, Arg::Number(kept.low.into()));
-            let (later, same) = (self.b.block(), self.b.block());
-            self.b.branch(Cmp::Gt, deadline, old, later, same);
-            outcomes.push((same, args.clone()));
-            self.b.enter(later);
-            let columns = self.b.low(word, kept.low);
-            let new = self.b.bin(Bin::Shl, deadline, Arg::Number(kept.low.into()));
-            let new = self.b.bin(Bin::Or, new, columns);
-            self.commit(table, Effect::Change);
-            let was = self.b.compare_swap(entry, kept.word as i16, word, new);
-            let other = self.b.block();
-            self.b.unless(Cmp::Eq, was, word, other);
-            outcomes.push((self.b.here(), args));
-            self.b.enter(other);
-            self.try_again(&retry);
-        } else {
-            outcomes.push((self.b.here(), args));
+        for mut open in self.look(env, table, kept, key, span)? {
+            self.b.enter(open.block);
+            let Some(seen) = open.env.seen.clone().filter(|seen| seen.live) else {
+                outcomes.push((open, vec![Arg::Number(0); 1 + kept.columns.len()]));
+                continue;
+            };
+            let values = self.values_of(kept, &seen);
+            if touch && idle {
+                let scalars: Vec<Arg> = key.iter().chain(&values).copied().collect();
+                let deadline = self.deadline(&mut open.env, table, kept.tick, &scalars, span)?;
+                let old = self.deadline_of(kept, seen.new);
+                let later = self.pick(Cmp::Gt, deadline, old, deadline, old, 64);
+                let new = self.with_deadline(kept, seen.new, later);
+                open.env.seen = Some(Seen { new, ..seen });
+            }
+            open.block = self.b.here();
+            outcomes.push((open, std::iter::once(Arg::Number(1)).chain(values).collect()));
         }
-        outcomes.push((absent, vec![Arg::Number(0); 1 + kept.columns.len()]));
+        Ok(outcomes)
+    }
+
+    /// Changes the columns of a live entry.
+    pub(super) fn set_value(
+        &mut self,
+        env: Env<'p>,
+        table: TableId,
+        kept: &Entries,
+        key: &[Arg],
+        value: &[Arg],
+        span: Span,
+    ) -> Lowering<Vec<Outcome<'p>>> {
+        self.change(env, table, kept, key, span, |lower, seen| {
+            let deadline = lower.deadline_of(kept, seen.new);
+            lower.pack(kept, deadline, value)
+        })
+    }
+
+    /// Sets the deadline of a live entry.
+    pub(super) fn expire_at(
+        &mut self,
+        env: Env<'p>,
+        table: TableId,
+        kept: &Entries,
+        key: &[Arg],
+        at: Arg,
+        span: Span,
+    ) -> Lowering<Vec<Outcome<'p>>> {
+        self.change(env, table, kept, key, span, |lower, seen| {
+            let deadline = lower.ticks_up(at, kept.tick);
+            lower.with_deadline(kept, seen.new, deadline)
+        })
+    }
+
+    /// Gives a live entry another word.
+    fn change(
+        &mut self,
+        env: Env<'p>,
+        table: TableId,
+        kept: &Entries,
+        key: &[Arg],
+        span: Span,
+        word: impl Fn(&mut Self, &Seen) -> Arg,
+    ) -> Lowering<Vec<Outcome<'p>>> {
+        let mut outcomes = Vec::new();
+        for mut open in self.look(env, table, kept, key, span)? {
+            self.b.enter(open.block);
+            match open.env.seen.clone().filter(|seen| seen.live) {
+                Some(seen) => {
+                    let new = word(self, &seen);
+                    open.env.seen = Some(Seen { new, ..seen });
+                    open.block = self.b.here();
+                    outcomes.push((open, Vec::new()));
+                }
+                // It was proved to be live, or is one that another processor removed since this step looked.
+                None => self.defect(),
+            }
+        }
         Ok(outcomes)
     }
 
@@ -152,97 +323,140 @@ impl<'p> Lower<'p> {
     #[allow(clippy::too_many_arguments, reason = "a table, an entry, and where they are")]
     pub(super) fn insert(
         &mut self,
-        env: &mut Env<'p>,
+        env: Env<'p>,
         table: TableId,
         kept: &Entries,
         key: &[Arg],
         value: &[Arg],
         or_update: bool,
         span: Span,
-    ) -> Lowering<Vec<Outcome>> {
-        let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
-        let layout = self.layout(&of);
-        let tick = self.tick(env, table, kept.tick);
-        let deadline = self.deadline(env, table, kept.tick, &Self::with_value(key, value), span)?;
-        let new = self.pack(kept, deadline, value);
-        let beside = kept.columns.iter().any(|column| matches!(column, Kept::Beside(_)));
-        self.write_key(&of, key, None);
-        let mut done = Vec::new();
-        let retry = self.retry();
-        let (create, again, failed, dead) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
-        let entry = self.find(&of);
-        self.b.unless(Cmp::Ne, entry, Arg::Number(0), create);
-        let word = self.b.load(entry, kept.word as i16, 8);
-        self.same_key(&layout, entry, key, again);
-        self.unless_dead(kept, word, tick, dead);
-        if or_update {
-            let updated = match self.program.tables[table.index()].lifetime {
-                Lifetime::Idle(_) => {
-                    let old = self.b.bin(Bin::Shr, word, Arg::Number(kept.low.into()));
-                    let later = self.pick(Cmp::Gt, old, deadline, old, deadline, 64);
-                    self.pack(kept, later, value)
-                }
-                _ => {
-                    let old = self.b.bin(Bin::Shr, word, Arg::Number(kept.low.into()));
-                    self.pack(kept, old, value)
-                }
+    ) -> Lowering<Vec<Outcome<'p>>> {
+        let idle = matches!(self.program.tables[table.index()].lifetime, Lifetime::Idle(_));
+        let scalars: Vec<Arg> = key.iter().chain(value).copied().collect();
+        let mut outcomes = Vec::new();
+        let mut not_live = Vec::new();
+        for mut open in self.look(env, table, kept, key, span)? {
+            let Some(seen) = open.env.seen.clone().filter(|seen| seen.live) else {
+                not_live.push(open);
+                continue;
             };
-            // Nothing is written that is there already.
-            let (differs, same) = (self.b.block(), self.b.block());
-            self.b.branch(Cmp::Eq, updated, word, same, differs);
-            done.push(same);
-            self.b.enter(differs);
-            self.swap(table, kept, entry, word, updated, Effect::Change, again);
-            done.push(self.b.here());
-        } else {
-            // Another processor inserted it since this step looked: a transient failure.
-            self.b.jump(failed, Vec::new());
+            self.b.enter(open.block);
+            if !or_update {
+                // A step that looked has found it dead or absent: another processor was faster. A transient failure.
+                outcomes.push((open, vec![Arg::Number(0)]));
+                continue;
+            }
+            let old = self.deadline_of(kept, seen.new);
+            let deadline = if idle {
+                let deadline = self.deadline(&mut open.env, table, kept.tick, &scalars, span)?;
+                self.pick(Cmp::Gt, old, deadline, old, deadline, 64)
+            } else {
+                old
+            };
+            let new = self.pack(kept, deadline, value);
+            open.env.seen = Some(Seen { new, columns: value.to_vec(), ..seen });
+            open.block = self.b.here();
+            outcomes.push((open, vec![Arg::Number(1)]));
         }
+        if not_live.is_empty() {
+            return Ok(outcomes);
+        }
+        let mut env = self.join(not_live)?;
+        let deadline = self.deadline(&mut env, table, kept.tick, &scalars, span)?;
+        let new = self.pack(kept, deadline, value);
+        let Some(seen) = env.seen.clone() else { return Err(self.broken(span, "an entry that was not looked at")) };
+        let (create, dead, failed) = (self.b.block(), self.b.block(), self.b.block());
+        self.b.branch(Cmp::Eq, Arg::Value(seen.entry), Arg::Number(0), create, dead);
         self.b.enter(dead);
         // Given up: whoever did that deletes it soon.
-        self.b.unless(Cmp::Ne, word, Arg::Number(0), failed);
+        self.b.unless(Cmp::Ne, seen.word, CLAIMED, failed);
+        let beside = kept.columns.iter().any(|column| matches!(column, Kept::Beside(_)));
         if beside {
-            self.swap(table, kept, entry, word, Arg::Number(0), Effect::Claim, again);
-            self.b.call(Helper::MapDelete, vec![Arg::Map(of.map), Arg::Stack(self.key_slot, 0)]);
+            // What is beside the word cannot be changed at once with it: the entry is replaced.
+            let again = self.b.block();
+            self.commit(table, Effect::Claim);
+            let was = self.b.compare_swap(Arg::Value(seen.entry), kept.word as i16, seen.word, CLAIMED);
+            self.b.unless(Cmp::Eq, was, seen.word, again);
+            self.delete(table, key, span)?;
             self.b.jump(create, Vec::new());
+            self.b.enter(again);
+            self.try_again(&seen.retry);
         } else {
-            self.swap(table, kept, entry, word, new, Effect::Change, again);
-            done.push(self.b.here());
+            let mut env = env.clone();
+            env.seen = Some(Seen { new, columns: value.to_vec(), live: true, ..seen.clone() });
+            outcomes.push((Open { env, block: self.b.here() }, vec![Arg::Number(1)]));
         }
         self.b.enter(create);
-        self.write_value(kept, &layout, key, value, new);
-        self.commit(table, Effect::Insert);
-        let slots = [Arg::Stack(self.key_slot, 0), Arg::Stack(self.value_slot, 0)];
-        let made = self.b.call(Helper::MapUpdate, vec![Arg::Map(of.map), slots[0], slots[1], Arg::Number(NO_EXIST)]);
-        let fails = self.b.block();
-        self.b.unless(Cmp::Eq, made, Arg::Number(0), fails);
-        done.push(self.b.here());
-        self.b.enter(fails);
-        if or_update {
-            self.b.unless(Cmp::Ne, made, Arg::Number(EXISTS), again);
-        }
-        self.b.jump(failed, Vec::new());
-        self.b.enter(again);
-        self.try_again(&retry);
-        let done = done.into_iter().map(|block| (block, vec![Arg::Number(1)]));
-        Ok(done.chain([(failed, vec![Arg::Number(0)])]).collect())
+        let made = self.create(env.clone(), table, kept, (key, value), new, (&seen, failed), span)?;
+        outcomes.push((made, vec![Arg::Number(1)]));
+        env.seen = None;
+        outcomes.push((Open { env, block: failed }, vec![Arg::Number(0)]));
+        Ok(outcomes)
     }
 
-    /// Replaces an entry's word; goes on in a new block, or in `again` if it is no longer what it was.
-    #[allow(clippy::too_many_arguments, reason = "an entry, its words, and where to go")]
-    fn swap(
+    /// Has the kernel insert an entry that was not there; goes on in `failed` if there is no room.
+    #[allow(clippy::too_many_arguments, reason = "a table, an entry, and where to go")]
+    fn create(
         &mut self,
+        mut env: Env<'p>,
         table: TableId,
         kept: &Entries,
-        entry: Arg,
-        word: Arg,
+        (key, value): (&[Arg], &[Arg]),
         new: Arg,
-        what: Effect,
-        again: BlockId,
-    ) {
-        self.commit(table, what);
-        let was = self.b.compare_swap(entry, kept.word as i16, word, new);
-        self.b.unless(Cmp::Eq, was, word, again);
+        (seen, failed): (&Seen, BlockId),
+        span: Span,
+    ) -> Lowering<Open<'p>> {
+        let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
+        let layout = self.layout(&of);
+        let later = kept.later;
+        self.write_key(&of, key, None);
+        self.write_value(kept, &layout, key, value, if later { CLAIMED } else { new });
+        if !later {
+            self.writes(&mut env, table, key, span)?;
+            self.commit(table, Effect::Insert);
+        }
+        let (slot, base) = (Arg::Stack(self.key_slot, 0), Arg::Stack(self.value_slot, 0));
+        let made = self.b.call(Helper::MapUpdate, vec![Arg::Map(of.map), slot, base, Arg::Number(NO_EXIST)]);
+        let (fails, again) = (self.b.block(), self.b.block());
+        self.b.unless(Cmp::Eq, made, Arg::Number(0), fails);
+        let inserted = self.b.here();
+        self.b.enter(fails);
+        // Another processor inserted it since this step looked.
+        self.b.branch(Cmp::Eq, made, Arg::Number(EXISTS), again, failed);
+        self.b.enter(again);
+        self.try_again(&seen.retry);
+        self.b.enter(inserted);
+        env.seen = None;
+        if later {
+            // It is there, and nobody else touches it.
+            let found = self.find(&of);
+            let gone = self.b.block();
+            self.b.unless(Cmp::Ne, found, Arg::Number(0), gone);
+            let here = self.b.here();
+            self.b.enter(gone);
+            self.defect();
+            self.b.enter(here);
+            let Arg::Value(entry) = found else { return Err(self.broken(span, "a look-up without a result")) };
+            let columns = value.to_vec();
+            env.seen = Some(Seen { entry, word: CLAIMED, new, columns, live: true, ..seen.clone() });
+        } else {
+            self.fence();
+        }
+        Ok(Open { env, block: self.b.here() })
+    }
+
+    /// What was stored is seen by others before anything more is read: an atomic instruction waits for it.
+    fn fence(&mut self) {
+        let base = Arg::Stack(self.value_slot, 0);
+        self.b.compare_swap(base, 0, Arg::Number(0), Arg::Number(0));
+    }
+
+    /// Deletes an entry that this step has given up.
+    fn delete(&mut self, table: TableId, key: &[Arg], span: Span) -> Lowering<()> {
+        let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
+        self.write_key(&of, key, None);
+        self.b.call(Helper::MapDelete, vec![Arg::Map(of.map), Arg::Stack(self.key_slot, 0)]);
+        Ok(())
     }
 
     /// Puts a value into its slot.
@@ -262,24 +476,33 @@ impl<'p> Lower<'p> {
     }
 
     /// Removes an entry, if it is there and live.
-    pub(super) fn remove(&mut self, env: &mut Env<'p>, table: TableId, kept: &Entries, key: &[Arg], span: Span) -> Lowering<Vec<Outcome>> {
-        let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
-        let layout = self.layout(&of);
-        let tick = self.tick(env, table, kept.tick);
-        self.write_key(&of, key, None);
-        let done = self.b.block();
-        let retry = self.retry();
-        let again = self.b.block();
-        let entry = self.find(&of);
-        self.b.unless(Cmp::Ne, entry, Arg::Number(0), done);
-        let word = self.b.load(entry, kept.word as i16, 8);
-        self.same_key(&layout, entry, key, done);
-        self.unless_dead(kept, word, tick, done);
-        self.swap(table, kept, entry, word, Arg::Number(0), Effect::Claim, again);
-        self.b.call(Helper::MapDelete, vec![Arg::Map(of.map), Arg::Stack(self.key_slot, 0)]);
-        self.b.jump(done, Vec::new());
-        self.b.enter(again);
-        self.try_again(&retry);
-        Ok(vec![(done, Vec::new())])
+    pub(super) fn remove(
+        &mut self,
+        env: Env<'p>,
+        table: TableId,
+        kept: &Entries,
+        key: &[Arg],
+        span: Span,
+    ) -> Lowering<Vec<Outcome<'p>>> {
+        let mut outcomes = Vec::new();
+        for mut open in self.look(env, table, kept, key, span)? {
+            if let Some(seen) = open.env.seen.clone().filter(|seen| seen.live) {
+                self.b.enter(open.block);
+                self.writes(&mut open.env, table, key, span)?;
+                let again = self.b.block();
+                self.commit(table, Effect::Claim);
+                let was = self.b.compare_swap(Arg::Value(seen.entry), kept.word as i16, seen.word, CLAIMED);
+                self.b.unless(Cmp::Eq, was, seen.word, again);
+                let here = self.b.here();
+                self.b.enter(again);
+                self.try_again(&seen.retry);
+                self.b.enter(here);
+                self.delete(table, key, span)?;
+                open.env.seen = None;
+                open.block = self.b.here();
+            }
+            outcomes.push((open, Vec::new()));
+        }
+        Ok(outcomes)
     }
 }

@@ -4,7 +4,7 @@ use super::super::lir::{Arg, BlockId, Type, Value};
 use super::linear::Linear;
 use super::{Lower, Lowering};
 use grv_lang::ir::validate::ghost_locals;
-use grv_lang::ir::{Body, ElementId, Program};
+use grv_lang::ir::{Body, ElementId, Program, TableId};
 use std::rc::Rc;
 
 /// Where a header is.
@@ -51,6 +51,31 @@ impl<'p> Frame<'p> {
 /// Bytes of the packet that were read: the pointer, bits from there, width; and the number.
 pub(super) type Read = (Value, i64, u8, Arg);
 
+/// An entry that the step has looked at, and what is to become of it: changes of one entry are collected, and take effect
+/// at once, see [`super::entries`].
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) table: TableId,
+    pub(super) key: Vec<Arg>,
+    /// The entry's value; null if it is not there.
+    pub(super) entry: Value,
+    /// Its word as it was read, or as it is by now, and as it is to be.
+    pub(super) word: Arg,
+    pub(super) new: Arg,
+    /// The columns in its word as it was read, and those beside it.
+    pub(super) columns: Vec<Arg>,
+    pub(super) live: bool,
+    /// Where to begin again if it has changed meanwhile.
+    pub(super) retry: Retry,
+}
+
+/// A loop that is gone through a number of times at most: its head, and how often that was.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Retry {
+    pub(super) again: BlockId,
+    pub(super) attempt: Arg,
+}
+
 /// What is known at a place.
 #[derive(Clone)]
 pub(super) struct Env<'p> {
@@ -71,6 +96,11 @@ pub(super) struct Env<'p> {
     pub(super) kept: bool,
     /// Whether fields were written that the places of headers depend on.
     pub(super) moved: bool,
+    pub(super) seen: Option<Seen>,
+    /// Entries that handlers write, and that the step has only looked at.
+    pub(super) looked: Vec<(TableId, Vec<Arg>)>,
+    /// Whether the step has changed an entry.
+    pub(super) written: bool,
     pub(super) reads: Vec<Read>,
     /// What is not negative.
     pub(super) facts: Vec<Linear>,
@@ -128,11 +158,24 @@ impl<'p> Lower<'p> {
                 open.block = self.b.here();
             }
         }
+        self.meet_seen(&mut opens)?;
         let block = self.b.block();
         let mut meet = Meet { params: Vec::new(), block };
         let mut env = opens[0].env.clone();
         env.kept = opens.iter().any(|open| open.env.kept);
         env.moved = opens.iter().any(|open| open.env.moved);
+        env.written = opens.iter().any(|open| open.env.written);
+        for open in &opens[1..] {
+            let more = open.env.looked.iter().filter(|looked| !opens[0].env.looked.contains(looked));
+            env.looked.extend(more.cloned());
+        }
+        if let Some(seen) = &mut env.seen {
+            let word = self.word(&mut meet, &opens, |env| env.seen.as_ref().map(|seen| seen.word));
+            let new = self.word(&mut meet, &opens, |env| env.seen.as_ref().map(|seen| seen.new));
+            (seen.word, seen.new) = (word.unwrap_or(seen.word), new.unwrap_or(seen.new));
+            let entry = self.pointer(&mut meet, &opens, |env| env.seen.as_ref().map(|seen| seen.entry));
+            seen.entry = entry.unwrap_or(seen.entry);
+        }
         env.data = self.pointer(&mut meet, &opens, |env| Some(env.data)).unwrap_or(env.data);
         env.end = self.pointer(&mut meet, &opens, |env| Some(env.end)).unwrap_or(env.end);
         env.length = self.word(&mut meet, &opens, |env| env.length);
@@ -163,6 +206,30 @@ impl<'p> Lower<'p> {
         }
         self.b.enter(block);
         Ok(env)
+    }
+
+    /// Where ways have not looked at the same entry, or know different things of it, what is to become of it takes effect now.
+    fn meet_seen(&mut self, opens: &mut [Open<'p>]) -> Lowering<()> {
+        let same = |a: &Seen, b: &Seen| {
+            (a.table, &a.key, &a.columns) == (b.table, &b.key, &b.columns)
+                && (a.live, a.retry) == (b.live, b.retry)
+        };
+        let first = opens[0].env.seen.clone();
+        let alike = |open: &Open<'p>| match (&first, &open.env.seen) {
+            (Some(a), Some(b)) => same(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        if opens.iter().all(alike) {
+            return Ok(());
+        }
+        for open in opens {
+            self.b.enter(open.block);
+            self.settle(&mut open.env)?;
+            open.env.seen = None;
+            open.block = self.b.here();
+        }
+        Ok(())
     }
 
     /// A word that all ways know: the same, or a parameter. Unknown if one does not know it.

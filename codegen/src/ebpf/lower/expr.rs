@@ -99,21 +99,10 @@ impl<'p> Lower<'p> {
                 let a = self.value(env, a, own, span)?;
                 Ok(self.b.bin(Bin::Xor, a, Arg::Number(1)))
             }
-            Expr::Binary(op, a, b) if op.compares() || (width == 1 && self.ty(env, a, own) == Scalar::Bool) => {
-                match op {
-                    // On booleans without conditions of their own, bits are cheaper than branches.
-                    BinaryOp::And | BinaryOp::Or | BinaryOp::Xor if is_leaf(a) && is_leaf(b) => {
-                        let (a, b) = (self.value(env, a, own, span)?, self.value(env, b, own, span)?);
-                        let op = if *op == BinaryOp::And {
-                            Bin::And
-                        } else if *op == BinaryOp::Or {
-                            Bin::Or
-                        } else {
-                            Bin::Xor
-                        };
-                        Ok(self.b.bin(op, a, b))
-                    }
-                    _ => self.boolean(env, expr, own, span),
+            Expr::Binary(op, a, b) if op.compares() || self.ty(env, a, own) == Scalar::Bool => {
+                match self.bit(env, *op, a, b, own, span)? {
+                    Some(bit) => Ok(bit),
+                    None => self.boolean(env, expr, own, span),
                 }
             }
             Expr::Binary(op, a, b) => self.binary(env, *op, a, b, width, own, span),
@@ -240,6 +229,50 @@ impl<'p> Lower<'p> {
         }
         self.b.enter(done);
         Arg::Value(result)
+    }
+
+    /// A condition as a number, without branches: the machine has none that gives a number, but the highest bit of a difference
+    /// says which one is less. None: numbers of 64 bits have no bit to spare.
+    fn bit(
+        &mut self,
+        env: &mut Env<'p>,
+        op: BinaryOp,
+        a: &Expr,
+        b: &Expr,
+        own: Option<Own<'_>>,
+        span: Span,
+    ) -> Lowering<Option<Arg>> {
+        let ty = self.ty(env, a, own);
+        let narrow = matches!(ty, Scalar::Bool) || matches!(ty, Scalar::Bits(width) if width < 64);
+        if !narrow || matches!(op, BinaryOp::AddOverflows | BinaryOp::MulOverflows) {
+            return Ok(None);
+        }
+        let (a, b) = (self.value(env, a, own, span)?, self.value(env, b, own, span)?);
+        let less = |lower: &mut Self, a: Arg, b: Arg| {
+            let difference = lower.b.bin(Bin::Sub, a, b);
+            lower.b.bin(Bin::Shr, difference, Arg::Number(63))
+        };
+        let not = |lower: &mut Self, bit: Arg| lower.b.bin(Bin::Xor, bit, Arg::Number(1));
+        Ok(Some(match op {
+            BinaryOp::And => self.b.bin(Bin::And, a, b),
+            BinaryOp::Or => self.b.bin(Bin::Or, a, b),
+            BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Xor => {
+                let differs = self.b.bin(Bin::Xor, a, b);
+                let equal = op == BinaryOp::Eq;
+                if self.b.bits(differs) <= 1 {
+                    if equal { not(self, differs) } else { differs }
+                } else if equal {
+                    less(self, differs, Arg::Number(1))
+                } else {
+                    less(self, Arg::Number(0), differs)
+                }
+            }
+            BinaryOp::Lt | BinaryOp::SubOverflows => less(self, a, b),
+            _ => {
+                let greater = less(self, b, a);
+                not(self, greater)
+            }
+        }))
     }
 
     /// A condition as a number.
@@ -387,10 +420,6 @@ impl<'p> Lower<'p> {
             self.now(env);
         }
     }
-}
-
-fn is_leaf(expr: &Expr) -> bool {
-    matches!(expr, Expr::Const(..) | Expr::Local(_))
 }
 
 fn reads_time(expr: &Expr) -> bool {

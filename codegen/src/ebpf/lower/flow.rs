@@ -41,7 +41,7 @@ impl<'p> Lower<'p> {
                 _ => {
                     let mut next = Vec::new();
                     for ways in apart(opens) {
-                        next.extend(self.stmt(ways, stmt, tail)?);
+                        next.extend(self.stmt(ways, stmt, stmts.get(index + 1), tail)?);
                     }
                     next
                 }
@@ -132,7 +132,7 @@ impl<'p> Lower<'p> {
     }
 
     /// One statement, on ways that sent the same.
-    fn stmt(&mut self, opens: Vec<Open<'p>>, stmt: &'p Stmt, tail: bool) -> Lowering<Vec<Open<'p>>> {
+    fn stmt(&mut self, opens: Vec<Open<'p>>, stmt: &'p Stmt, next: Option<&'p Stmt>, tail: bool) -> Lowering<Vec<Open<'p>>> {
         let mut env = self.join(opens)?;
         let span = stmt.span;
         self.b.span = span;
@@ -141,8 +141,9 @@ impl<'p> Lower<'p> {
             StmtKind::Assign { dst, value } => {
                 if let Expr::Unary(..) | Expr::Binary(..) = value
                     && self.ty(&env, value, None) == Scalar::Bool
+                    && next.is_some_and(|next| asks_for(next, *dst))
                 {
-                    // What is decided by a branch stays apart: most often the next thing is to ask for it.
+                    // What is asked for next is decided by a branch; else a number is better, which parts no ways.
                     let (yes, no) = (self.b.block(), self.b.block());
                     self.cond(&mut env, value, None, span, yes, no)?;
                     let way = |block, number| {
@@ -179,10 +180,12 @@ impl<'p> Lower<'p> {
             }
             StmtKind::SetField { handle, field, value } => {
                 let value = self.eval(&mut env, value, span)?;
+                self.settle(&mut env)?;
                 self.set_field(&mut env, *handle, *field, value, span)?;
                 open(self, env)
             }
             StmtKind::UpdateChecksum { handle, field, optional, changes } => {
+                self.settle(&mut env)?;
                 self.update_checksum(&mut env, *handle, *field, *optional, changes, span)?;
                 open(self, env)
             }
@@ -199,7 +202,7 @@ impl<'p> Lower<'p> {
             StmtKind::Push { .. } | StmtKind::Pop { .. } => {
                 Err(self.refuse(Code::TargetOperation, span, "putting headers in and taking them out".to_string()))
             }
-            StmtKind::First { .. } => Err(self.refuse(Code::TargetOperation, span, "a search through an array".to_string())),
+            StmtKind::First { .. } => self.first(env, stmt),
             StmtKind::Choose { .. } => Err(self.refuse(Code::TargetOperation, span, "`choose`".to_string())),
             StmtKind::Spec(_) | StmtKind::Test(_) => Err(self.broken(span, "a specification in a handler")),
             _ => self.table_stmt(env, stmt),
@@ -211,6 +214,7 @@ impl<'p> Lower<'p> {
         let element = &self.program.elements[env.frame().element.index()];
         match element.outputs[output as usize].target {
             Target::Port(port) => {
+                self.settle(&mut env)?;
                 let bit = 1 << port.index();
                 if env.sent & bit != 0 {
                     let port = &self.program.ports[port.index()].name;
@@ -278,7 +282,8 @@ impl<'p> Lower<'p> {
     }
 
     /// Drops the packet, and counts why.
-    fn dropped(&mut self, env: Env<'p>, reason: ReasonId) -> Lowering<Vec<Open<'p>>> {
+    fn dropped(&mut self, mut env: Env<'p>, reason: ReasonId) -> Lowering<Vec<Open<'p>>> {
+        self.settle(&mut env)?;
         let reason = u64::from(reason.0);
         if env.frames.len() > 1 {
             // The copy is dropped; whoever sent it goes on.
@@ -386,8 +391,9 @@ impl<'p> Lower<'p> {
 
     /// The end of a handler: a way that dropped nothing has sent something.
     pub(super) fn ends(&mut self, opens: Vec<Open<'p>>, span: Span) -> Lowering<()> {
-        for open in opens {
+        for mut open in opens {
             self.b.enter(open.block);
+            self.settle(&mut open.env)?;
             if open.env.sent == 0 {
                 return Err(self.broken(span, "a way that neither emits nor drops"));
             }
@@ -472,5 +478,21 @@ fn known(env: &Env<'_>, expr: &Expr) -> Option<u64> {
         Expr::Binary(BinaryOp::Lt, a, b) => Some(u64::from(known(env, a)? < known(env, b)?)),
         Expr::Binary(BinaryOp::Le, a, b) => Some(u64::from(known(env, a)? <= known(env, b)?)),
         _ => None,
+    }
+}
+
+/// Whether a statement decides by a variable.
+fn asks_for(stmt: &Stmt, local: grv_lang::ir::LocalId) -> bool {
+    fn mentions(expr: &Expr, local: grv_lang::ir::LocalId) -> bool {
+        match expr {
+            Expr::Local(id) => *id == local,
+            Expr::Unary(_, a) | Expr::Convert(a, _) => mentions(a, local),
+            Expr::Binary(_, a, b) => mentions(a, local) || mentions(b, local),
+            _ => false,
+        }
+    }
+    match &stmt.kind {
+        StmtKind::If { cond, .. } => mentions(cond, local),
+        _ => false,
     }
 }

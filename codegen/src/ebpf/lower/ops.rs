@@ -2,7 +2,7 @@
 
 use super::super::lir::{Arg, Bin, BlockId, Cmp, Helper, Type};
 use super::super::maps::{Kind, Layout};
-use super::env::{Env, Frame, Open};
+use super::env::{Env, Frame, Open, Retry};
 use super::tables::{Keeping, Table};
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::Code;
@@ -10,16 +10,10 @@ use grv_lang::ir::{Expr, LifetimeFn, Scalar, Stmt, StmtKind, TableId};
 use grv_lang::span::Span;
 
 /// How often an operation begins again because others changed the same entry meanwhile.
-pub(super) const TRIES: u64 = 8;
+pub(super) const TRIES: u64 = 4;
 
 /// A way on which an operation ended, and its results.
-pub(super) type Outcome = (BlockId, Vec<Arg>);
-
-/// A loop that is gone through at most [`TRIES`] times.
-pub(super) struct Retry {
-    attempt: Arg,
-    again: BlockId,
-}
+pub(super) type Outcome<'p> = (Open<'p>, Vec<Arg>);
 
 impl<'p> Lower<'p> {
     /// An operation on a table: the ways on which it ended. What it found or did is known on each, and most often the next thing
@@ -35,9 +29,9 @@ impl<'p> Lower<'p> {
                 let key = self.evals(&mut env, key, span)?;
                 let kept = self.kept(*table, span)?;
                 match kept.keeping.clone() {
-                    Keeping::Entries(entries) => self.look_up(&mut env, *table, &entries, &key, *touch, span)?,
-                    Keeping::Control => self.control(&mut env, &kept, &key, self.columns_of(*table)),
-                    Keeping::Feed => self.feed_entry(&kept, &key, self.columns_of(*table)),
+                    Keeping::Entries(entries) => self.look_up(env, *table, &entries, &key, *touch, span)?,
+                    Keeping::Control => self.control(env, &kept, &key, self.columns_of(*table)),
+                    Keeping::Feed => self.feed_entry(env, &kept, &key, self.columns_of(*table)),
                     _ => return refused(self, "looking such a table up"),
                 }
             }
@@ -46,7 +40,7 @@ impl<'p> Lower<'p> {
                 assigned.extend(value);
                 let key = self.evals(&mut env, std::slice::from_ref(key), span)?;
                 let kept = self.kept(*table, span)?;
-                self.control(&mut env, &kept, &key, self.columns_of(*table) + 1)
+                self.control(env, &kept, &key, self.columns_of(*table) + 1)
             }
             StmtKind::ReadArray { table, index, value } => {
                 let index = self.evals(&mut env, std::slice::from_ref(index), span)?;
@@ -55,10 +49,10 @@ impl<'p> Lower<'p> {
                     return refused(self, "reading such an array");
                 }
                 assigned.extend(value);
-                let mut outcomes = self.control(&mut env, &kept, &index, self.columns_of(*table));
+                let mut outcomes = self.control(env, &kept, &index, self.columns_of(*table));
                 // The index was checked, and an array has all its elements: the other way is a defect.
-                if let Some((block, _)) = outcomes.pop() {
-                    self.b.enter(block);
+                if let Some((open, _)) = outcomes.pop() {
+                    self.b.enter(open.block);
                     self.defect();
                 }
                 for (_, results) in &mut outcomes {
@@ -75,14 +69,14 @@ impl<'p> Lower<'p> {
                 let Keeping::Entries(kept) = self.kept(entry.table, span)?.keeping else {
                     return refused(self, "inserting into such a table");
                 };
-                self.insert(&mut env, entry.table, &kept, &key, &value, entry.or_update, span)?
+                self.insert(env, entry.table, &kept, &key, &value, entry.or_update, span)?
             }
             StmtKind::Remove { table, key } => {
                 let key = self.evals(&mut env, key, span)?;
                 let Keeping::Entries(kept) = self.kept(*table, span)?.keeping else {
                     return refused(self, "removing from such a table");
                 };
-                self.remove(&mut env, *table, &kept, &key, span)?
+                self.remove(env, *table, &kept, &key, span)?
             }
             StmtKind::Take { table, key, amount, result } => {
                 assigned.push(*result);
@@ -91,12 +85,13 @@ impl<'p> Lower<'p> {
                 let Keeping::Bucket(bucket) = self.kept(*table, span)?.keeping else {
                     return refused(self, "taking from such a table");
                 };
-                self.take(&mut env, *table, &bucket, &key, amount, span)?
+                self.take(env, *table, &bucket, &key, amount, span)?
             }
             StmtKind::Count { table, index, amount } => {
                 let index = self.evals(&mut env, std::slice::from_ref(index), span)?;
                 let amount = self.eval(&mut env, amount, span)?;
                 let kept = self.kept(*table, span)?;
+                self.settle(&mut env)?;
                 self.write_key(&kept, &index, None);
                 let entry = self.find(&kept);
                 let (there, done) = (self.b.block(), self.b.block());
@@ -104,23 +99,33 @@ impl<'p> Lower<'p> {
                 self.b.enter(there);
                 self.b.count(entry, 0, amount);
                 self.b.jump(done, Vec::new());
-                vec![(done, Vec::new())]
+                vec![(Open { env, block: done }, Vec::new())]
             }
-            StmtKind::SetValue { .. } => return refused(self, "changing an entry that was read earlier in the step"),
-            StmtKind::ExpireAt { .. } => {
-                return refused(self, "setting the deadline of an entry that was read earlier in the step");
+            StmtKind::SetValue { table, key, value } => {
+                let (key, value) = (self.evals(&mut env, key, span)?, self.evals(&mut env, value, span)?);
+                let Keeping::Entries(kept) = self.kept(*table, span)?.keeping else {
+                    return refused(self, "changing such a table");
+                };
+                self.set_value(env, *table, &kept, &key, &value, span)?
+            }
+            StmtKind::ExpireAt { table, key, at } => {
+                let key = self.evals(&mut env, key, span)?;
+                let at = self.eval(&mut env, at, span)?;
+                let Keeping::Entries(kept) = self.kept(*table, span)?.keeping else {
+                    return refused(self, "setting deadlines in such a table");
+                };
+                self.expire_at(env, *table, &kept, &key, at, span)?
             }
             StmtKind::ReadCounter { .. } => return refused(self, "reading a counter"),
             StmtKind::ReadCell { .. } | StmtKind::WriteCell { .. } => return refused(self, "a cell"),
             StmtKind::WriteArray { .. } => return refused(self, "writing an array"),
             _ => return Err(self.broken(span, "a statement out of its place")),
         };
-        let way = |(block, results): Outcome| {
-            let mut env = env.clone();
+        let way = |(mut open, results): Outcome<'p>| {
             for (local, result) in assigned.iter().zip(results) {
-                env.frame_mut().locals[local.index()] = Some(result);
+                open.env.frame_mut().locals[local.index()] = Some(result);
             }
-            Open { env, block }
+            open
         };
         Ok(outcomes.into_iter().map(way).collect())
     }
@@ -203,8 +208,8 @@ impl<'p> Lower<'p> {
     }
 
     /// An entry of the generation that counts: whether it is there, and the first `count` numbers of its value. Not there: last.
-    fn control(&mut self, env: &mut Env<'p>, table: &Table, key: &[Arg], count: usize) -> Vec<Outcome> {
-        let generation = self.generation(env);
+    fn control(&mut self, mut env: Env<'p>, table: &Table, key: &[Arg], count: usize) -> Vec<Outcome<'p>> {
+        let generation = self.generation(&mut env);
         let Some(map) = self.maps.map(table.map) else { return Vec::new() };
         let (array, half, layout) = (map.kind == Kind::Array, map.entries / 2, map.value.clone());
         if array {
@@ -220,11 +225,72 @@ impl<'p> Lower<'p> {
         self.b.enter(there);
         let mut found = vec![Arg::Number(1)];
         found.extend(layout.places.iter().take(count).map(|place| self.b.load(entry, place.offset as i16, place.bytes)));
-        vec![(there, found), (none, vec![Arg::Number(0); count + 1])]
+        let none = Open { env: env.clone(), block: none };
+        vec![(Open { env, block: there }, found), (none, vec![Arg::Number(0); count + 1])]
+    }
+
+    /// The first element of an array of a generation for which a test holds: a loop, of as many turns as the array has elements.
+    pub(super) fn first(&mut self, env: Env<'p>, stmt: &'p Stmt) -> Lowering<Vec<Open<'p>>> {
+        let StmtKind::First { table, index, value, test, holds, found } = &stmt.kind else {
+            return Err(self.broken(stmt.span, "a statement out of its place"));
+        };
+        let span = stmt.span;
+        let kept = self.kept(*table, span)?;
+        let length = self.program.tables[table.index()].capacity;
+        if !matches!(kept.keeping, Keeping::Control) {
+            return Err(self.refuse(Code::TargetOperation, span, "a search through such an array".to_string()));
+        }
+        let mut env = env;
+        // What is read once a step is read before the loop.
+        self.generation(&mut env);
+        let (head, none) = (self.b.block(), self.b.block());
+        let at = Arg::Value(self.b.param(head, Type::Word, 32));
+        self.b.jump(head, vec![Arg::Number(0)]);
+        self.b.enter(head);
+        self.b.unless(Cmp::Lt, at, Arg::Number(length), none);
+        let mut ways = Vec::new();
+        let outcomes = self.control(env.clone(), &kept, &[at], value.len());
+        for ((mut open, results), there) in outcomes.into_iter().zip([true, false]) {
+            self.b.enter(open.block);
+            if !there {
+                self.defect();
+                continue;
+            }
+            let frame = open.env.frame_mut();
+            frame.locals[index.index()] = Some(at);
+            for (local, result) in value.iter().zip(&results[1..]) {
+                frame.locals[local.index()] = Some(*result);
+            }
+            ways.push(open);
+        }
+        let (mut hits, mut misses) = (Vec::new(), Vec::new());
+        for mut open in self.block(ways, test, false)? {
+            self.b.enter(open.block);
+            let Some(holds) = open.env.frame().locals[holds.index()] else {
+                return Err(self.broken(span, "a test without a result"));
+            };
+            open.env.frame_mut().locals[found.index()] = Some(Arg::Number(1));
+            let (hit, miss) = (self.b.block(), self.b.block());
+            self.b.branch(Cmp::Ne, holds, Arg::Number(0), hit, miss);
+            misses.push(miss);
+            hits.push(Open { block: hit, ..open });
+        }
+        for miss in misses {
+            self.b.enter(miss);
+            let next = self.b.bin(Bin::Add, at, Arg::Number(1));
+            self.b.jump(head, vec![next]);
+        }
+        // Without one, all is zero.
+        let frame = env.frame_mut();
+        for local in value.iter().chain([index, found]) {
+            frame.locals[local.index()] = Some(Arg::Number(0));
+        }
+        hits.push(Open { env, block: none });
+        Ok(hits)
     }
 
     /// An entry that the runtime set: whether it is there, and its value.
-    fn feed_entry(&mut self, table: &Table, key: &[Arg], count: usize) -> Vec<Outcome> {
+    fn feed_entry(&mut self, env: Env<'p>, table: &Table, key: &[Arg], count: usize) -> Vec<Outcome<'p>> {
         self.write_key(table, key, None);
         let layout = self.maps.map(table.map).map(|map| map.value.clone()).unwrap_or_default();
         let retry = self.retry();
@@ -241,7 +307,8 @@ impl<'p> Lower<'p> {
         // The memory belongs to another key by now: where is ours?
         self.b.enter(other);
         self.try_again(&retry);
-        vec![(there, found), (none, vec![Arg::Number(0); count + 1])]
+        let none = Open { env: env.clone(), block: none };
+        vec![(Open { env, block: there }, found), (none, vec![Arg::Number(0); count + 1])]
     }
 
     /// Goes on in a new block if the copy of the key in an entry's value is this key; in `other` if not.

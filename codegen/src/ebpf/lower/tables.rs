@@ -8,7 +8,7 @@
 //! else does. Columns that never change come last. The kernel copies values from their first byte on: who sees a new word
 //! sees the new key. (That needs a machine that keeps stores and loads in order, as x86-64 does.)
 //!
-//! Deadlines are counted in ticks of 2^k nanoseconds, rounded up, and compared with the clock in ticks, rounded down. That is
+//! Deadlines are counted in ticks of 2^k nanoseconds, from 1 on, rounded up, and compared with the clock in ticks, rounded down. That is
 //! the clock of lifetimes that lags by less than 2^k. A tick is at most half the granularity, or half the skew of the clocks
 //! where none is declared; the other half is for the clocks.
 //!
@@ -63,6 +63,9 @@ pub(super) struct Entries {
     pub(super) low: u8,
     /// The logarithm of nanoseconds a tick.
     pub(super) tick: u8,
+    /// Whether an entry may be changed by the step that inserts it, and whether deadlines are set outright.
+    pub(super) later: bool,
+    pub(super) expires: bool,
 }
 
 /// Where a column of a value is.
@@ -236,8 +239,15 @@ impl Lower<'_> {
             let places = self.columns(&mut value, &table.value, table, "value")?;
             columns.extend(places.into_iter().map(Kept::Beside));
         }
+        let (mut sets, mut expires) = (false, false);
+        statements(self.program, &mut |_, stmt| match &stmt.kind {
+            StmtKind::SetValue { table, .. } => sets |= *table == id,
+            StmtKind::ExpireAt { table, .. } => expires |= *table == id,
+            _ => {}
+        });
+        let entries = Entries { word, columns, low, tick, later: sets || expires, expires };
         let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
-        Ok(Table { map, keeping: Keeping::Entries(Entries { word, columns, low, tick }), key: places })
+        Ok(Table { map, keeping: Keeping::Entries(entries), key: places })
     }
 
     fn keep_bucket(&mut self, table: &ir::Table, rate: &Expr, burst: &Expr) -> Lowering<Table> {
