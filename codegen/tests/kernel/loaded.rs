@@ -37,6 +37,7 @@ macro_rules! sized {
             8 => sized!(@ 8, $value, $f($($arg),*)),
             12 => sized!(@ 12, $value, $f($($arg),*)),
             16 => sized!(@ 16, $value, $f($($arg),*)),
+            20 => sized!(@ 20, $value, $f($($arg),*)),
             24 => sized!(@ 24, $value, $f($($arg),*)),
             other => panic!("keys of {other} bytes"),
         }

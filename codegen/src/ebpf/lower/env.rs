@@ -211,8 +211,7 @@ impl<'p> Lower<'p> {
     /// Where ways have not looked at the same entry, or know different things of it, what is to become of it takes effect now.
     fn meet_seen(&mut self, opens: &mut [Open<'p>]) -> Lowering<()> {
         let same = |a: &Seen, b: &Seen| {
-            (a.table, &a.key, &a.columns) == (b.table, &b.key, &b.columns)
-                && (a.live, a.retry) == (b.live, b.retry)
+            (a.table, &a.key, &a.columns) == (b.table, &b.key, &b.columns) && (a.live, a.retry) == (b.live, b.retry)
         };
         let first = opens[0].env.seen.clone();
         let alike = |open: &Open<'p>| match (&first, &open.env.seen) {

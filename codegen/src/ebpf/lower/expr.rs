@@ -220,6 +220,26 @@ impl<'p> Lower<'p> {
         if let (Some(a), Some(b)) = (a.number(), b.number()) {
             return if cmp.holds(a, b) { then } else { other };
         }
+        if then == other {
+            return then;
+        }
+        if self.b.bits(a).max(self.b.bits(b)) < 64 && matches!(cmp, Cmp::Lt | Cmp::Gt | Cmp::Le | Cmp::Ge) {
+            // Ones where the first is less, as wide as a register; then no ways part, which the kernel would have to follow.
+            let (less, greater) = if matches!(cmp, Cmp::Lt | Cmp::Ge) { (a, b) } else { (b, a) };
+            let (then, other) = if matches!(cmp, Cmp::Lt | Cmp::Gt) { (then, other) } else { (other, then) };
+            let difference = self.b.bin(Bin::Sub, less, greater);
+            let bit = self.b.bin(Bin::Shr, difference, Arg::Number(63));
+            if then.number() == Some(0) {
+                let ones = self.b.bin(Bin::Sub, bit, Arg::Number(1));
+                let kept = self.b.bin(Bin::And, other, ones);
+                return self.b.low(kept, width);
+            }
+            let ones = self.b.bin(Bin::Sub, Arg::Number(0), bit);
+            let both = self.b.bin(Bin::Xor, then, other);
+            let change = self.b.bin(Bin::And, both, ones);
+            let picked = self.b.bin(Bin::Xor, other, change);
+            return self.b.low(picked, width);
+        }
         let (yes, no, done) = (self.b.block(), self.b.block(), self.b.block());
         self.b.branch(cmp, a, b, yes, no);
         let result = self.b.param(done, Type::Word, width);

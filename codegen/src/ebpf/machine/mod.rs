@@ -259,7 +259,8 @@ impl Emit {
                     }
                     before -= 1;
                 }
-            } else if let (Some(negated), true) = (self.code.insns[at].negated(), self.code.insns.get(next) == Some(&Insn::jump()))
+            } else if let (Some(negated), true) =
+                (self.code.insns[at].negated(), self.code.insns.get(next) == Some(&Insn::jump()))
                 && goal == after[next + 1]
                 && !aimed.contains(&next)
                 && let Some(around) = self.jumps[index + 1..].iter().find(|(place, _)| *place == next)
