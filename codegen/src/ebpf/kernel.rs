@@ -62,6 +62,7 @@ fn helper(helper: Helper) -> (u32, u32) {
         Helper::MapLookup | Helper::MapUpdate | Helper::MapDelete => (4, 8),
         Helper::KtimeGetNs => (4, 8),
         Helper::RedirectMap => (4, 14),
+        Helper::ForEach => (5, 13),
     }
 }
 

@@ -153,11 +153,14 @@ pub struct Artefact {
 pub fn build(program: &Program, sources: &SourceMap, options: &Options, proofs: &Proofs) -> Result<Artefact, Vec<Diagnostic>> {
     let lowered = lower::lower(program, options)?;
     let bug = |what: String| vec![Diagnostic::new(Code::TargetSize, program.span, what)];
-    if cfg!(debug_assertions) {
-        lir::check(&lowered.function)
-            .map_err(|e| bug(format!("a bug of the compiler: {e}\n{}", lir::print(&lowered.function))))?;
-    }
-    let code = machine::compile(&lowered.function).map_err(|failure| bug(failure.to_string()))?;
+    let compile = |function: &lir::Function| {
+        if cfg!(debug_assertions) {
+            lir::check(function).map_err(|e| bug(format!("a bug of the compiler: {e}\n{}", lir::print(function))))?;
+        }
+        machine::compile(function).map_err(|failure| bug(failure.to_string()))
+    };
+    let code = compile(&lowered.function)?;
+    let callbacks = lowered.callbacks.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
     let newer = kernel::newer(&code, &lowered.maps, options.kernel);
     if !newer.is_empty() {
         let found = |what: String| {
@@ -167,18 +170,18 @@ pub fn build(program: &Program, sources: &SourceMap, options: &Options, proofs: 
         return Err(newer.into_iter().map(found).collect());
     }
     let budget = Budget {
-        instructions: code.insns.len(),
+        instructions: code.insns.len() + callbacks.iter().map(|c| c.insns.len()).sum::<usize>(),
         stack: code.stack,
         maps: lowered.maps.maps.iter().map(|map| (map.name.clone(), map.kind.name(), map.entries, map.bytes())).collect(),
         helpers: code.calls.iter().map(|(helper, count)| (helper.name(), *count)).collect(),
     };
     let variables = variables(&lowered.maps);
     let manifest = Manifest::new(program, sources, options, proofs, &lowered, &budget);
-    let object = object::write(&code, &lowered.maps, &manifest.json(), sources).map_err(bug)?;
+    let object = object::write(&code, &callbacks, &lowered.maps, &manifest.json(), sources).map_err(bug)?;
     Ok(Artefact {
         object,
         program: code.name.clone(),
-        listing: listing::listing(&code, &lowered.maps, sources),
+        listing: std::iter::once(&code).chain(&callbacks).map(|c| listing::listing(c, &lowered.maps, sources)).collect(),
         budget,
         tables: lowered.tables,
         parameters: lowered.parameters,
@@ -190,7 +193,8 @@ pub fn build(program: &Program, sources: &SourceMap, options: &Options, proofs: 
 
 /// The low-level IR of a program, as text.
 pub fn print_lowered(program: &Program, options: &Options) -> Result<String, Vec<Diagnostic>> {
-    lower::lower(program, options).map(|lowered| lir::print(&lowered.function))
+    let lowered = lower::lower(program, options)?;
+    Ok(std::iter::once(&lowered.function).chain(&lowered.callbacks).map(lir::print).collect())
 }
 
 fn variables(maps: &maps::Maps) -> Vec<Variable> {

@@ -5,7 +5,7 @@ use crate::memory;
 use grv_codegen::ebpf::{Options, TableInfo};
 use grv_lang::interp::oracle::{Choice, Oracle, Pick};
 use grv_lang::interp::{EntryView, Machine, Outcome, Stimulus, UpdateError};
-use grv_lang::ir::{PortId, Program, Role, TableId};
+use grv_lang::ir::{Lifetime, PortId, Program, Role, TableId};
 use std::sync::Arc;
 
 /// The least frame that the kernel takes.
@@ -21,10 +21,12 @@ pub(crate) struct Compared {
     pub(crate) short: usize,
 }
 
-/// The decisions of the target: clocks in ticks, nothing swept, nobody else there.
+/// The decisions of the target: clocks in ticks, full tables swept once a second, nobody else there.
 struct Target {
     now: u64,
     ticks: Vec<u8>,
+    /// By table: when it may be swept.
+    due: Vec<u64>,
 }
 
 impl Oracle for Target {
@@ -40,8 +42,8 @@ impl Oracle for Target {
         false
     }
 
-    fn sweep(&mut self, _: TableId) -> bool {
-        false
+    fn sweep(&mut self, table: TableId) -> bool {
+        self.now >= self.due[table.index()]
     }
 
     fn tick_lag(&mut self, table: TableId, greatest: u64) -> u64 {
@@ -66,7 +68,16 @@ impl Compared {
         let tick = |table: &grv_lang::ir::Table| {
             self.kernel.artefact.tables.iter().find(|info| info.name == table.name).map_or(0, |info| info.tick)
         };
-        Target { now: self.machine.now() + passed, ticks: self.program.tables.iter().map(tick).collect() }
+        let due = |table: &grv_lang::ir::Table| {
+            let swept = |info: &&TableInfo| info.name == table.name && matches!(info.keeping, "entries" | "buckets");
+            let info = self.kernel.artefact.tables.iter().find(swept);
+            info.filter(|_| !matches!(table.lifetime, Lifetime::Forever)).map_or(u64::MAX, |info| self.kernel.sweep_due(info))
+        };
+        Target {
+            now: self.machine.now() + passed,
+            ticks: self.program.tables.iter().map(tick).collect(),
+            due: self.program.tables.iter().map(due).collect(),
+        }
     }
 
     /// The same happens to both; what it came to. What differs is a failure.
@@ -167,7 +178,9 @@ impl Compared {
                 continue;
             }
             let ours = self.machine.entries(id);
-            let theirs: Vec<Vec<u128>> = self.kernel.entries(info).iter().filter_map(|entry| self.live(info, entry)).collect();
+            let all = self.kernel.entries(info);
+            assert_eq!(all.len(), self.machine.occupied(id), "{at}: entries in table {}, dead ones too", table.name);
+            let theirs: Vec<Vec<u128>> = all.iter().filter_map(|entry| self.live(info, entry)).collect();
             let mut theirs = theirs;
             theirs.sort();
             let expected: Vec<Vec<u128>> = ours.into_iter().map(|entry| shown(info, entry)).collect();
@@ -186,7 +199,7 @@ impl Compared {
             None => word(info.value[1].offset),
         };
         let forever = self.program.tables[info.table as usize].lifetime.clone();
-        if matches!(forever, grv_lang::ir::Lifetime::Forever) {
+        if matches!(forever, Lifetime::Forever) {
             scalars.extend(info.value.iter().map(|column| memory::get(value, column)));
             return Some(scalars);
         }

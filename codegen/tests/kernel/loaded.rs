@@ -52,6 +52,10 @@ macro_rules! sized {
             32 => $f::<$k, 32>($($arg),*),
             40 => $f::<$k, 40>($($arg),*),
             48 => $f::<$k, 48>($($arg),*),
+            56 => $f::<$k, 56>($($arg),*),
+            64 => $f::<$k, 64>($($arg),*),
+            72 => $f::<$k, 72>($($arg),*),
+            80 => $f::<$k, 80>($($arg),*),
             other => panic!("values of {other} bytes"),
         }
     };
@@ -154,6 +158,11 @@ impl Loaded {
         u64::from_le_bytes(data[variable.offset.into()..][..8].try_into().unwrap())
     }
 
+    /// When a table may be swept again.
+    pub(crate) fn sweep_due(&self, info: &TableInfo) -> u64 {
+        self.variable(&self.data, &format!("sweep_{}", info.map))
+    }
+
     /// A packet arrives at a port at a time.
     pub(crate) fn packet(&mut self, port: u32, now: u64, bytes: &[u8]) -> Left {
         for (name, value) in [("probe_frozen", 1), ("probe_clock", now), ("probe_port", u64::from(port) + 1)] {
@@ -172,6 +181,8 @@ impl Loaded {
         let result = xdp.test_run(options).unwrap_or_else(|e| panic!("{} bytes: {e:?}", bytes.len()));
         out.truncate(result.data_size_out as usize);
         let data = sized!(4, self.data.len(), first(&self.ebpf, ".data"));
+        // What the program keeps there stays as it is.
+        self.data.clone_from(&data);
         let reason = self.variable(&data, "probe_reason");
         let sent = self.variable(&data, "probe_sent");
         Left { verdict: result.return_value, sent, reason: (reason != u64::MAX).then_some(reason), bytes: out }

@@ -13,7 +13,7 @@ pub(crate) struct Builder {
     /// By value: the operation of a word that others may look through.
     defs: Vec<Option<(Bin, Arg, Arg)>>,
     slots: Vec<u16>,
-    context: Value,
+    inputs: Vec<Value>,
     at: BlockId,
     /// Where in the source the next instructions come from.
     pub(crate) span: Span,
@@ -22,20 +22,20 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// An empty function, at its entry.
-    pub(crate) fn new(span: Span) -> Builder {
+    /// An empty function that is started with values of these types, at its entry.
+    pub(crate) fn new(span: Span, inputs: &[Type]) -> Builder {
         let mut builder = Builder {
             blocks: Vec::new(),
             types: Vec::new(),
             bits: Vec::new(),
             defs: Vec::new(),
             slots: Vec::new(),
-            context: Value(0),
+            inputs: Vec::new(),
             at: BlockId(0),
             span,
             commit: None,
         };
-        builder.context = builder.value(Type::Context, 64);
+        builder.inputs = inputs.iter().map(|ty| builder.value(*ty, 64)).collect();
         builder.at = builder.block();
         builder
     }
@@ -48,8 +48,8 @@ impl Builder {
     }
 
     /// What the function is started with.
-    pub(crate) fn context(&self) -> Value {
-        self.context
+    pub(crate) fn input(&self, number: usize) -> Arg {
+        self.inputs.get(number).map_or(Arg::Number(0), |value| Arg::Value(*value))
     }
 
     /// A new block, which nothing is in yet.
@@ -94,7 +94,7 @@ impl Builder {
         match arg {
             Arg::Number(number) => (64 - number.leading_zeros()) as u8,
             Arg::Value(value) => self.bits[value.index()],
-            Arg::Stack(..) | Arg::Map(_) | Arg::Global(..) => 64,
+            Arg::Stack(..) | Arg::Map(_) | Arg::Global(..) | Arg::Callback(_) => 64,
         }
     }
 
@@ -122,13 +122,13 @@ impl Builder {
     }
 
     /// Reads the context.
-    pub(crate) fn field(&mut self, field: Field) -> Arg {
+    pub(crate) fn field(&mut self, context: Value, field: Field) -> Arg {
         let ty = match field {
             Field::Data => Type::Packet,
             Field::DataEnd => Type::PacketEnd,
             Field::IngressIfindex => Type::Word,
         };
-        self.define(Op::Context(self.context, field), ty, 32)
+        self.define(Op::Context(context, field), ty, 32)
     }
 
     /// Arithmetic on 64 bits.
@@ -302,7 +302,7 @@ impl Builder {
     pub(crate) fn finish(self, name: &str) -> Function {
         let mut function = Function {
             name: name.to_string(),
-            context: self.context,
+            inputs: self.inputs,
             blocks: self.blocks.into_iter().map(|(block, _)| block).collect(),
             types: self.types,
             bits: self.bits,

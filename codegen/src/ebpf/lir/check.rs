@@ -13,7 +13,7 @@ pub(crate) fn check(function: &Function) -> Result<(), String> {
     let all = vec![true; function.types.len()];
     let mut known = vec![all; count];
     let mut entry = vec![false; function.types.len()];
-    entry[function.context.index()] = true;
+    function.inputs.iter().for_each(|input| entry[input.index()] = true);
     known[0] = entry;
     let mut changed = true;
     while changed {

@@ -62,6 +62,9 @@ pub(crate) enum Type {
     PacketEnd,
     /// The value of a map's entry, or null until it was compared with zero.
     Entry,
+    /// A map, and the key of one of its entries, as a callback is given them.
+    Map,
+    Key,
 }
 
 /// An operand: a value, or something that needs no register of its own.
@@ -77,6 +80,8 @@ pub(crate) enum Arg {
     Map(MapId),
     /// A place in the one element of a map of global variables.
     Global(MapId, u32),
+    /// A function that a helper calls, by its number.
+    Callback(u32),
 }
 
 impl Arg {
@@ -243,7 +248,7 @@ pub(crate) struct Block {
 pub(crate) struct Function {
     pub(crate) name: String,
     /// What it is started with.
-    pub(crate) context: Value,
+    pub(crate) inputs: Vec<Value>,
     pub(crate) blocks: Vec<Block>,
     /// Types of values.
     pub(crate) types: Vec<Type>,
@@ -261,6 +266,7 @@ pub(crate) enum Helper {
     MapDelete,
     KtimeGetNs,
     RedirectMap,
+    ForEach,
 }
 
 impl Helper {
@@ -272,6 +278,7 @@ impl Helper {
             Helper::MapDelete => 3,
             Helper::KtimeGetNs => 5,
             Helper::RedirectMap => 51,
+            Helper::ForEach => 164,
         }
     }
 
@@ -283,6 +290,7 @@ impl Helper {
             Helper::MapDelete => "bpf_map_delete_elem",
             Helper::KtimeGetNs => "bpf_ktime_get_ns",
             Helper::RedirectMap => "bpf_redirect_map",
+            Helper::ForEach => "bpf_for_each_map_elem",
         }
     }
 

@@ -54,6 +54,7 @@ fn arg(arg: Arg) -> String {
         Arg::Number(number) => format!("{number:#x}"),
         Arg::Stack(slot, offset) => format!("slot{}+{offset}", slot.0),
         Arg::Map(map) => format!("map{}", map.0),
+        Arg::Callback(number) => format!("callback{number}"),
         Arg::Global(map, offset) => format!("global{}+{offset}", map.0),
     }
 }

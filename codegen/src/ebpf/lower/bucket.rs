@@ -19,7 +19,7 @@ const EXCEEDS: u64 = 1;
 const NO_ROOM: u64 = 2;
 
 /// The word of a bucket that was given up.
-const CLAIMED: u64 = u64::MAX;
+pub(super) const CLAIMED: u64 = u64::MAX;
 
 impl<'p> Lower<'p> {
     /// Takes tokens for so many bytes.
@@ -87,14 +87,22 @@ impl<'p> Lower<'p> {
         self.b.store(base, bucket.deadline as i16, 8, deadline);
         self.b.commit = Some(Commit { table, what: Effect::Insert });
         let args = vec![Arg::Map(of.map), Arg::Stack(self.key_slot, 0), base, Arg::Number(NO_EXIST)];
+        let made = self.b.call(Helper::MapUpdate, args.clone());
+        let (inserted, fails, crowded, full) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
+        self.b.branch(Cmp::Eq, made, Arg::Number(0), inserted, fails);
+        self.b.enter(fails);
+        self.b.branch(Cmp::Eq, made, Arg::Number(EXISTS), again, crowded);
+        self.b.enter(crowded);
+        self.sweep(&mut env, table, &of, full)?;
+        self.b.commit = Some(Commit { table, what: Effect::Insert });
         let made = self.b.call(Helper::MapUpdate, args);
         let fails = self.b.block();
-        self.b.unless(Cmp::Eq, made, Arg::Number(0), fails);
+        self.b.branch(Cmp::Eq, made, Arg::Number(0), inserted, fails);
+        self.b.enter(fails);
+        self.b.branch(Cmp::Eq, made, Arg::Number(EXISTS), again, full);
+        self.b.enter(inserted);
         let (paid, unpaid) = (self.b.block(), self.b.block());
         self.b.branch(Cmp::Le, cost, burst, paid, unpaid);
-        self.b.enter(fails);
-        self.b.unless(Cmp::Ne, made, Arg::Number(EXISTS), again);
-        let full = self.b.here();
         self.b.enter(again);
         self.try_again(&retry);
         let ways = [(conforms, CONFORMS), (exceeds, EXCEEDS), (paid, CONFORMS), (unpaid, EXCEEDS), (full, NO_ROOM)];

@@ -17,7 +17,7 @@ use super::super::maps::Layout;
 use super::env::{Env, Open, Seen};
 use super::ops::{Outcome, bits_of};
 use super::tables::{Entries, Keeping, Kept, Table};
-use super::{Lower, Lowering};
+use super::{Lower, Lowering, sweep};
 use grv_lang::diagnostics::Code;
 use grv_lang::ir::{Lifetime, TableId};
 use grv_lang::span::Span;
@@ -28,7 +28,7 @@ pub(super) const NO_EXIST: u64 = 1;
 pub(super) const EXISTS: u64 = -17_i64 as u64;
 
 /// A dead or unborn entry that is somebody's.
-const CLAIMED: Arg = Arg::Number(0);
+pub(super) const CLAIMED: Arg = Arg::Number(0);
 
 impl<'p> Lower<'p> {
     fn layout(&self, table: &Table) -> Layout {
@@ -36,7 +36,7 @@ impl<'p> Lower<'p> {
     }
 
     /// Ticks are counted from 1, so that no deadline makes a word of 0.
-    fn ticks(&mut self, time: Arg, tick: u8) -> Arg {
+    pub(super) fn ticks(&mut self, time: Arg, tick: u8) -> Arg {
         let ticks = self.b.bin(Bin::Shr, time, Arg::Number(tick.into()));
         self.b.bin(Bin::Add, ticks, Arg::Number(1))
     }
@@ -102,7 +102,7 @@ impl<'p> Lower<'p> {
         word
     }
 
-    fn deadline_of(&mut self, kept: &Entries, word: Arg) -> Arg {
+    pub(super) fn deadline_of(&mut self, kept: &Entries, word: Arg) -> Arg {
         self.b.bin(Bin::Shr, word, Arg::Number(kept.low.into()))
     }
 
@@ -409,13 +409,26 @@ impl<'p> Lower<'p> {
             self.commit(table, Effect::Insert);
         }
         let (slot, base) = (Arg::Stack(self.key_slot, 0), Arg::Stack(self.value_slot, 0));
-        let made = self.b.call(Helper::MapUpdate, vec![Arg::Map(of.map), slot, base, Arg::Number(NO_EXIST)]);
-        let (fails, again) = (self.b.block(), self.b.block());
-        self.b.unless(Cmp::Eq, made, Arg::Number(0), fails);
-        let inserted = self.b.here();
+        let update = vec![Arg::Map(of.map), slot, base, Arg::Number(NO_EXIST)];
+        let commit = self.b.commit;
+        let made = self.b.call(Helper::MapUpdate, update.clone());
+        let (inserted, fails, again, full) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
+        self.b.branch(Cmp::Eq, made, Arg::Number(0), inserted, fails);
         self.b.enter(fails);
         // Another processor inserted it since this step looked.
-        self.b.branch(Cmp::Eq, made, Arg::Number(EXISTS), again, failed);
+        self.b.branch(Cmp::Eq, made, Arg::Number(EXISTS), again, full);
+        self.b.enter(full);
+        if sweep::dies(&self.program.tables[table.index()]) {
+            self.sweep(&mut env, table, &of, failed)?;
+            self.b.commit = commit;
+            let made = self.b.call(Helper::MapUpdate, update);
+            let fails = self.b.block();
+            self.b.branch(Cmp::Eq, made, Arg::Number(0), inserted, fails);
+            self.b.enter(fails);
+            self.b.branch(Cmp::Eq, made, Arg::Number(EXISTS), again, failed);
+        } else {
+            self.b.jump(failed, Vec::new());
+        }
         self.b.enter(again);
         self.try_again(&seen.retry);
         self.b.enter(inserted);

@@ -6,7 +6,7 @@
 //! - [`expr`], [`linear`]: expressions; sums for the places of headers
 //! - [`packet`]: headers, fields, checksums
 //! - [`tables`]: how each table is kept in maps
-//! - [`ops`], [`entries`], [`bucket`]: operations on tables
+//! - [`ops`], [`entries`], [`bucket`]: operations on tables; [`sweep`]: dead entries make room
 
 mod bucket;
 mod entries;
@@ -16,14 +16,15 @@ mod flow;
 mod linear;
 mod ops;
 mod packet;
+mod sweep;
 mod tables;
 
-use super::lir::{Arg, BlockId, Builder, Field, Function, MapId, Slot};
+use super::lir::{Arg, BlockId, Builder, Field, Function, MapId, Slot, Type, Value};
 use super::maps::{Kind, Layout, Map, Maps, identifier};
 use super::{Options, Parameter};
 use env::{Env, Open};
 use grv_lang::diagnostics::{Code, Diagnostic};
-use grv_lang::ir::{ElementId, InputRef, ParamId, PortId, Program, Role, Scalar, Stmt, StmtKind, Target};
+use grv_lang::ir::{ElementId, InputRef, ParamId, PortId, Program, Role, Scalar, Stmt, StmtKind, TableId, Target};
 use grv_lang::span::Span;
 use std::collections::BTreeMap;
 use tables::Table;
@@ -34,6 +35,8 @@ type Lowering<T> = Result<T, Box<Diagnostic>>;
 /// A program for the target, before it is one for the machine.
 pub(crate) struct Lowered {
     pub(crate) function: Function,
+    /// Functions that helpers call.
+    pub(crate) callbacks: Vec<Function>,
     pub(crate) maps: Maps,
     /// Sets of ports that packets are sent to at once, by the map that holds them.
     pub(crate) groups: Vec<(String, Vec<String>)>,
@@ -87,13 +90,19 @@ struct Lower<'p> {
     exits: BTreeMap<u64, BlockId>,
     drops: BTreeMap<u64, BlockId>,
     parameters: Vec<Parameter>,
+    /// Functions that helpers call.
+    callbacks: Vec<Function>,
+    /// By table: the function that sweeps it, and the variable that says when that may be done again.
+    sweepers: BTreeMap<TableId, (u32, Arg)>,
+    /// The slot for what a sweep is told, if there is one.
+    sweep_slot: Option<Slot>,
 }
 
 /// Lowers a program. All that the target does not have is reported.
 pub(crate) fn lower(program: &Program, options: &Options) -> Result<Lowered, Vec<Diagnostic>> {
     let mut maps = Maps::default();
     let constants = maps.push_globals(".rodata");
-    let mut b = Builder::new(program.span);
+    let mut b = Builder::new(program.span, &[Type::Context]);
     // Their sizes are known when all tables are; no slot is larger than what a helper is given.
     let (key_slot, value_slot) = (b.slot(8), b.slot(8));
     let drop_counts = maps.push(counters("drops", program.reasons.len() + TARGET_REASONS.len()));
@@ -121,6 +130,9 @@ pub(crate) fn lower(program: &Program, options: &Options) -> Result<Lowered, Vec
         exits: BTreeMap::new(),
         drops: BTreeMap::new(),
         parameters: Vec::new(),
+        callbacks: Vec::new(),
+        sweepers: BTreeMap::new(),
+        sweep_slot: None,
     };
     let mut found = lower.limits();
     lower.globals(&mut found);
@@ -191,10 +203,18 @@ impl<'p> Lower<'p> {
             self.params.push(places);
         }
         let control = program.tables.iter().any(|table| table.role == Role::Control);
-        if !control && !self.options.probe {
+        let swept: Vec<TableId> =
+            (0..).map(TableId).zip(&program.tables).filter(|(_, t)| sweep::dies(t)).map(|(id, _)| id).collect();
+        if !control && !self.options.probe && swept.is_empty() {
             return;
         }
         let section = self.maps.push_globals(".data");
+        for table in swept {
+            let name = format!("sweep_{}", identifier(&program.tables[table.index()].name));
+            let place = self.maps.globals_mut(section).map_or(0, |globals| globals.push(&name, 64, 0).0);
+            // The function is made when it is first asked for.
+            self.sweepers.insert(table, (u32::MAX, Arg::Global(section, place)));
+        }
         if control {
             let place = self.maps.globals_mut(section).map(|globals| globals.push("generation", 64, 0).0);
             self.generation = place.map(|place| (section, place));
@@ -214,7 +234,11 @@ impl<'p> Lower<'p> {
 
     /// Lowers everything.
     fn whole(&mut self, found: &mut Vec<Diagnostic>) {
-        let (data, end) = self.packet();
+        let Arg::Value(context) = self.b.input(0) else { return };
+        let (data, end) = match self.packet(context) {
+            Ok(packet) => packet,
+            Err(refused) => return found.push(*refused),
+        };
         let env = Env {
             frames: Vec::new(),
             data,
@@ -232,7 +256,7 @@ impl<'p> Lower<'p> {
             facts: Vec::new(),
             checked: Vec::new(),
         };
-        if let Err(refused) = self.start(&env) {
+        if let Err(refused) = self.start(context, &env) {
             found.push(*refused);
         }
         for input in order(self.program) {
@@ -244,7 +268,7 @@ impl<'p> Lower<'p> {
     }
 
     /// The way to the handler of the port that a packet arrives at.
-    fn start(&mut self, env: &Env<'p>) -> Lowering<()> {
+    fn start(&mut self, context: Value, env: &Env<'p>) -> Lowering<()> {
         let program = self.program;
         let entries: Vec<(PortId, InputRef)> =
             (0..).map(PortId).zip(&program.ports).filter_map(|(id, port)| Some((id, port.entry?))).collect();
@@ -257,7 +281,7 @@ impl<'p> Lower<'p> {
             self.dispatch(given, &entries, |_, port| Arg::Number(u64::from(port.0) + 1), env)?;
             self.b.enter(real);
         }
-        let from = self.b.field(Field::IngressIfindex);
+        let from = self.b.field(context, Field::IngressIfindex);
         let number = |lower: &mut Self, port: PortId| {
             let offset = lower.interfaces[port.index()].unwrap_or(0);
             lower.b.load(Arg::Global(lower.constants, offset), 0, 4)
@@ -342,7 +366,7 @@ impl<'p> Lower<'p> {
         let tables = self.table_infos();
         let reasons = self.program.reasons.iter().cloned().chain(TARGET_REASONS.map(str::to_string)).collect();
         let function = self.b.finish(&identifier(&self.program.name.to_lowercase()));
-        Lowered { function, maps: self.maps, groups, parameters: self.parameters, tables, reasons }
+        Lowered { function, callbacks: self.callbacks, maps: self.maps, groups, parameters: self.parameters, tables, reasons }
     }
 }
 

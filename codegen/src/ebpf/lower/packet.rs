@@ -14,12 +14,11 @@ use grv_lang::span::Span;
 
 impl<'p> Lower<'p> {
     /// The packet's first byte and its end.
-    pub(super) fn packet(&mut self) -> (Value, Value) {
-        let (data, end) = (self.b.field(ContextField::Data), self.b.field(ContextField::DataEnd));
+    pub(super) fn packet(&mut self, context: Value) -> Lowering<(Value, Value)> {
+        let (data, end) = (self.b.field(context, ContextField::Data), self.b.field(context, ContextField::DataEnd));
         match (data, end) {
-            (Arg::Value(data), Arg::Value(end)) => (data, end),
-            // Fields of the context are values.
-            _ => (self.b.context(), self.b.context()),
+            (Arg::Value(data), Arg::Value(end)) => Ok((data, end)),
+            _ => Err(self.broken(self.program.span, "a context without a packet")),
         }
     }
 

@@ -26,6 +26,8 @@ pub(crate) const LD_IMM64: u8 = 0x18;
 /// Of the source register of [`LD_IMM64`]: the immediate is a map, or an offset into the one value of a map.
 pub(crate) const PSEUDO_MAP: u8 = 1;
 pub(crate) const PSEUDO_MAP_VALUE: u8 = 2;
+/// The same: the immediate is a function.
+pub(crate) const PSEUDO_FUNCTION: u8 = 4;
 
 /// The frame pointer.
 pub(crate) const FRAME: u8 = 10;
@@ -220,6 +222,7 @@ impl std::fmt::Display for Insn {
                 match src {
                     PSEUDO_MAP => "map".to_string(),
                     PSEUDO_MAP_VALUE => format!("global{imm:+}"),
+                    PSEUDO_FUNCTION => "function".to_string(),
                     _ => format!("{imm:#x}"),
                 }
             ),

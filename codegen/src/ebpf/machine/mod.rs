@@ -6,7 +6,7 @@ mod select;
 
 use super::lir::{BlockId, Function, Helper, MapId, Slot};
 use grv_lang::span::Span;
-use insn::{FRAME, PSEUDO_MAP, PSEUDO_MAP_VALUE};
+use insn::{FRAME, PSEUDO_FUNCTION, PSEUDO_MAP, PSEUDO_MAP_VALUE};
 pub(crate) use insn::{Insn, LD_IMM64};
 use regalloc2::{Allocation, Edit, InstOrEdit};
 use select::Action;
@@ -23,6 +23,8 @@ pub(crate) struct Code {
     pub(crate) spans: Vec<Span>,
     /// Instructions that name a map.
     pub(crate) relocations: Vec<(usize, MapId)>,
+    /// Instructions that name a function, by its number.
+    pub(crate) callbacks: Vec<(usize, u32)>,
     /// Bytes of stack.
     pub(crate) stack: usize,
     /// Helpers called, with the number of places.
@@ -67,6 +69,7 @@ pub(crate) fn compile(function: &Function) -> Result<Code, Failure> {
             insns: Vec::new(),
             spans: Vec::new(),
             relocations: Vec::new(),
+            callbacks: Vec::new(),
             stack,
             calls: std::collections::BTreeMap::new(),
         },
@@ -157,6 +160,10 @@ impl Emit {
             Action::Number(value) => self.wide_number(reg(0), *value),
             Action::Map(map) => self.map(reg(0), *map, PSEUDO_MAP, 0),
             Action::Global(map, offset) => self.map(reg(0), *map, PSEUDO_MAP_VALUE, *offset),
+            Action::Callback(number) => {
+                self.code.callbacks.push((self.code.insns.len(), *number));
+                Insn::load_imm64(reg(0), PSEUDO_FUNCTION, 0).into_iter().for_each(|insn| self.push(insn));
+            }
             Action::Stack(slot, offset) => {
                 self.push(Insn::mov(true, reg(0), FRAME));
                 let offset = i32::from(self.slot(*slot)) + i32::from(*offset);
@@ -286,6 +293,7 @@ impl Emit {
                 self.code.insns[*at].offset = i16::try_from(distance).map_err(|_| Failure::Length)?;
             }
         }
+        self.code.callbacks = self.code.callbacks.iter().filter(|(at, _)| reached[*at]).map(|(at, f)| (place[*at], *f)).collect();
         self.code.relocations =
             self.code.relocations.iter().filter(|(at, _)| reached[*at]).map(|(at, map)| (place[*at], *map)).collect();
         let mut left = reached.iter();

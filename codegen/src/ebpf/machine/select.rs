@@ -24,6 +24,8 @@ pub(crate) enum Action {
     Map(MapId),
     /// `0 = a place among global variables`
     Global(MapId, u32),
+    /// `0 = a function`
+    Callback(u32),
     /// `0 = a place in a slot`
     Stack(Slot, u16),
     /// `1 = 0 with its bytes turned`, where 1 is 0.
@@ -180,8 +182,9 @@ impl Select<'_> {
                     let block = &self.function.blocks[id.index()];
                     run.params = block.params.iter().map(|v| vreg(*v)).collect();
                     if id.index() == 0 {
-                        let context = Operand::reg_fixed_def(vreg(self.function.context), register(1));
-                        self.step(Action::Nothing, vec![context]);
+                        let inputs = self.function.inputs.iter().zip(1..);
+                        let inputs = inputs.map(|(input, number)| Operand::reg_fixed_def(vreg(*input), register(number)));
+                        self.step(Action::Nothing, inputs.collect());
                     }
                     for inst in &block.insts {
                         self.inst(inst);
@@ -242,6 +245,7 @@ impl Select<'_> {
             Arg::Stack(slot, offset) => Action::Stack(slot, offset),
             Arg::Map(map) => Action::Map(map),
             Arg::Global(map, offset) => Action::Global(map, offset),
+            Arg::Callback(number) => Action::Callback(number),
         };
         let made = self.fresh();
         self.step(action, vec![Operand::reg_def(made)]);

@@ -11,6 +11,7 @@ const FUNCTION: u32 = 12;
 const PROTOTYPE: u32 = 13;
 const VARIABLE: u32 = 14;
 const SECTION: u32 = 15;
+const STATIC: u32 = 0;
 const GLOBAL: u32 = 1;
 
 /// Names a type; 0 is `void`.
@@ -120,6 +121,15 @@ impl Btf {
         self.add(name, FUNCTION, GLOBAL as usize, prototype, &[])
     }
 
+    /// A function that a helper calls for each entry of a map: the map, the key, the value, something of ours.
+    pub(super) fn callback(&mut self, name: &str) -> TypeId {
+        let (result, pointer) = (self.int(8), self.pointer(0));
+        let names = ["map", "key", "value", "ctx"].map(|name| self.string(name));
+        let params: Vec<u32> = names.iter().flat_map(|name| [*name, pointer]).collect();
+        let prototype = self.add("", PROTOTYPE, 4, result, &params);
+        self.add(name, FUNCTION, STATIC as usize, prototype, &[])
+    }
+
     /// A global variable.
     pub(super) fn variable(&mut self, name: &str, ty: TypeId) -> TypeId {
         self.add(name, VARIABLE, 0, ty, &[GLOBAL])
@@ -152,15 +162,25 @@ pub(super) struct Line {
     pub(super) column: u32,
 }
 
-/// The section `.BTF.ext` of one section of code: functions (first instruction and type) and lines.
-pub(super) fn ext(section: u32, functions: &[(u32, TypeId)], lines: &[Line]) -> Vec<u8> {
-    let mut function_info = vec![8, section, functions.len() as u32];
-    functions.iter().for_each(|(insn, ty)| function_info.extend([insn * 8, *ty]));
-    let mut line_info = vec![16, section, lines.len() as u32];
-    for line in lines {
-        // The kernel has 22 bits for lines and 10 for columns.
-        let place = (line.line.min((1 << 22) - 1) << 10) | line.column.min((1 << 10) - 1);
-        line_info.extend([line.insn * 8, line.file, line.text, place]);
+/// What is said of a section of code: its name among the strings, functions (first instruction and type) and lines.
+pub(super) struct Info {
+    pub(super) section: u32,
+    pub(super) functions: Vec<(u32, TypeId)>,
+    pub(super) lines: Vec<Line>,
+}
+
+/// The section `.BTF.ext`.
+pub(super) fn ext(sections: &[Info]) -> Vec<u8> {
+    let (mut function_info, mut line_info) = (vec![8], vec![16]);
+    for info in sections {
+        function_info.extend([info.section, info.functions.len() as u32]);
+        info.functions.iter().for_each(|(insn, ty)| function_info.extend([insn * 8, *ty]));
+        line_info.extend([info.section, info.lines.len() as u32]);
+        for line in &info.lines {
+            // The kernel has 22 bits for lines and 10 for columns.
+            let place = (line.line.min((1 << 22) - 1) << 10) | line.column.min((1 << 10) - 1);
+            line_info.extend([line.insn * 8, line.file, line.text, place]);
+        }
     }
     let (functions, lines) = (function_info.len() as u32 * 4, line_info.len() as u32 * 4);
     let mut out = header(&[0, functions, functions, lines]);

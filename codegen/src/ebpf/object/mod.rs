@@ -18,7 +18,13 @@ const LICENCE: &[u8] = b"Dual MIT/GPL\0";
 pub(crate) const MANIFEST: &str = "grv.manifest";
 
 /// Writes the object file.
-pub(crate) fn write(code: &Code, maps: &Maps, manifest: &[u8], sources: &SourceMap) -> Result<Vec<u8>, String> {
+pub(crate) fn write(
+    code: &Code,
+    callbacks: &[Code],
+    maps: &Maps,
+    manifest: &[u8],
+    sources: &SourceMap,
+) -> Result<Vec<u8>, String> {
     let mut object = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
     let mut btf = Btf::new();
 
@@ -27,6 +33,21 @@ pub(crate) fn write(code: &Code, maps: &Maps, manifest: &[u8], sources: &SourceM
     let size = bytes.len() as u64;
     object.append_section_data(text, &bytes, 8);
     object.add_symbol(symbol(&code.name, 0, size, SymbolKind::Text, SymbolSection::Section(text)));
+
+    // Functions that helpers call stand in a section of their own, and are known in this file only.
+    let mut called = Vec::new();
+    let mut places = Vec::new();
+    let helpers = (!callbacks.is_empty()).then(|| object.add_section(Vec::new(), b".text".to_vec(), SectionKind::Text));
+    for callback in callbacks {
+        let Some(section) = helpers else { break };
+        let bytes: Vec<u8> = callback.insns.iter().flat_map(|insn| insn.encode()).collect();
+        let at = object.append_section_data(section, &bytes, 8);
+        let place = SymbolSection::Section(section);
+        let mut symbol = symbol(&callback.name, at, bytes.len() as u64, SymbolKind::Text, place);
+        symbol.scope = SymbolScope::Compilation;
+        called.push(object.add_symbol(symbol));
+        places.push(at);
+    }
 
     // Maps: a variable for each, of a struct that says what it is. Nothing reads the bytes of the section.
     let section = object.add_section(Vec::new(), b".maps".to_vec(), SectionKind::Data);
@@ -70,6 +91,13 @@ pub(crate) fn write(code: &Code, maps: &Maps, manifest: &[u8], sources: &SourceM
         sections.push(object.section_symbol(section));
     }
 
+    for (at, number) in &code.callbacks {
+        let symbol = *called.get(*number as usize).ok_or("an instruction names a function that is not there")?;
+        let flags = RelocationFlags::Elf { r_type: elf::R_BPF_64_64 };
+        object
+            .add_relocation(text, Relocation { offset: *at as u64 * 8, symbol, addend: 0, flags })
+            .map_err(|e| e.to_string())?;
+    }
     for (at, map) in &code.relocations {
         let symbol = match maps.section(*map) {
             Some(section) => sections.get(section),
@@ -89,9 +117,19 @@ pub(crate) fn write(code: &Code, maps: &Maps, manifest: &[u8], sources: &SourceM
     let context = btf.structure("xdp_md", 0, &[]);
     let context = btf.pointer(context);
     let function = btf.function(&code.name, context);
-    let lines = lines(&mut btf, code, sources);
-    let section = btf.string("xdp");
-    let ext = btf::ext(section, &[(0, function)], &lines);
+    let (name, lines_of) = (btf.string("xdp"), lines(&mut btf, code, sources, 0));
+    let mut info = vec![btf::Info { section: name, functions: vec![(0, function)], lines: lines_of }];
+    if !callbacks.is_empty() {
+        let name = btf.string(".text");
+        let mut of = btf::Info { section: name, functions: Vec::new(), lines: Vec::new() };
+        for (callback, at) in callbacks.iter().zip(&places) {
+            let first = (*at / 8) as u32;
+            of.functions.push((first, btf.callback(&callback.name)));
+            of.lines.extend(lines(&mut btf, callback, sources, first));
+        }
+        info.push(of);
+    }
+    let ext = btf::ext(&info);
     for (name, data) in [(".BTF", btf.finish()), (".BTF.ext", ext), (MANIFEST, manifest.to_vec())] {
         let section = object.add_section(Vec::new(), name.as_bytes().to_vec(), SectionKind::Other);
         object.append_section_data(section, &data, 4);
@@ -132,7 +170,7 @@ fn structure(btf: &mut Btf, name: &str, layout: &Layout) -> TypeId {
 }
 
 /// Where in the source instructions come from, one entry for each run of instructions of one line.
-fn lines(btf: &mut Btf, code: &Code, sources: &SourceMap) -> Vec<Line> {
+fn lines(btf: &mut Btf, code: &Code, sources: &SourceMap, first: u32) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     let mut last: Option<Span> = None;
     let mut second = false;
@@ -149,7 +187,7 @@ fn lines(btf: &mut Btf, code: &Code, sources: &SourceMap) -> Vec<Line> {
         let (file, place) = (sources.file(span.file), sources.start(*span));
         let text = file.text.lines().nth(place.line as usize - 1).unwrap_or_default();
         let line = Line {
-            insn: at as u32,
+            insn: first + at as u32,
             file: btf.string(&file.path),
             text: btf.string(text.trim()),
             line: place.line,
