@@ -133,3 +133,14 @@ fn the_router_does_what_the_interpreter_does() {
 fn the_firewall_does_what_the_interpreter_does() {
     agrees("examples/firewall/firewall.grv", 20);
 }
+
+#[test]
+fn headers_fields_and_numbers_are_what_they_are_in_the_interpreter() {
+    agrees("tests/targets/rewrite.grv", 30);
+    agrees("tests/targets/headers.grv", 30);
+}
+
+#[test]
+fn entries_live_and_die_as_in_the_interpreter() {
+    agrees("tests/targets/entries.grv", 60);
+}
