@@ -176,7 +176,7 @@ impl Loader for Modules {
 
 #[test]
 fn programs_that_must_check_do() {
-    for folder in ["tests/pass", "tests/semantics", "examples", "specs", "lang/std", "book/listings"] {
+    for folder in ["tests/pass", "tests/targets", "tests/semantics", "examples", "specs", "lang/std", "book/listings"] {
         for path in programs(folder) {
             assert!(found(&path).is_empty(), "{path}: {:?}", found(&path));
         }
@@ -186,7 +186,7 @@ fn programs_that_must_check_do() {
 #[test]
 fn what_is_compiled_is_valid() {
     let work = || {
-        for folder in ["tests/pass", "tests/semantics", "examples", "book/listings"] {
+        for folder in ["tests/pass", "tests/targets", "tests/semantics", "examples", "book/listings"] {
             for path in programs(folder) {
                 let bytes = std::fs::read(root().join(&path)).expect("the program can be read");
                 let compiled = compile(&path, &bytes, &Modules);

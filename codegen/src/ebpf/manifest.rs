@@ -1,7 +1,7 @@
 //! What an artefact says of itself: what it was made from, what is proved of it, what its loader has to know.
 
 use super::lower::Lowered;
-use super::{Budget, Options, Parameter, TableInfo};
+use super::{Budget, Options, Parameter, TableInfo, Variable};
 use grv_lang::ir::Program;
 use grv_lang::source::SourceMap;
 use serde::Serialize;
@@ -63,6 +63,7 @@ pub struct Manifest {
     ports: Vec<PortInfo>,
     groups: Vec<Group>,
     parameters: Vec<Parameter>,
+    variables: Vec<Variable>,
     tables: Vec<TableInfo>,
     /// Names of what `drops` counts, by index.
     drops: Vec<String>,
@@ -123,6 +124,7 @@ impl Manifest {
             ports: program.ports.iter().enumerate().map(port).collect(),
             groups: lowered.groups.iter().map(|(map, ports)| Group { map: map.clone(), ports: ports.clone() }).collect(),
             parameters: lowered.parameters.clone(),
+            variables: super::variables(&lowered.maps),
             tables: lowered.tables.clone(),
             drops: lowered.reasons.clone(),
             budget: budget.clone(),

@@ -53,6 +53,8 @@ pub struct Parameter {
     pub name: String,
     /// The variable.
     pub variable: String,
+    /// Its bytes.
+    pub bytes: u8,
     /// Whether it has its default; if not, the loader must set it.
     pub given: bool,
 }
@@ -111,6 +113,8 @@ pub struct TableInfo {
     pub deadline_shift: u8,
     /// The logarithm of nanoseconds a tick.
     pub tick: u8,
+    /// Of `control array`: what elements hold that are not given, if that is known; a loader fills both generations with it.
+    pub initial: Vec<u64>,
 }
 
 /// What a program needs.

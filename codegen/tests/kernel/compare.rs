@@ -61,7 +61,10 @@ impl Compared {
     /// A box at its start.
     pub(crate) fn new(kernel: Loaded, program: &Arc<Program>, params: &[Vec<u128>]) -> Compared {
         let machine = Machine::with_skew(program.clone(), params.to_vec(), Options::default().skew).unwrap();
-        Compared { kernel, machine, program: program.clone(), packets: 0, short: 0 }
+        let mut compared = Compared { kernel, machine, program: program.clone(), packets: 0, short: 0 };
+        // Arrays have elements from the start.
+        compared.install();
+        compared
     }
 
     fn target(&self, passed: u64) -> Target {

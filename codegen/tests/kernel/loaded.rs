@@ -2,7 +2,7 @@
 
 use crate::memory;
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, MapData};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use grv_codegen::ebpf::{Artefact, TableInfo};
@@ -163,8 +163,8 @@ impl Loaded {
         self.variable(&self.data, &format!("sweep_{}", info.map))
     }
 
-    /// A packet arrives at a port at a time.
-    pub(crate) fn packet(&mut self, port: u32, now: u64, bytes: &[u8]) -> Left {
+    /// The port and the time of the packets that come.
+    pub(crate) fn set_up(&mut self, port: u32, now: u64) {
         for (name, value) in [("probe_frozen", 1), ("probe_clock", now), ("probe_port", u64::from(port) + 1)] {
             self.set(name, value);
         }
@@ -175,6 +175,24 @@ impl Loaded {
         }
         let data = self.data.clone();
         sized!(4, data.len(), array(&mut self.ebpf, ".data", &[0; 4], &data));
+    }
+
+    /// The same packet comes again and again.
+    pub(crate) fn repeat(&self, bytes: &[u8], times: u32) {
+        let options = TestRunOptions { data_in: Some(bytes), repeat: times, ..TestRunOptions::new() };
+        let xdp: &Xdp = self.ebpf.program(&self.artefact.program).unwrap().try_into().unwrap();
+        xdp.test_run(options).unwrap();
+    }
+
+    /// Packets dropped, by reason.
+    pub(crate) fn drops(&self) -> Vec<u64> {
+        let map: PerCpuArray<&MapData, u64> = PerCpuArray::try_from(self.ebpf.map("drops").unwrap()).unwrap();
+        (0..self.artefact.reasons.len() as u32).map(|reason| map.get(&reason, 0).unwrap().iter().sum()).collect()
+    }
+
+    /// A packet arrives at a port at a time.
+    pub(crate) fn packet(&mut self, port: u32, now: u64, bytes: &[u8]) -> Left {
+        self.set_up(port, now);
         let mut out = vec![0; 1 << 16];
         let options = TestRunOptions { data_in: Some(bytes), data_out: Some(&mut out), ..TestRunOptions::new() };
         let xdp: &mut Xdp = self.ebpf.program_mut(&self.artefact.program).unwrap().try_into().unwrap();

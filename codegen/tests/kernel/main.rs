@@ -10,6 +10,7 @@
 mod compare;
 mod loaded;
 mod memory;
+mod several;
 
 use compare::Compared;
 use grv_codegen::ebpf::{Options, Proofs, build};
@@ -143,4 +144,5 @@ fn headers_fields_and_numbers_are_what_they_are_in_the_interpreter() {
 #[test]
 fn entries_live_and_die_as_in_the_interpreter() {
     agrees("tests/targets/entries.grv", 60);
+    agrees("tests/targets/count.grv", 5);
 }

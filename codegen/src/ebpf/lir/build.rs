@@ -246,7 +246,9 @@ impl Builder {
 
     /// Calls a helper.
     pub(crate) fn call(&mut self, helper: Helper, args: Vec<Arg>) -> Arg {
-        self.define(Op::Call { helper, args }, helper.result(), 64)
+        // The clock counts nanoseconds since the machine was started: less than 2^62 for 146 years.
+        let bits = if helper == Helper::KtimeGetNs { 62 } else { 64 };
+        self.define(Op::Call { helper, args }, helper.result(), bits)
     }
 
     fn end(&mut self, end: End) {

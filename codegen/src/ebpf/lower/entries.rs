@@ -27,6 +27,9 @@ pub(super) const NO_EXIST: u64 = 1;
 /// What it gives if it is.
 pub(super) const EXISTS: u64 = -17_i64 as u64;
 
+/// Times are below 2^62, and so is what a duration may add; with what is rounded up, deadlines stay below 2^63.
+pub(super) const LATEST: u64 = (1 << 62) - (1 << 42);
+
 /// A dead or unborn entry that is somebody's.
 pub(super) const CLAIMED: Arg = Arg::Number(0);
 
@@ -41,10 +44,8 @@ impl<'p> Lower<'p> {
         self.b.bin(Bin::Add, ticks, Arg::Number(1))
     }
 
-    /// A time in ticks, rounded up.
+    /// A time in ticks, rounded up; it is far below 2^63.
     fn ticks_up(&mut self, time: Arg, tick: u8) -> Arg {
-        let most = Arg::Number(1 << 62);
-        let time = self.pick(Cmp::Gt, time, most, most, time, 63);
         let up = self.b.bin(Bin::Add, time, Arg::Number((1 << tick) - 1));
         self.ticks(up, tick)
     }
@@ -280,6 +281,8 @@ impl<'p> Lower<'p> {
         span: Span,
     ) -> Lowering<Vec<Outcome<'p>>> {
         self.change(env, table, kept, key, span, |lower, seen| {
+            let most = Arg::Number(LATEST);
+            let at = lower.pick(Cmp::Gt, at, most, most, at, 63);
             let deadline = lower.ticks_up(at, kept.tick);
             lower.with_deadline(kept, seen.new, deadline)
         })

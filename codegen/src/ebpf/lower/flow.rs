@@ -437,7 +437,8 @@ impl<'p> Lower<'p> {
                 let offset = self.b.load(Arg::Global(probe.section, probe.clock), 0, 8);
                 let (still, runs, done): (BlockId, BlockId, BlockId) = (self.b.block(), self.b.block(), self.b.block());
                 self.b.branch(Cmp::Ne, frozen, Arg::Number(0), still, runs);
-                let now = self.b.param(done, Type::Word, 64);
+                // Times are below 2^62.
+                let now = self.b.param(done, Type::Word, 62);
                 self.b.enter(still);
                 self.b.jump(done, vec![offset]);
                 self.b.enter(runs);

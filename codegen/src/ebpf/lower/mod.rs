@@ -198,7 +198,8 @@ impl<'p> Lower<'p> {
                 if let Some(globals) = self.maps.globals_mut(self.constants) {
                     places.push(globals.push(&variable, width, value));
                 }
-                self.parameters.push(Parameter { name, variable, given: default.is_some() });
+                let bytes = places.last().map_or(0, |(_, bytes)| *bytes);
+                self.parameters.push(Parameter { name, variable, bytes, given: default.is_some() });
             }
             self.params.push(places);
         }

@@ -2,6 +2,7 @@
 
 use super::super::lir::{Arg, Bin, BlockId, Cmp, Helper, Type};
 use super::super::maps::{Kind, Layout};
+use super::entries::LATEST;
 use super::env::{Env, Frame, Open, Retry};
 use super::tables::{Keeping, Table};
 use super::{Lower, Lowering};
@@ -339,7 +340,7 @@ impl<'p> Lower<'p> {
         self.b.jump(retry.again, vec![next]);
     }
 
-    /// How long an entry with this key and value lives, in nanoseconds: below 2^62.
+    /// How long an entry with this key and value lives, in nanoseconds: at most [`LATEST`], which is as good as any time beyond it.
     pub(super) fn duration(
         &mut self,
         env: &mut Env<'p>,
@@ -363,7 +364,7 @@ impl<'p> Lower<'p> {
         let Some(result) = function.result.first() else { return Err(self.broken(span, "a lifetime without a value")) };
         let result = self.eval(env, result, span);
         env.frames.pop();
-        let most = Arg::Number(1 << 62);
+        let most = Arg::Number(LATEST);
         let result = result?;
         Ok(self.pick(Cmp::Gt, result, most, most, result, 63))
     }

@@ -157,6 +157,10 @@ impl Lower<'_> {
     fn keep_control(&mut self, table: &ir::Table) -> Lowering<Table> {
         let (mut key, mut value) = (Layout::new(), Layout::new());
         let array = matches!(table.kind, TableKind::Array);
+        if table.initial.iter().any(|initial| !matches!(initial, Expr::Const(..))) {
+            let what = "an array whose elements begin with a parameter".to_string();
+            return Err(self.refuse(Code::TargetState, table.span, what));
+        }
         let places = if array {
             // The second generation comes behind the first.
             key.push("index", 32);
@@ -301,6 +305,7 @@ impl Lower<'_> {
                 word: None,
                 deadline_shift: 0,
                 tick: 0,
+                initial: Vec::new(),
             };
             match &kept.keeping {
                 Keeping::Entries(entries) => {
@@ -322,6 +327,8 @@ impl Lower<'_> {
                 }
                 Keeping::Control => {
                     info.keeping = if map.kind == Kind::Array { "control array" } else { "control" };
+                    let constant = |expr: &Expr| if let Expr::Const(value, _) = expr { Some(*value as u64) } else { None };
+                    info.initial = table.initial.iter().map(constant).collect::<Option<_>>().unwrap_or_default();
                     info.value = all(&map.value, 0);
                 }
                 Keeping::Prefixes => {
