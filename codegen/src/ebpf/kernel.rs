@@ -61,6 +61,7 @@ fn helper(helper: Helper) -> (u32, u32) {
     match helper {
         Helper::MapLookup | Helper::MapUpdate | Helper::MapDelete => (4, 8),
         Helper::KtimeGetNs => (4, 8),
+        Helper::XdpAdjustHead => (4, 10),
         Helper::RedirectMap => (4, 14),
         Helper::ForEach => (5, 13),
     }

@@ -139,6 +139,7 @@ fn the_firewall_does_what_the_interpreter_does() {
 fn headers_fields_and_numbers_are_what_they_are_in_the_interpreter() {
     agrees("tests/targets/rewrite.grv", 30);
     agrees("tests/targets/headers.grv", 30);
+    agrees("tests/targets/resize.grv", 30);
 }
 
 #[test]

@@ -265,6 +265,7 @@ pub(crate) enum Helper {
     MapUpdate,
     MapDelete,
     KtimeGetNs,
+    XdpAdjustHead,
     RedirectMap,
     ForEach,
 }
@@ -277,6 +278,7 @@ impl Helper {
             Helper::MapUpdate => 2,
             Helper::MapDelete => 3,
             Helper::KtimeGetNs => 5,
+            Helper::XdpAdjustHead => 44,
             Helper::RedirectMap => 51,
             Helper::ForEach => 164,
         }
@@ -289,6 +291,7 @@ impl Helper {
             Helper::MapUpdate => "bpf_map_update_elem",
             Helper::MapDelete => "bpf_map_delete_elem",
             Helper::KtimeGetNs => "bpf_ktime_get_ns",
+            Helper::XdpAdjustHead => "bpf_xdp_adjust_head",
             Helper::RedirectMap => "bpf_redirect_map",
             Helper::ForEach => "bpf_for_each_map_elem",
         }

@@ -10,7 +10,8 @@
 //! again. If more may become of the entry in the same step, it is inserted dead, with the word 0, which nobody else
 //! touches, and comes to life when it is settled.
 //!
-//! A step changes one entry at most, and looks at no other one before. (After it, it may: it sees what others did before.)
+//! A step changes one entry at most, and looks at no other one before: then it is as if it happened when it changed it. After that it may
+//! look at others; it is then as if that were a step of its own, right behind.
 
 use super::super::lir::{Arg, Bin, BlockId, Cmp, Commit, Effect, Helper, mask};
 use super::super::maps::Layout;

@@ -199,8 +199,14 @@ impl<'p> Lower<'p> {
             StmtKind::If { .. } | StmtKind::Switch { .. } | StmtKind::Branch { .. } => {
                 Err(self.broken(span, "a statement out of its place"))
             }
-            StmtKind::Push { .. } | StmtKind::Pop { .. } => {
-                Err(self.refuse(Code::TargetOperation, span, "putting headers in and taking them out".to_string()))
+            StmtKind::Push { header, before, into, fields, ok } => {
+                self.settle(&mut env)?;
+                self.push_header(env, *header, *before, *into, fields, *ok, span)
+            }
+            StmtKind::Pop { handle } => {
+                self.settle(&mut env)?;
+                self.pop_header(&mut env, *handle, span)?;
+                open(self, env)
             }
             StmtKind::First { .. } => self.first(env, stmt),
             StmtKind::Choose { .. } => Err(self.refuse(Code::TargetOperation, span, "`choose`".to_string())),

@@ -4,7 +4,7 @@
 //! - [`flow`]: statements, ways that part and meet, ends
 //! - [`env`]: what is known at a place, and what is known where ways meet
 //! - [`expr`], [`linear`]: expressions; sums for the places of headers
-//! - [`packet`]: headers, fields, checksums
+//! - [`packet`]: headers, fields, checksums; [`resize`]: headers that are put in and taken out
 //! - [`tables`]: how each table is kept in maps
 //! - [`ops`], [`entries`], [`bucket`]: operations on tables; [`sweep`]: dead entries make room
 
@@ -16,6 +16,7 @@ mod flow;
 mod linear;
 mod ops;
 mod packet;
+mod resize;
 mod sweep;
 mod tables;
 

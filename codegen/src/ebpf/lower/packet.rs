@@ -91,7 +91,7 @@ impl<'p> Lower<'p> {
     }
 
     /// Goes on in a new block if so many bytes behind a pointer are inside the frame; else in `outside`.
-    fn check_end(&mut self, env: &mut Env<'p>, pointer: Value, ahead: i32, bytes: i32, outside: BlockId) {
+    pub(super) fn check_end(&mut self, env: &mut Env<'p>, pointer: Value, ahead: i32, bytes: i32, outside: BlockId) {
         let upto = ahead + bytes;
         if env.checked.iter().any(|(checked, to)| *checked == pointer && *to >= upto) {
             return;
@@ -163,7 +163,7 @@ impl<'p> Lower<'p> {
     }
 
     /// The number that 1 to 8 bytes are, in network order.
-    fn read_bytes(&mut self, pointer: Value, from: i16, count: u8) -> Arg {
+    pub(super) fn read_bytes(&mut self, pointer: Value, from: i16, count: u8) -> Arg {
         let mut value = Arg::Number(0);
         for (at, bytes) in pieces(count) {
             let piece = self.b.load(Arg::Value(pointer), from + i16::from(at), bytes);
@@ -201,6 +201,18 @@ impl<'p> Lower<'p> {
         let place = self.found(env, handle, span)?.clone();
         let field = &header.fields[field.index()];
         env.moved |= self.structural(header, field);
+        self.write_field(env, &place, field, value, span)
+    }
+
+    /// Writes a field of a header at a place.
+    pub(super) fn write_field(
+        &mut self,
+        env: &mut Env<'p>,
+        place: &Place,
+        field: &Field,
+        value: Arg,
+        span: Span,
+    ) -> Lowering<()> {
         let first = i64::from(place.ahead) * 8 + i64::from(field.offset);
         let last = first + i64::from(field.width) - 1;
         let (from, to, behind) = ((first / 8) as i16, (last / 8) as i16, (7 - last % 8) as u8);
@@ -366,7 +378,7 @@ impl<'p> Lower<'p> {
 }
 
 /// How so many bytes are read or written: at which offset how many at once.
-fn pieces(count: u8) -> Vec<(u8, u8)> {
+pub(super) fn pieces(count: u8) -> Vec<(u8, u8)> {
     let mut pieces = Vec::new();
     let mut at = 0;
     while at < count {

@@ -28,25 +28,38 @@ pub(crate) fn write(
     let mut object = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
     let mut btf = Btf::new();
 
+    // Functions that helpers call stand in a section of their own, one behind the other. They are known in this file only, and named by
+    // where they are in it.
+    let mut places: Vec<u64> = Vec::new();
+    let mut called = Vec::new();
+    for callback in callbacks {
+        places.push(called.len() as u64);
+        called.extend(callback.insns.iter().flat_map(|insn| insn.encode()));
+    }
+    let mut insns = code.insns.clone();
+    for (at, number) in &code.callbacks {
+        insns[*at].imm = places[*number as usize] as i32;
+    }
     let text = object.add_section(Vec::new(), b"xdp".to_vec(), SectionKind::Text);
-    let bytes: Vec<u8> = code.insns.iter().flat_map(|insn| insn.encode()).collect();
+    let bytes: Vec<u8> = insns.iter().flat_map(|insn| insn.encode()).collect();
     let size = bytes.len() as u64;
     object.append_section_data(text, &bytes, 8);
     object.add_symbol(symbol(&code.name, 0, size, SymbolKind::Text, SymbolSection::Section(text)));
-
-    // Functions that helpers call stand in a section of their own, and are known in this file only.
-    let mut called = Vec::new();
-    let mut places = Vec::new();
-    let helpers = (!callbacks.is_empty()).then(|| object.add_section(Vec::new(), b".text".to_vec(), SectionKind::Text));
-    for callback in callbacks {
-        let Some(section) = helpers else { break };
-        let bytes: Vec<u8> = callback.insns.iter().flat_map(|insn| insn.encode()).collect();
-        let at = object.append_section_data(section, &bytes, 8);
-        let place = SymbolSection::Section(section);
-        let mut symbol = symbol(&callback.name, at, bytes.len() as u64, SymbolKind::Text, place);
-        symbol.scope = SymbolScope::Compilation;
-        called.push(object.add_symbol(symbol));
-        places.push(at);
+    if !callbacks.is_empty() {
+        let section = object.add_section(Vec::new(), b".text".to_vec(), SectionKind::Text);
+        object.append_section_data(section, &called, 8);
+        for (callback, at) in callbacks.iter().zip(&places) {
+            let place = SymbolSection::Section(section);
+            let mut local = symbol(&callback.name, *at, callback.insns.len() as u64 * 8, SymbolKind::Text, place);
+            local.scope = SymbolScope::Compilation;
+            object.add_symbol(local);
+        }
+        let symbol = object.section_symbol(section);
+        for (at, _) in &code.callbacks {
+            let flags = RelocationFlags::Elf { r_type: elf::R_BPF_64_64 };
+            let relocation = Relocation { offset: *at as u64 * 8, symbol, addend: 0, flags };
+            object.add_relocation(text, relocation).map_err(|e| e.to_string())?;
+        }
     }
 
     // Maps: a variable for each, of a struct that says what it is. Nothing reads the bytes of the section.
@@ -91,13 +104,6 @@ pub(crate) fn write(
         sections.push(object.section_symbol(section));
     }
 
-    for (at, number) in &code.callbacks {
-        let symbol = *called.get(*number as usize).ok_or("an instruction names a function that is not there")?;
-        let flags = RelocationFlags::Elf { r_type: elf::R_BPF_64_64 };
-        object
-            .add_relocation(text, Relocation { offset: *at as u64 * 8, symbol, addend: 0, flags })
-            .map_err(|e| e.to_string())?;
-    }
     for (at, map) in &code.relocations {
         let symbol = match maps.section(*map) {
             Some(section) => sections.get(section),
