@@ -15,7 +15,7 @@
 
 use super::super::lir::{Arg, Bin, BlockId, Cmp, Commit, Effect, Helper, mask};
 use super::super::maps::Layout;
-use super::env::{Env, Open, Seen};
+use super::env::{Env, Open, Retry, Seen};
 use super::ops::{Outcome, bits_of};
 use super::tables::{Entries, Keeping, Kept, Table};
 use super::{Lower, Lowering, sweep};
@@ -61,7 +61,10 @@ impl<'p> Lower<'p> {
                 let at = self.b.bin(Bin::Add, now, duration);
                 Ok(self.ticks_up(at, tick))
             }
-            Lifetime::Forever | Lifetime::IdleWith { .. } => Ok(self.forever(tick)),
+            Lifetime::Forever | Lifetime::IdleWith { .. } => {
+                self.shortest = u64::MAX;
+                Ok(self.forever(tick))
+            }
         }
     }
 
@@ -75,21 +78,18 @@ impl<'p> Lower<'p> {
         !matches!(self.program.tables[table.index()].lifetime, Lifetime::Forever) || kept.expires
     }
 
-    /// The columns of an entry.
-    fn unpack(&mut self, table: TableId, kept: &Entries, entry: Arg, word: Arg) -> Vec<Arg> {
-        let layout = self.map_of(table).map(|of| self.layout(&of)).unwrap_or_default();
-        let mut values = Vec::new();
-        for (column, declared) in kept.columns.iter().zip(&self.program.tables[table.index()].value) {
-            values.push(match column {
-                Kept::Word(shift, bits) => self.in_word(word, *shift, *bits),
-                Kept::Beside(index) => {
-                    let place = &layout.places[*index];
-                    let value = self.b.load(entry, place.offset as i16, place.bytes);
-                    self.b.low(value, bits_of(declared.ty))
-                }
-            });
-        }
-        values
+    /// The columns beside an entry's word.
+    fn beside(&mut self, table: TableId, kept: &Entries, layout: &Layout, entry: Arg) -> Vec<Arg> {
+        let declared = &self.program.tables[table.index()].value;
+        let column = |(column, declared): (&Kept, &grv_lang::ir::Column)| match column {
+            Kept::Word(..) => Arg::Number(0),
+            Kept::Beside(index) => {
+                let place = &layout.places[*index];
+                let value = self.b.load(entry, place.offset as i16, place.bytes);
+                self.b.low(value, bits_of(declared.ty))
+            }
+        };
+        kept.columns.iter().zip(declared).map(column).collect()
     }
 
     /// The word of an entry with this deadline and these columns.
@@ -147,22 +147,68 @@ impl<'p> Lower<'p> {
         let was = self.b.compare_swap(Arg::Value(seen.entry), kept.word as i16, seen.word, seen.new);
         self.b.branch(Cmp::Eq, was, seen.word, done, changed);
         self.b.enter(changed);
-        self.try_again(&seen.retry);
+        self.begin_again(seen.retry);
         self.b.enter(done);
         env.seen = Some(Seen { word: seen.new, ..seen });
         Ok(())
     }
 
+    /// Before something that cannot be done twice: what is to become of the entry takes effect, and the step does not begin again from before.
+    pub(super) fn goes_on(&mut self, env: &mut Env<'p>) -> Lowering<()> {
+        self.settle(env)?;
+        if let Some(seen) = &mut env.seen {
+            seen.retry = None;
+        }
+        Ok(())
+    }
+
+    /// The step begins again where it looked, if it can.
+    fn begin_again(&mut self, retry: Option<Retry>) {
+        match retry {
+            Some(retry) => self.try_again(&retry),
+            None => self.contended(),
+        }
+    }
+
+    /// Goes on in one of two blocks, by whether an entry with this word is live.
+    fn branch_live(&mut self, kept: &Entries, word: Arg, tick: Option<Arg>, live: BlockId, dead: BlockId) {
+        match tick {
+            Some(tick) => {
+                let deadline = self.deadline_of(kept, word);
+                self.b.branch(Cmp::Lt, tick, deadline, live, dead);
+            }
+            None => self.b.branch(Cmp::Ne, word, CLAIMED, live, dead),
+        }
+    }
+
     /// Looks at an entry: ways on which it is live, and the one on which it is dead or not there.
     fn look(&mut self, mut env: Env<'p>, table: TableId, kept: &Entries, key: &[Arg], span: Span) -> Lowering<Vec<Open<'p>>> {
-        if env.seen.as_ref().is_some_and(|seen| (seen.table, seen.key.as_slice()) == (table, key)) {
-            return Ok(vec![Open { env, block: self.b.here() }]);
+        if let Some(seen) = env.seen.clone().filter(|seen| (seen.table, seen.key.as_slice()) == (table, key)) {
+            if seen.live.is_some() {
+                return Ok(vec![Open { env, block: self.b.here() }]);
+            }
+            // By the same clock, what its word says of it.
+            let tick = self.is_mortal(table, kept).then(|| self.now(&mut env));
+            let tick = tick.map(|now| self.ticks(now, kept.tick));
+            let (live, dead) = (self.b.block(), self.b.block());
+            self.branch_live(kept, seen.new, tick, live, dead);
+            let way = |block, is_live| {
+                let mut env = env.clone();
+                env.seen = Some(Seen { live: Some(is_live), ..seen.clone() });
+                Open { env, block }
+            };
+            return Ok(vec![way(live, true), way(dead, false)]);
         }
         let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
         let layout = self.layout(&of);
         self.settle(&mut env)?;
         env.seen = None;
-        if !env.written && !env.looked.iter().any(|(of, other)| (*of, other.as_slice()) == (table, key)) {
+        if !env.written {
+            if env.looked.iter().any(|(of, other)| (*of, other.as_slice()) == (table, key)) {
+                // What was read first may not be so any more.
+                let what = "looking at an entry again that was looked at on some of the ways to here".to_string();
+                return Err(self.refuse(Code::TargetOperation, span, what));
+            }
             env.looked.push((table, key.to_vec()));
         }
         let retry = self.retry();
@@ -176,45 +222,36 @@ impl<'p> Lower<'p> {
         self.b.unless(Cmp::Ne, found, Arg::Number(0), absent);
         let word = self.b.load(found, kept.word as i16, 8);
         let (live, dead) = (self.b.block(), self.b.block());
-        match tick {
-            Some(tick) => {
-                let deadline = self.deadline_of(kept, word);
-                self.b.branch(Cmp::Lt, tick, deadline, live, dead);
-            }
-            None => self.b.branch(Cmp::Ne, word, CLAIMED, live, dead),
-        }
+        self.branch_live(kept, word, tick, live, dead);
         let mut ways = Vec::new();
         for (block, is_live) in [(live, true), (dead, false)] {
             self.b.enter(block);
             // What never changes is read before the key is compared: until then it may be another's.
-            let columns = if is_live { self.unpack(table, kept, found, word) } else { Vec::new() };
+            let nothing = vec![Arg::Number(0); kept.columns.len()];
+            let beside = if is_live { self.beside(table, kept, &layout, found) } else { nothing };
+            let live = Some(is_live);
             let mut env = env.clone();
-            env.seen = Some(Seen { table, key: key.to_vec(), entry, word, new: word, columns, live: is_live, retry });
+            env.seen = Some(Seen { table, key: key.to_vec(), entry, word, new: word, beside, live, retry: Some(retry) });
             // The memory belongs to another key by now: where is ours?
             self.same_key(&layout, found, key, other);
             ways.push(Open { env, block: self.b.here() });
         }
         self.b.enter(other);
         self.try_again(&retry);
-        let (word, new, columns) = (CLAIMED, CLAIMED, Vec::new());
-        env.seen = Some(Seen { table, key: key.to_vec(), entry, word, new, columns, live: false, retry });
+        let (word, new, beside) = (CLAIMED, CLAIMED, vec![Arg::Number(0); kept.columns.len()]);
+        let (key, live) = (key.to_vec(), Some(false));
+        env.seen = Some(Seen { table, key, entry, word, new, beside, live, retry: Some(retry) });
         ways.push(Open { env, block: absent });
         Ok(ways)
     }
 
     /// The columns of the live entry that was looked at, as they are to be.
     fn values_of(&mut self, kept: &Entries, seen: &Seen) -> Vec<Arg> {
-        if seen.new == seen.word {
-            return seen.columns.clone();
-        }
-        let mut values = Vec::new();
-        for (column, before) in kept.columns.iter().zip(&seen.columns) {
-            values.push(match column {
-                Kept::Word(shift, bits) => self.in_word(seen.new, *shift, *bits),
-                Kept::Beside(_) => *before,
-            });
-        }
-        values
+        let column = |(column, beside): (&Kept, &Arg)| match column {
+            Kept::Word(shift, bits) => self.in_word(seen.new, *shift, *bits),
+            Kept::Beside(_) => *beside,
+        };
+        kept.columns.iter().zip(&seen.beside).map(column).collect()
     }
 
     fn in_word(&mut self, word: Arg, shift: u8, bits: u8) -> Arg {
@@ -236,7 +273,7 @@ impl<'p> Lower<'p> {
         let mut outcomes = Vec::new();
         for mut open in self.look(env, table, kept, key, span)? {
             self.b.enter(open.block);
-            let Some(seen) = open.env.seen.clone().filter(|seen| seen.live) else {
+            let Some(seen) = open.env.seen.clone().filter(|seen| seen.live == Some(true)) else {
                 outcomes.push((open, vec![Arg::Number(0); 1 + kept.columns.len()]));
                 continue;
             };
@@ -267,7 +304,7 @@ impl<'p> Lower<'p> {
     ) -> Lowering<Vec<Outcome<'p>>> {
         self.change(env, table, kept, key, span, |lower, seen| {
             let deadline = lower.deadline_of(kept, seen.new);
-            lower.pack(kept, deadline, value)
+            (lower.pack(kept, deadline, value), seen.live)
         })
     }
 
@@ -285,7 +322,8 @@ impl<'p> Lower<'p> {
             let most = Arg::Number(LATEST);
             let at = lower.pick(Cmp::Gt, at, most, most, at, 63);
             let deadline = lower.ticks_up(at, kept.tick);
-            lower.with_deadline(kept, seen.new, deadline)
+            // It may be dead at once.
+            (lower.with_deadline(kept, seen.new, deadline), None)
         })
     }
 
@@ -297,15 +335,15 @@ impl<'p> Lower<'p> {
         kept: &Entries,
         key: &[Arg],
         span: Span,
-        word: impl Fn(&mut Self, &Seen) -> Arg,
+        word: impl Fn(&mut Self, &Seen) -> (Arg, Option<bool>),
     ) -> Lowering<Vec<Outcome<'p>>> {
         let mut outcomes = Vec::new();
         for mut open in self.look(env, table, kept, key, span)? {
             self.b.enter(open.block);
-            match open.env.seen.clone().filter(|seen| seen.live) {
+            match open.env.seen.clone().filter(|seen| seen.live == Some(true)) {
                 Some(seen) => {
-                    let new = word(self, &seen);
-                    open.env.seen = Some(Seen { new, ..seen });
+                    let (new, live) = word(self, &seen);
+                    open.env.seen = Some(Seen { new, live, ..seen });
                     open.block = self.b.here();
                     outcomes.push((open, Vec::new()));
                 }
@@ -333,7 +371,7 @@ impl<'p> Lower<'p> {
         let mut outcomes = Vec::new();
         let mut not_live = Vec::new();
         for mut open in self.look(env, table, kept, key, span)? {
-            let Some(seen) = open.env.seen.clone().filter(|seen| seen.live) else {
+            let Some(seen) = open.env.seen.clone().filter(|seen| seen.live == Some(true)) else {
                 not_live.push(open);
                 continue;
             };
@@ -351,7 +389,7 @@ impl<'p> Lower<'p> {
                 old
             };
             let new = self.pack(kept, deadline, value);
-            open.env.seen = Some(Seen { new, columns: value.to_vec(), ..seen });
+            open.env.seen = Some(Seen { new, ..seen });
             open.block = self.b.here();
             outcomes.push((open, vec![Arg::Number(1)]));
         }
@@ -360,6 +398,8 @@ impl<'p> Lower<'p> {
         }
         let mut env = self.join(not_live)?;
         let deadline = self.deadline(&mut env, table, kept.tick, &scalars, span)?;
+        // What lives for no time at all is dead at once.
+        let live = (self.shortest > 0).then_some(true);
         let new = self.pack(kept, deadline, value);
         let Some(seen) = env.seen.clone() else { return Err(self.broken(span, "an entry that was not looked at")) };
         let (create, dead, failed) = (self.b.block(), self.b.block(), self.b.block());
@@ -377,14 +417,14 @@ impl<'p> Lower<'p> {
             self.delete(table, key, span)?;
             self.b.jump(create, Vec::new());
             self.b.enter(again);
-            self.try_again(&seen.retry);
+            self.begin_again(seen.retry);
         } else {
             let mut env = env.clone();
-            env.seen = Some(Seen { new, columns: value.to_vec(), live: true, ..seen.clone() });
+            env.seen = Some(Seen { new, live, ..seen.clone() });
             outcomes.push((Open { env, block: self.b.here() }, vec![Arg::Number(1)]));
         }
         self.b.enter(create);
-        let made = self.create(env.clone(), table, kept, (key, value), new, (&seen, failed), span)?;
+        let made = self.create(env.clone(), table, kept, (key, value), (new, live), (&seen, failed), span)?;
         outcomes.push((made, vec![Arg::Number(1)]));
         env.seen = None;
         outcomes.push((Open { env, block: failed }, vec![Arg::Number(0)]));
@@ -399,7 +439,7 @@ impl<'p> Lower<'p> {
         table: TableId,
         kept: &Entries,
         (key, value): (&[Arg], &[Arg]),
-        new: Arg,
+        (new, live): (Arg, Option<bool>),
         (seen, failed): (&Seen, BlockId),
         span: Span,
     ) -> Lowering<Open<'p>> {
@@ -434,7 +474,7 @@ impl<'p> Lower<'p> {
             self.b.jump(failed, Vec::new());
         }
         self.b.enter(again);
-        self.try_again(&seen.retry);
+        self.begin_again(seen.retry);
         self.b.enter(inserted);
         env.seen = None;
         if later {
@@ -447,8 +487,9 @@ impl<'p> Lower<'p> {
             self.defect();
             self.b.enter(here);
             let Arg::Value(entry) = found else { return Err(self.broken(span, "a look-up without a result")) };
-            let columns = value.to_vec();
-            env.seen = Some(Seen { entry, word: CLAIMED, new, columns, live: true, ..seen.clone() });
+            let column = |(column, value): (&Kept, &Arg)| if let Kept::Beside(_) = column { *value } else { Arg::Number(0) };
+            let beside = kept.columns.iter().zip(value).map(column).collect();
+            env.seen = Some(Seen { entry, word: CLAIMED, new, beside, live, ..seen.clone() });
         } else {
             self.fence();
         }
@@ -496,7 +537,7 @@ impl<'p> Lower<'p> {
     ) -> Lowering<Vec<Outcome<'p>>> {
         let mut outcomes = Vec::new();
         for mut open in self.look(env, table, kept, key, span)? {
-            if let Some(seen) = open.env.seen.clone().filter(|seen| seen.live) {
+            if let Some(seen) = open.env.seen.clone().filter(|seen| seen.live == Some(true)) {
                 self.b.enter(open.block);
                 self.writes(&mut open.env, table, key, span)?;
                 let again = self.b.block();
@@ -505,7 +546,7 @@ impl<'p> Lower<'p> {
                 self.b.unless(Cmp::Eq, was, seen.word, again);
                 let here = self.b.here();
                 self.b.enter(again);
-                self.try_again(&seen.retry);
+                self.begin_again(seen.retry);
                 self.b.enter(here);
                 self.delete(table, key, span)?;
                 open.env.seen = None;

@@ -62,11 +62,12 @@ pub(super) struct Seen {
     /// Its word as it was read, or as it is by now, and as it is to be.
     pub(super) word: Arg,
     pub(super) new: Arg,
-    /// The columns in its word as it was read, and those beside it.
-    pub(super) columns: Vec<Arg>,
-    pub(super) live: bool,
-    /// Where to begin again if it has changed meanwhile.
-    pub(super) retry: Retry,
+    /// By column: those beside the word; zero for the others.
+    pub(super) beside: Vec<Arg>,
+    /// Whether it is live as it is to be; not known where ways met on which it is and is not.
+    pub(super) live: Option<bool>,
+    /// Where to begin again if it has changed meanwhile; nowhere, if something was done since that cannot be done twice.
+    pub(super) retry: Option<Retry>,
 }
 
 /// A loop that is gone through a number of times at most: its head, and how often that was.
@@ -175,6 +176,12 @@ impl<'p> Lower<'p> {
             (seen.word, seen.new) = (word.unwrap_or(seen.word), new.unwrap_or(seen.new));
             let entry = self.pointer(&mut meet, &opens, |env| env.seen.as_ref().map(|seen| seen.entry));
             seen.entry = entry.unwrap_or(seen.entry);
+            for column in 0..seen.beside.len() {
+                let met = self.word(&mut meet, &opens, |env| env.seen.as_ref()?.beside.get(column).copied());
+                seen.beside[column] = met.unwrap_or(seen.beside[column]);
+            }
+            let live = |open: &Open<'p>| open.env.seen.as_ref().and_then(|seen| seen.live);
+            seen.live = live(&opens[0]).filter(|first| opens.iter().all(|open| live(open) == Some(*first)));
         }
         env.data = self.pointer(&mut meet, &opens, |env| Some(env.data)).unwrap_or(env.data);
         env.end = self.pointer(&mut meet, &opens, |env| Some(env.end)).unwrap_or(env.end);
@@ -210,9 +217,7 @@ impl<'p> Lower<'p> {
 
     /// Where ways have not looked at the same entry, or know different things of it, what is to become of it takes effect now.
     fn meet_seen(&mut self, opens: &mut [Open<'p>]) -> Lowering<()> {
-        let same = |a: &Seen, b: &Seen| {
-            (a.table, &a.key, &a.columns) == (b.table, &b.key, &b.columns) && (a.live, a.retry) == (b.live, b.retry)
-        };
+        let same = |a: &Seen, b: &Seen| (a.table, &a.key, a.retry) == (b.table, &b.key, b.retry);
         let first = opens[0].env.seen.clone();
         let alike = |open: &Open<'p>| match (&first, &open.env.seen) {
             (Some(a), Some(b)) => same(a, b),

@@ -180,12 +180,12 @@ impl<'p> Lower<'p> {
             }
             StmtKind::SetField { handle, field, value } => {
                 let value = self.eval(&mut env, value, span)?;
-                self.settle(&mut env)?;
+                self.goes_on(&mut env)?;
                 self.set_field(&mut env, *handle, *field, value, span)?;
                 open(self, env)
             }
             StmtKind::UpdateChecksum { handle, field, optional, changes } => {
-                self.settle(&mut env)?;
+                self.goes_on(&mut env)?;
                 self.update_checksum(&mut env, *handle, *field, *optional, changes, span)?;
                 open(self, env)
             }
@@ -200,11 +200,11 @@ impl<'p> Lower<'p> {
                 Err(self.broken(span, "a statement out of its place"))
             }
             StmtKind::Push { header, before, into, fields, ok } => {
-                self.settle(&mut env)?;
+                self.goes_on(&mut env)?;
                 self.push_header(env, *header, *before, *into, fields, *ok, span)
             }
             StmtKind::Pop { handle } => {
-                self.settle(&mut env)?;
+                self.goes_on(&mut env)?;
                 self.pop_header(&mut env, *handle, span)?;
                 open(self, env)
             }
@@ -289,7 +289,7 @@ impl<'p> Lower<'p> {
 
     /// Drops the packet, and counts why.
     fn dropped(&mut self, mut env: Env<'p>, reason: ReasonId) -> Lowering<Vec<Open<'p>>> {
-        self.settle(&mut env)?;
+        self.goes_on(&mut env)?;
         let reason = u64::from(reason.0);
         if env.frames.len() > 1 {
             // The copy is dropped; whoever sent it goes on.
@@ -470,7 +470,7 @@ fn apart(opens: Vec<Open<'_>>) -> Vec<Vec<Open<'_>>> {
 }
 
 /// The value of an expression, if variables that are known decide it.
-fn known(env: &Env<'_>, expr: &Expr) -> Option<u64> {
+pub(super) fn known(env: &Env<'_>, expr: &Expr) -> Option<u64> {
     match expr {
         Expr::Const(value, _) => u64::try_from(*value).ok(),
         Expr::Local(id) => env.frame().locals.get(id.index()).copied().flatten()?.number(),

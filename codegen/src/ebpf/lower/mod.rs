@@ -95,6 +95,8 @@ struct Lower<'p> {
     callbacks: Vec<Function>,
     /// By table: the function that sweeps it, and the variable that says when that may be done again.
     sweepers: BTreeMap<TableId, (u32, Arg)>,
+    /// Nanoseconds that the entry lives at least whose duration was computed last, as far as that is known.
+    shortest: u64,
     /// The slot for what a sweep is told, if there is one.
     sweep_slot: Option<Slot>,
 }
@@ -133,6 +135,7 @@ pub(crate) fn lower(program: &Program, options: &Options) -> Result<Lowered, Vec
         parameters: Vec::new(),
         callbacks: Vec::new(),
         sweepers: BTreeMap::new(),
+        shortest: 0,
         sweep_slot: None,
     };
     let mut found = lower.limits();

@@ -92,7 +92,7 @@ impl<'p> Lower<'p> {
                 let index = self.evals(&mut env, std::slice::from_ref(index), span)?;
                 let amount = self.eval(&mut env, amount, span)?;
                 let kept = self.kept(*table, span)?;
-                self.settle(&mut env)?;
+                self.goes_on(&mut env)?;
                 self.write_key(&kept, &index, None);
                 let entry = self.find(&kept);
                 let (there, done) = (self.b.block(), self.b.block());
@@ -242,8 +242,9 @@ impl<'p> Lower<'p> {
             return Err(self.refuse(Code::TargetOperation, span, "a search through such an array".to_string()));
         }
         let mut env = env;
-        // What is read once a step is read before the loop.
+        // What is read once a step is read before the loop, and what is done once is done.
         self.generation(&mut env);
+        self.settle(&mut env)?;
         let (head, none) = (self.b.block(), self.b.block());
         let at = Arg::Value(self.b.param(head, Type::Word, 32));
         self.b.jump(head, vec![Arg::Number(0)]);
@@ -360,8 +361,9 @@ impl<'p> Lower<'p> {
         if opens.is_empty() {
             return Err(self.broken(span, "a lifetime without an end"));
         }
-        *env = self.join(opens)?;
         let Some(result) = function.result.first() else { return Err(self.broken(span, "a lifetime without a value")) };
+        self.shortest = opens.iter().map(|open| super::flow::known(&open.env, result).unwrap_or(0)).min().unwrap_or(0);
+        *env = self.join(opens)?;
         let result = self.eval(env, result, span);
         env.frames.pop();
         let most = Arg::Number(LATEST);
