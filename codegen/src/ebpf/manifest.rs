@@ -103,7 +103,7 @@ impl Manifest {
         let digest = |path: &str| proofs.digests.iter().find(|(p, _)| p == path).map_or_else(String::new, |(_, d)| d.clone());
         let port = |(index, port): (usize, &grv_lang::ir::Port)| PortInfo {
             name: port.name.clone(),
-            interface: port.entry.map(|_| format!("interface_{}", super::maps::identifier(&port.name))),
+            interface: lowered.interfaces.get(index).cloned().flatten(),
             index: (port.name != "host").then_some(index),
         };
         Manifest {

@@ -118,13 +118,14 @@ impl Globals {
         Globals { section, layout: Layout::new(), initial: Vec::new() }
     }
 
-    /// Adds a variable with a value at the start; where it is.
-    pub(crate) fn push(&mut self, name: &str, bits: u8, value: u64) -> (u32, u8) {
-        let index = self.layout.push(name, bits);
+    /// Adds a variable with a value at the start; where it is. Names are made distinct.
+    pub(crate) fn push(&mut self, name: &str, bits: u8, value: u64) -> &Place {
+        let name = distinct(&identifier(name), |name| self.layout.places.iter().any(|place| place.name == name));
+        let index = self.layout.push(&name, bits);
         let place = &self.layout.places[index];
         self.initial.resize(place.offset.into(), 0);
         self.initial.extend_from_slice(&value.to_le_bytes()[..place.bytes.into()]);
-        (place.offset.into(), place.bytes)
+        place
     }
 }
 
@@ -141,9 +142,7 @@ const GLOBALS: u32 = 1 << 16;
 impl Maps {
     /// Adds a map. Names are made distinct.
     pub(crate) fn push(&mut self, mut map: Map) -> MapId {
-        let name = identifier(&map.name);
-        let taken = |name: &str| self.maps.iter().any(|map| map.name == name);
-        map.name = (2..).map(|n| format!("{name}_{n}")).fold_first(&name, taken);
+        map.name = distinct(&identifier(&map.name), |name| self.maps.iter().any(|map| map.name == name));
         self.maps.push(map);
         MapId(self.maps.len() as u32 - 1)
     }
@@ -171,18 +170,15 @@ impl Maps {
     }
 }
 
-/// The first name that is not taken.
-trait FoldFirst {
-    fn fold_first(self, first: &str, taken: impl Fn(&str) -> bool) -> String;
-}
-
-impl<I: Iterator<Item = String>> FoldFirst for I {
-    fn fold_first(mut self, first: &str, taken: impl Fn(&str) -> bool) -> String {
-        if !taken(first) {
-            return first.to_string();
-        }
-        self.find(|name| !taken(name)).unwrap_or_else(|| first.to_string())
+/// A name that is not taken: itself, or with a number behind it.
+fn distinct(name: &str, taken: impl Fn(&str) -> bool) -> String {
+    let mut distinct = name.to_string();
+    let mut number = 2;
+    while taken(&distinct) {
+        distinct = format!("{name}_{number}");
+        number += 1;
     }
+    distinct
 }
 
 /// A name as the kernel takes it: letters, digits and `_`.
@@ -199,4 +195,43 @@ pub(crate) fn identifier(name: &str) -> String {
         out.insert(0, '_');
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_aligned_and_addresses_in_network_order_are_not() {
+        let mut layout = Layout::new();
+        for bits in [8, 32, 48, 1] {
+            layout.push("n", bits);
+        }
+        let places: Vec<(u16, u8)> = layout.places.iter().map(|place| (place.offset, place.bytes)).collect();
+        assert_eq!((places.as_slice(), layout.size), ([(0, 1), (4, 4), (8, 8), (16, 1)].as_slice(), 24));
+        let mut prefix = Layout::new();
+        prefix.push("length", 32);
+        prefix.push_network("address", 5);
+        assert_eq!((prefix.places[1].offset, prefix.size), (4, 9));
+    }
+
+    #[test]
+    fn names_are_such_as_the_kernel_takes_and_distinct() {
+        assert_eq!(
+            (identifier("p[2].seen"), identifier("9 lives"), identifier("")),
+            ("p_2_seen".into(), "_9_lives".into(), "_".into())
+        );
+        let map = |name: &str| Map {
+            name: name.to_string(),
+            kind: Kind::Array,
+            key: Layout::new(),
+            value: Layout::new(),
+            entries: 1,
+            flags: 0,
+        };
+        let mut maps = Maps::default();
+        let ids = [maps.push(map("a.b")), maps.push(map("a_b")), maps.push(map("a[b]"))];
+        let names: Vec<&str> = ids.iter().filter_map(|id| maps.map(*id)).map(|map| map.name.as_str()).collect();
+        assert_eq!(names, ["a_b", "a_b_2", "a_b_3"]);
+    }
 }

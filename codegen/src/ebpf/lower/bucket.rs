@@ -101,6 +101,7 @@ impl<'p> Lower<'p> {
         self.b.enter(fails);
         self.b.branch(Cmp::Eq, made, Arg::Number(EXISTS), again, full);
         self.b.enter(inserted);
+        self.fence();
         let (paid, unpaid) = (self.b.block(), self.b.block());
         self.b.branch(Cmp::Le, cost, burst, paid, unpaid);
         self.b.enter(again);

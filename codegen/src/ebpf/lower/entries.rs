@@ -497,7 +497,7 @@ impl<'p> Lower<'p> {
     }
 
     /// What was stored is seen by others before anything more is read: an atomic instruction waits for it.
-    fn fence(&mut self) {
+    pub(super) fn fence(&mut self) {
         let base = Arg::Stack(self.value_slot, 0);
         self.b.compare_swap(base, 0, Arg::Number(0), Arg::Number(0));
     }

@@ -173,6 +173,8 @@ impl<'p> Lower<'p> {
                     let (yes, no) = (self.b.block(), self.b.block());
                     self.cond(&mut env, cond, None, span, yes, no)?;
                     self.b.enter(no);
+                    // What the step has begun is not left half done.
+                    self.settle(&mut env.clone())?;
                     self.defect();
                     self.b.enter(yes);
                 }

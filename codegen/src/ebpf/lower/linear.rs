@@ -125,3 +125,37 @@ fn sum(b: &mut Builder, of: &Linear) -> Arg {
 fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(constant: i64, terms: &[(u32, i64)]) -> Linear {
+        Linear { constant, terms: terms.iter().map(|(v, c)| (Value(*v), *c)).collect() }
+    }
+
+    #[test]
+    fn what_is_added_and_taken_away_cancels_out() {
+        // 14 + 4 x ihl + (total - 4 x ihl) is 14 + total.
+        let start = sum(14, &[(1, 4)]);
+        let body = sum(0, &[(1, -4), (2, 1)]);
+        assert_eq!(start.plus(&body, 1), sum(14, &[(2, 1)]));
+        assert_eq!(start.plus(&start, -1).constant(), Some(0));
+    }
+
+    #[test]
+    fn a_condition_is_the_same_in_smaller_numbers() {
+        // 4 x ihl - 20 >= 0 is ihl >= 5, and 4 x ihl - 18 >= 0 is ihl >= 5 as well.
+        assert_eq!(sum(-20, &[(1, 4)]).reduced(), sum(-5, &[(1, 1)]));
+        assert_eq!(sum(-18, &[(1, 4)]).reduced(), sum(-5, &[(1, 1)]));
+        assert_eq!(sum(-3, &[]).reduced(), sum(-3, &[]));
+    }
+
+    #[test]
+    fn what_is_known_is_known_of_less() {
+        let facts = [sum(-5, &[(1, 1)])];
+        assert!(sum(-4, &[(1, 1)]).is_known(&facts) && sum(-5, &[(1, 1)]).is_known(&facts));
+        assert!(!sum(-6, &[(1, 1)]).is_known(&facts) && !sum(-5, &[(2, 1)]).is_known(&facts));
+        assert!(sum(0, &[(3, 2)]).is_known(&[]) && !sum(0, &[(3, -1)]).is_known(&[]));
+    }
+}

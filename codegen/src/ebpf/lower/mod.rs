@@ -21,7 +21,7 @@ mod sweep;
 mod tables;
 
 use super::lir::{Arg, BlockId, Builder, Field, Function, MapId, Slot, Type, Value};
-use super::maps::{Kind, Layout, Map, Maps, identifier};
+use super::maps::{Kind, Layout, Map, Maps, Place, identifier};
 use super::{Options, Parameter};
 use env::{Env, Open};
 use grv_lang::diagnostics::{Code, Diagnostic};
@@ -45,9 +45,14 @@ pub(crate) struct Lowered {
     pub(crate) parameters: Vec<Parameter>,
     /// How tables are kept.
     pub(crate) tables: Vec<super::TableInfo>,
+    /// By port: the variable that holds the number of its interface.
+    pub(crate) interfaces: Vec<Option<String>>,
     /// Names of what drops are counted by, in the order of the counters.
     pub(crate) reasons: Vec<String>,
 }
+
+/// Numbers that parameters may hold.
+const MOST_PARAMETERS: usize = 4_096;
 
 /// Reasons of the target besides the program's.
 const TARGET_REASONS: [&str; 3] = ["contended", "not a port of the box", "defect"];
@@ -74,9 +79,9 @@ struct Lower<'p> {
     value_slot: Slot,
     /// The constants of the box.
     constants: MapId,
-    params: Vec<Vec<(u32, u8)>>,
+    params: Vec<Vec<(u16, u8)>>,
     /// Where in `.rodata` the interface numbers of the ports are.
-    interfaces: Vec<Option<u32>>,
+    interfaces: Vec<Option<(u16, String)>>,
     probe: Option<Probe>,
     drop_counts: MapId,
     ports: MapId,
@@ -139,8 +144,10 @@ pub(crate) fn lower(program: &Program, options: &Options) -> Result<Lowered, Vec
         sweep_slot: None,
     };
     let mut found = lower.limits();
-    lower.globals(&mut found);
-    lower.lay_out(&mut found);
+    if found.is_empty() {
+        lower.globals(&mut found);
+        lower.lay_out(&mut found);
+    }
     if found.is_empty() {
         lower.whole(&mut found);
     }
@@ -162,6 +169,9 @@ impl<'p> Lower<'p> {
         if self.program.ports.len() > 64 {
             found.push(*self.refuse(Code::TargetPacket, span, "more than 64 ports".to_string()));
         }
+        if self.program.params.iter().map(|param| param.columns.len()).sum::<usize>() > MOST_PARAMETERS {
+            found.push(*self.refuse(Code::TargetSize, span, format!("more than {MOST_PARAMETERS} numbers in parameters")));
+        }
         for element in &self.program.elements {
             for timer in &element.timers {
                 let span = timer.body.block.first().map_or(element.span, |stmt| stmt.span);
@@ -180,8 +190,8 @@ impl<'p> Lower<'p> {
         let program = self.program;
         for port in &program.ports {
             let interface = port.entry.map(|_| {
-                let name = format!("interface_{}", identifier(&port.name));
-                self.maps.globals_mut(self.constants).map_or(0, |globals| globals.push(&name, 32, 0).0)
+                let place = self.variable(self.constants, &format!("interface_{}", port.name), 32, 0);
+                (place.offset, place.name)
             });
             self.interfaces.push(interface);
         }
@@ -197,12 +207,9 @@ impl<'p> Lower<'p> {
                 };
                 let default = param.default.as_ref().and_then(|values| values.get(index)).copied();
                 let name = if column.name.is_empty() { param.name.clone() } else { format!("{}.{}", param.name, column.name) };
-                let variable = format!("param_{}", identifier(&name));
-                let value = default.unwrap_or(0) as u64;
-                if let Some(globals) = self.maps.globals_mut(self.constants) {
-                    places.push(globals.push(&variable, width, value));
-                }
-                let bytes = places.last().map_or(0, |(_, bytes)| *bytes);
+                let place = self.variable(self.constants, &format!("param_{name}"), width, default.unwrap_or(0) as u64);
+                places.push((place.offset, place.bytes));
+                let (variable, bytes) = (place.name, place.bytes);
                 self.parameters.push(Parameter { name, variable, bytes, given: default.is_some() });
             }
             self.params.push(places);
@@ -215,17 +222,16 @@ impl<'p> Lower<'p> {
         }
         let section = self.maps.push_globals(".data");
         for table in swept {
-            let name = format!("sweep_{}", identifier(&program.tables[table.index()].name));
-            let place = self.maps.globals_mut(section).map_or(0, |globals| globals.push(&name, 64, 0).0);
+            let place = self.variable(section, &format!("sweep_{}", program.tables[table.index()].name), 64, 0);
             // The function is made when it is first asked for.
-            self.sweepers.insert(table, (u32::MAX, Arg::Global(section, place)));
+            self.sweepers.insert(table, (u32::MAX, Arg::Global(section, place.offset.into())));
         }
         if control {
-            let place = self.maps.globals_mut(section).map(|globals| globals.push("generation", 64, 0).0);
-            self.generation = place.map(|place| (section, place));
+            let place = self.variable(section, "generation", 64, 0);
+            self.generation = Some((section, place.offset.into()));
         }
         if self.options.probe {
-            let mut place = |name: &str| self.maps.globals_mut(section).map_or(0, |globals| globals.push(name, 64, 0).0);
+            let mut place = |name: &str| u32::from(self.variable(section, name, 64, 0).offset);
             self.probe = Some(Probe {
                 section,
                 frozen: place("probe_frozen"),
@@ -234,6 +240,14 @@ impl<'p> Lower<'p> {
                 sent: place("probe_sent"),
                 reason: place("probe_reason"),
             });
+        }
+    }
+
+    /// A global variable with a value at the start.
+    fn variable(&mut self, section: MapId, name: &str, bits: u8, value: u64) -> Place {
+        match self.maps.globals_mut(section) {
+            Some(globals) => globals.push(name, bits, value).clone(),
+            None => Place { name: String::new(), offset: 0, bytes: 8, network: false },
         }
     }
 
@@ -288,8 +302,8 @@ impl<'p> Lower<'p> {
         }
         let from = self.b.field(context, Field::IngressIfindex);
         let number = |lower: &mut Self, port: PortId| {
-            let offset = lower.interfaces[port.index()].unwrap_or(0);
-            lower.b.load(Arg::Global(lower.constants, offset), 0, 4)
+            let offset = lower.interfaces[port.index()].as_ref().map_or(0, |(offset, _)| *offset);
+            lower.b.load(Arg::Global(lower.constants, offset.into()), 0, 4)
         };
         self.dispatch(from, &entries, number, env)
     }
@@ -316,7 +330,7 @@ impl<'p> Lower<'p> {
     fn param(&mut self, id: ParamId, column: u32, span: Span) -> Lowering<Arg> {
         let place = self.params.get(id.index()).and_then(|columns| columns.get(column as usize)).copied();
         let Some((offset, bytes)) = place else { return Err(self.broken(span, "a parameter that is not declared")) };
-        let value = self.b.load(Arg::Global(self.constants, offset), 0, bytes);
+        let value = self.b.load(Arg::Global(self.constants, offset.into()), 0, bytes);
         let ty = self.program.params[id.index()].columns[column as usize].ty;
         let width = match ty {
             Scalar::Bits(width) => width,
@@ -370,8 +384,18 @@ impl<'p> Lower<'p> {
         let groups = self.groups.iter().map(|(sent, map)| (name(map), shown(sent))).collect();
         let tables = self.table_infos();
         let reasons = self.program.reasons.iter().cloned().chain(TARGET_REASONS.map(str::to_string)).collect();
+        let interfaces = self.interfaces.into_iter().map(|interface| interface.map(|(_, name)| name)).collect();
         let function = self.b.finish(&identifier(&self.program.name.to_lowercase()));
-        Lowered { function, callbacks: self.callbacks, maps: self.maps, groups, parameters: self.parameters, tables, reasons }
+        Lowered {
+            function,
+            callbacks: self.callbacks,
+            interfaces,
+            maps: self.maps,
+            groups,
+            parameters: self.parameters,
+            tables,
+            reasons,
+        }
     }
 }
 

@@ -31,8 +31,8 @@ impl<'p> Lower<'p> {
                 let kept = self.kept(*table, span)?;
                 match kept.keeping.clone() {
                     Keeping::Entries(entries) => self.look_up(env, *table, &entries, &key, *touch, span)?,
-                    Keeping::Control => self.control(env, &kept, &key, self.columns_of(*table)),
-                    Keeping::Feed => self.feed_entry(env, &kept, &key, self.columns_of(*table)),
+                    Keeping::Control => self.control(env, &kept, &key, &self.widths_of(*table)),
+                    Keeping::Feed => self.feed_entry(env, &kept, &key, &self.widths_of(*table)),
                     _ => return refused(self, "looking such a table up"),
                 }
             }
@@ -41,7 +41,7 @@ impl<'p> Lower<'p> {
                 assigned.extend(value);
                 let key = self.evals(&mut env, std::slice::from_ref(key), span)?;
                 let kept = self.kept(*table, span)?;
-                self.control(env, &kept, &key, self.columns_of(*table) + 1)
+                self.control(env, &kept, &key, &[&[8], self.widths_of(*table).as_slice()].concat())
             }
             StmtKind::ReadArray { table, index, value } => {
                 let index = self.evals(&mut env, std::slice::from_ref(index), span)?;
@@ -50,7 +50,7 @@ impl<'p> Lower<'p> {
                     return refused(self, "reading such an array");
                 }
                 assigned.extend(value);
-                let mut outcomes = self.control(env, &kept, &index, self.columns_of(*table));
+                let mut outcomes = self.control(env, &kept, &index, &self.widths_of(*table));
                 // The index was checked, and an array has all its elements: the other way is a defect.
                 if let Some((open, _)) = outcomes.pop() {
                     self.b.enter(open.block);
@@ -145,8 +145,19 @@ impl<'p> Lower<'p> {
         self.tables.get(table.index()).and_then(Option::as_ref).cloned()
     }
 
-    fn columns_of(&self, table: TableId) -> usize {
-        self.program.tables[table.index()].value.len()
+    /// The widths of a value's columns.
+    fn widths_of(&self, table: TableId) -> Vec<u8> {
+        self.program.tables[table.index()].value.iter().map(|column| bits_of(column.ty)).collect()
+    }
+
+    /// Numbers of a value that others wrote, of no more bits than they may have.
+    fn numbers(&mut self, entry: Arg, layout: &Layout, first: usize, widths: &[u8]) -> Vec<Arg> {
+        let mut numbers = vec![Arg::Number(1)];
+        for (place, width) in layout.places.iter().skip(first).zip(widths) {
+            let number = self.b.load(entry, place.offset as i16, place.bytes);
+            numbers.push(self.b.low(number, *width));
+        }
+        numbers
     }
 
     /// Which generation of the control tables counts, read once a step.
@@ -208,8 +219,8 @@ impl<'p> Lower<'p> {
         self.b.call(Helper::MapLookup, vec![Arg::Map(table.map), Arg::Stack(self.key_slot, 0)])
     }
 
-    /// An entry of the generation that counts: whether it is there, and the first `count` numbers of its value. Not there: last.
-    fn control(&mut self, mut env: Env<'p>, table: &Table, key: &[Arg], count: usize) -> Vec<Outcome<'p>> {
+    /// An entry of the generation that counts: whether it is there, and the first numbers of its value, of these widths. Not there: last.
+    fn control(&mut self, mut env: Env<'p>, table: &Table, key: &[Arg], widths: &[u8]) -> Vec<Outcome<'p>> {
         let generation = self.generation(&mut env);
         let Some(map) = self.maps.map(table.map) else { return Vec::new() };
         let (array, half, layout) = (map.kind == Kind::Array, map.entries / 2, map.value.clone());
@@ -224,10 +235,9 @@ impl<'p> Lower<'p> {
         let (there, none) = (self.b.block(), self.b.block());
         self.b.branch(Cmp::Ne, entry, Arg::Number(0), there, none);
         self.b.enter(there);
-        let mut found = vec![Arg::Number(1)];
-        found.extend(layout.places.iter().take(count).map(|place| self.b.load(entry, place.offset as i16, place.bytes)));
+        let found = self.numbers(entry, &layout, 0, widths);
         let none = Open { env: env.clone(), block: none };
-        vec![(Open { env, block: there }, found), (none, vec![Arg::Number(0); count + 1])]
+        vec![(Open { env, block: there }, found), (none, vec![Arg::Number(0); widths.len() + 1])]
     }
 
     /// The first element of an array of a generation for which a test holds: a loop, of as many turns as the array has elements.
@@ -251,7 +261,7 @@ impl<'p> Lower<'p> {
         self.b.enter(head);
         self.b.unless(Cmp::Lt, at, Arg::Number(length), none);
         let mut ways = Vec::new();
-        let outcomes = self.control(env.clone(), &kept, &[at], value.len());
+        let outcomes = self.control(env.clone(), &kept, &[at], &self.widths_of(*table));
         for ((mut open, results), there) in outcomes.into_iter().zip([true, false]) {
             self.b.enter(open.block);
             if !there {
@@ -292,7 +302,7 @@ impl<'p> Lower<'p> {
     }
 
     /// An entry that the runtime set: whether it is there, and its value.
-    fn feed_entry(&mut self, env: Env<'p>, table: &Table, key: &[Arg], count: usize) -> Vec<Outcome<'p>> {
+    fn feed_entry(&mut self, env: Env<'p>, table: &Table, key: &[Arg], widths: &[u8]) -> Vec<Outcome<'p>> {
         self.write_key(table, key, None);
         let layout = self.maps.map(table.map).map(|map| map.value.clone()).unwrap_or_default();
         let retry = self.retry();
@@ -300,9 +310,7 @@ impl<'p> Lower<'p> {
         let (there, none) = (self.b.block(), self.b.block());
         self.b.branch(Cmp::Ne, entry, Arg::Number(0), there, none);
         self.b.enter(there);
-        let mut found = vec![Arg::Number(1)];
-        let places = layout.places.iter().skip(key.len()).take(count);
-        found.extend(places.map(|place| self.b.load(entry, place.offset as i16, place.bytes)));
+        let found = self.numbers(entry, &layout, key.len(), widths);
         let other = self.b.block();
         self.same_key(&layout, entry, key, other);
         let there = self.b.here();
@@ -310,7 +318,7 @@ impl<'p> Lower<'p> {
         self.b.enter(other);
         self.try_again(&retry);
         let none = Open { env: env.clone(), block: none };
-        vec![(Open { env, block: there }, found), (none, vec![Arg::Number(0); count + 1])]
+        vec![(Open { env, block: there }, found), (none, vec![Arg::Number(0); widths.len() + 1])]
     }
 
     /// Goes on in a new block if the copy of the key in an entry's value is this key; in `other` if not.

@@ -12,6 +12,9 @@ use grv_lang::diagnostics::Code;
 use grv_lang::ir::{BinaryOp, Change, Expr, Field, FieldId, HandleId, Header, HeaderId, Scalar};
 use grv_lang::span::Span;
 
+/// How far behind a pointer a header may end: offsets of instructions are small.
+pub(super) const REACH: i64 = 4_096;
+
 impl<'p> Lower<'p> {
     /// The packet's first byte and its end.
     pub(super) fn packet(&mut self, context: Value) -> Lowering<(Value, Value)> {
@@ -61,6 +64,9 @@ impl<'p> Lower<'p> {
             }
         };
         let fixed = i64::from(header.fixed);
+        if i64::from(ahead) + fixed > REACH {
+            return Err(self.refuse(Code::TargetOperation, span, "a header so far behind others".to_string()));
+        }
         self.check_end(env, pointer, ahead, header.fixed as i32, malformed);
         // The frame's end was compared with; the end of an enclosing body may come earlier.
         let frame = env.length.and_then(Linear::word).unwrap_or_default();

@@ -5,7 +5,7 @@ use super::super::lir::{Arg, Cmp, Helper};
 use super::env::{Env, Open, Place};
 use super::expr::Own;
 use super::linear::Linear;
-use super::packet::pieces;
+use super::packet::{REACH, pieces};
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::Code;
 use grv_lang::ir::{Expr, HandleId, HeaderId, LocalId};
@@ -30,6 +30,9 @@ impl<'p> Lower<'p> {
         let header = &self.program.headers[header.index()];
         let at = self.found(&env, before, span)?.clone();
         let front = self.front(&env, &at, span)?;
+        if front + i64::from(header.fixed) > REACH {
+            return Err(self.refuse(Code::TargetOperation, span, "putting in so long a header".to_string()));
+        }
         let values = fields.iter().map(|field| self.eval(&mut env, field, span)).collect::<Lowering<Vec<Arg>>>()?;
         let saved = self.save(&env, front);
         let length = Linear::number(header.fixed.into());

@@ -89,6 +89,9 @@ pub(super) struct Bucket {
     pub(super) tick: u8,
 }
 
+/// Columns of a key, or of a value: far more than the stack has room for.
+const MOST_COLUMNS: usize = 256;
+
 /// The bits of a time: it stays below 2^62, deadlines below twice that.
 const TIME_BITS: u8 = 63;
 
@@ -135,6 +138,9 @@ impl Lower<'_> {
     /// Adds columns to a layout; their places.
     fn columns(&self, layout: &mut Layout, columns: &[Column], table: &ir::Table, fallback: &str) -> Lowering<Vec<usize>> {
         let mut places = Vec::new();
+        if columns.len() > MOST_COLUMNS {
+            return Err(self.refuse(Code::TargetSize, table.span, format!("a table with more than {MOST_COLUMNS} columns")));
+        }
         for column in columns {
             let width = self.width(column.ty, table.span)?;
             let name = if column.name.is_empty() { fallback.to_string() } else { identifier(&column.name) };
@@ -233,7 +239,7 @@ impl Lower<'_> {
                 let width = self.width(column.ty, table.span)?;
                 let bits = written(self.program, id, index).min(width);
                 columns.push(Kept::Word(low, bits));
-                low += bits;
+                low = low.saturating_add(bits);
             }
             if low > 64 - (TIME_BITS - tick) {
                 let what = format!("changing a value of {low} bits together with its lifetime");

@@ -230,3 +230,41 @@ impl std::fmt::Display for Insn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What clang 19 makes of the same.
+    #[test]
+    fn instructions_are_encoded_as_others_encode_them() {
+        for (insn, bytes) in [
+            (Insn::mov(true, 6, 1), [0xbf, 0x16, 0, 0, 0, 0, 0, 0]),
+            (Insn::mov_imm(false, 0, 1), [0xb4, 0x00, 0, 0, 1, 0, 0, 0]),
+            (Insn::load(2, 2, 1, 12), [0x69, 0x12, 12, 0, 0, 0, 0, 0]),
+            (Insn::store(8, 10, -8, 3), [0x7b, 0x3a, 0xf8, 0xff, 0, 0, 0, 0]),
+            (Insn::store_imm(4, 10, -4, 7), [0x62, 0x0a, 0xfc, 0xff, 7, 0, 0, 0]),
+            (Insn::swap(16, 4), [0xdc, 0x04, 0, 0, 16, 0, 0, 0]),
+            (Insn::alu_imm(Bin::And, false, 7, -256), [0x54, 0x07, 0, 0, 0, 0xff, 0xff, 0xff]),
+            (Insn::compare_swap(2, 16, 8), [0xdb, 0x82, 16, 0, 0xf1, 0, 0, 0]),
+            (Insn::jump_if(Cmp::Gt, true, 1, 2), [0x2d, 0x21, 0, 0, 0, 0, 0, 0]),
+            (Insn::jump_if_imm(Cmp::Ne, false, 1, 8), [0x56, 0x01, 0, 0, 8, 0, 0, 0]),
+            (Insn::call(1), [0x85, 0, 0, 0, 1, 0, 0, 0]),
+            (Insn::exit(), [0x95, 0, 0, 0, 0, 0, 0, 0]),
+        ] {
+            assert_eq!(insn.encode(), bytes, "{insn}");
+        }
+    }
+
+    #[test]
+    fn a_jump_that_is_negated_twice_is_itself() {
+        for cmp in [Cmp::Eq, Cmp::Ne, Cmp::Lt, Cmp::Le, Cmp::Gt, Cmp::Ge] {
+            for insn in [Insn::jump_if(cmp, true, 1, 2), Insn::jump_if_imm(cmp, false, 3, -1)] {
+                let negated = insn.negated().expect("a jump with a condition");
+                assert_ne!(negated, insn);
+                assert_eq!(negated.negated(), Some(insn));
+            }
+        }
+        assert!([Insn::jump(), Insn::exit(), Insn::call(5), Insn::mov(true, 1, 2)].iter().all(|insn| insn.negated().is_none()));
+    }
+}
