@@ -2,6 +2,7 @@
 //!
 //! This crate does the IO; what programs mean is grv-lang's.
 
+mod build;
 pub mod capture;
 mod check;
 mod explain;
@@ -56,6 +57,8 @@ enum Command {
     Run(run::Args),
     /// Prove what middleboxes promise
     Verify(verify::Args),
+    /// Build a middlebox for a target
+    Build(build::Args),
     /// List what proofs of a middlebox take for granted
     Audit(verify::audit::Args),
     /// Repeat proofs with other random choices of the solver
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::main(&args),
         Command::Run(args) => run::main(&args),
         Command::Verify(args) => verify::main(&args),
+        Command::Build(args) => build::main(&args),
         Command::Audit(args) => verify::audit::main(&args),
         Command::Stability(args) => verify::stability::main(&args),
         Command::Mutate(args) => mutate::main(&args),

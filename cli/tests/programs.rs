@@ -1,5 +1,6 @@
 //! Programs that must check, programs that must not, and what the command makes of them.
 
+use grv_codegen::ebpf::{Options, Proofs, build};
 use grv_lang::compile::compile;
 use grv_lang::diagnostics::Code;
 use grv_lang::ir::validate::{validate, validate_test};
@@ -43,7 +44,16 @@ fn programs(folder: &str) -> Vec<String> {
 
 /// Line, code and message of each diagnostic that `grv check` finds.
 fn found(path: &str) -> BTreeSet<(u64, String, String)> {
-    let output = grv(&["check", "--format", "json", path]);
+    reported(path, &["check", "--format", "json", path])
+}
+
+/// The same of a build for a target.
+fn refused(path: &str) -> BTreeSet<(u64, String, String)> {
+    reported(path, &["build", "--target", "ebpf", "--allow-unproved", "--emit", "lir", "--format", "json", path])
+}
+
+fn reported(path: &str, args: &[&str]) -> BTreeSet<(u64, String, String)> {
+    let output = grv(args);
     let report = json(&output);
     let list = report["diagnostics"].as_array().expect("a list of diagnostics").clone();
     let text = |v: &Value| v.as_str().expect("a text").to_string();
@@ -87,14 +97,27 @@ fn each_program_that_must_fail_fails_as_it_says() {
 }
 
 #[test]
+fn each_program_that_the_target_refuses_is_refused_as_it_says() {
+    for path in programs("tests/refused") {
+        let bytes = std::fs::read(root().join(&path)).expect("the program can be read");
+        let expected = expected(&String::from_utf8_lossy(&bytes));
+        assert!(!expected.is_empty(), "{path} expects nothing");
+        assert!(found(&path).is_empty(), "{path} is not right in itself");
+        assert_eq!(refused(&path), expected, "{path}");
+    }
+}
+
+#[test]
 fn each_code_has_a_program_and_a_page() {
-    let files = programs("tests/fail");
     for code in Code::ALL {
-        let own = format!("tests/fail/{}-", code.name());
+        let folder = if code.is_of_target() { "tests/refused" } else { "tests/fail" };
+        let own = format!("{folder}/{}-", code.name());
+        let files = programs(folder);
         let mut named = files.iter().filter(|f| f.starts_with(&own)).peekable();
-        assert!(named.peek().is_some(), "{} has no file under tests/fail", code.name());
+        assert!(named.peek().is_some(), "{} has no file under {folder}", code.name());
         for file in named {
-            assert!(found(file).iter().any(|(_, c, _)| c == code.name()), "{file} does not give its code");
+            let found = if code.is_of_target() { refused(file) } else { found(file) };
+            assert!(found.iter().any(|(_, c, _)| c == code.name()), "{file} does not give its code");
         }
         let output = grv(&["explain", code.name()]);
         let page = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -117,7 +140,16 @@ fn the_examples_of_the_catalogue_are_right() {
             continue;
         }
         let page = std::fs::read_to_string(root().join(format!("book/src/errors/{}.md", code.name()))).expect("a page");
-        let check = |text: &str| compile("page.grv", text.as_bytes(), &Modules).diagnostics;
+        let check = |text: &str| {
+            let compiled = compile("page.grv", text.as_bytes(), &Modules);
+            let mut found = compiled.diagnostics;
+            if code.is_of_target() {
+                let options = Options { checks: true, ..Options::default() };
+                let build = |program| build(program, &compiled.sources, &options, &Proofs::default()).err();
+                found.extend(compiled.boxes.iter().filter_map(|program| build(program)).flatten());
+            }
+            found
+        };
         let examples = listings(&page, "## Example");
         assert!(!examples.is_empty(), "{} has no example", code.name());
         for text in examples {
@@ -144,7 +176,7 @@ impl Loader for Modules {
 
 #[test]
 fn programs_that_must_check_do() {
-    for folder in ["tests/pass", "tests/semantics", "examples", "specs", "lang/std", "book/listings"] {
+    for folder in ["tests/pass", "tests/targets", "tests/semantics", "examples", "specs", "lang/std", "book/listings"] {
         for path in programs(folder) {
             assert!(found(&path).is_empty(), "{path}: {:?}", found(&path));
         }
@@ -154,7 +186,7 @@ fn programs_that_must_check_do() {
 #[test]
 fn what_is_compiled_is_valid() {
     let work = || {
-        for folder in ["tests/pass", "tests/semantics", "examples", "book/listings"] {
+        for folder in ["tests/pass", "tests/targets", "tests/semantics", "examples", "book/listings"] {
             for path in programs(folder) {
                 let bytes = std::fs::read(root().join(&path)).expect("the program can be read");
                 let compiled = compile(&path, &bytes, &Modules);

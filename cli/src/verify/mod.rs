@@ -101,7 +101,7 @@ pub(crate) fn positive(text: &str) -> Result<usize, String> {
 }
 
 impl Solving {
-    fn options(&self, seed: u32) -> Options {
+    pub(crate) fn options(&self, seed: u32) -> Options {
         Options { jobs: self.jobs, events: self.events, seed, ..Options::of_budget(self.budget) }
     }
 }
@@ -282,7 +282,7 @@ pub(crate) fn open(cache: Cache, cross: Option<Cross>, smt2: Option<PathBuf>) ->
 }
 
 /// Verifies the boxes of programs; their reports in order.
-fn run(
+pub(crate) fn run(
     sources: &[Source],
     selection: &Selection,
     options: &Options,

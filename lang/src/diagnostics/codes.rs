@@ -23,6 +23,11 @@ macro_rules! codes {
                 match self { $(Code::$name => $title,)* }
             }
 
+            /// Whether it is about what a target has: only builds for one find it.
+            pub fn is_of_target(self) -> bool {
+                self.name().starts_with("E08")
+            }
+
             /// Whether it is an error or a warning.
             pub fn severity(self) -> Severity {
                 match self { $(Code::$name => Severity::$severity,)* }
@@ -105,6 +110,13 @@ codes! {
     TestOnly "E0704" Error "a construct of tests outside of them";
     BadTest "E0705" Error "a test that cannot be run";
     StateInSpec "E0706" Error "state named in a spec";
+
+    // Targets.
+    TargetWidth "E0801" Error "a value wider than the target's";
+    TargetState "E0802" Error "state that the target cannot keep";
+    TargetPacket "E0803" Error "packets that the target cannot send";
+    TargetOperation "E0804" Error "an operation that the target does not have";
+    TargetSize "E0805" Error "a program too large for the target";
 
     // Warnings.
     Unused "W0901" Warning "something declared and never used";

@@ -264,7 +264,7 @@ pub struct Port {
 }
 
 /// An input of an element: index into [`Element::inputs`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct InputRef {
     /// The element.
     pub element: ElementId,

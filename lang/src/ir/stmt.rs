@@ -131,7 +131,8 @@ pub enum StmtKind {
         /// What changed.
         changes: Vec<Change>,
     },
-    /// Whether all of a header's checksums are right. In handlers, of headers whose checksums cover nothing but themselves.
+    /// Whether all of a header's checksums are right: the ones'-complement sum over what each covers, itself included, is zero in either of
+    /// its forms, 0xffff or 0. An optional checksum of zero is right. In handlers, of headers whose checksums cover nothing but themselves.
     VerifyChecksums {
         /// The header.
         handle: HandleId,
@@ -156,7 +157,8 @@ pub enum StmtKind {
         /// The header.
         handle: HandleId,
     },
-    /// Sends a copy of the packet, as it is now, along an output; what is behind it runs before the next statement.
+    /// Sends a copy of the packet, as it is now, along an output; what is behind it runs before the next statement, and changes or drops
+    /// that copy only.
     Emit {
         /// Index into [`super::Element::outputs`].
         output: u32,

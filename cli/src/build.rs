@@ -1,0 +1,214 @@
+//! `grv build`: an artefact for a target, with what is proved of it.
+
+use crate::render::{self, Finding};
+use crate::verify::{self, Solving, Source, select};
+use crate::{Format, Status};
+use clap::ValueEnum;
+use grv_codegen::ebpf::{self, Artefact, Budget, Claim, Kernel, Options, Proofs};
+use grv_lang::diagnostics::Diagnostic;
+use grv_lang::ir::Program;
+use grv_verifier::prove::Verdict;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Builds a middlebox for a target.
+///
+/// What the cache of proofs lacks is proved first. A program that is not proved is refused, unless it is said that it may be unproved;
+/// then nothing is proved, the artefact says so, and checks that proofs would make superfluous are made when it runs.
+///
+/// Exit status: 0 it is built; 1 the program has errors, the target does not have what it needs, or something is not proved;
+/// 2 usage, or no solver; 101 internal error; 130 interrupted.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The program
+    #[arg(value_name = "FILE")]
+    path: PathBuf,
+    /// What it is built for
+    #[arg(long, value_enum)]
+    target: Target,
+    /// Where the artefact is written
+    #[arg(long, short, value_name = "OBJECT", required_unless_present = "emit")]
+    output: Option<PathBuf>,
+    /// The middlebox, if the program declares several
+    #[arg(long = "box", value_name = "NAME")]
+    middlebox: Option<String>,
+    /// The oldest kernel that it must run on: 5.15, 6.1, 6.6, 6.12 or 6.18
+    #[arg(long, value_name = "VERSION", default_value = "5.15")]
+    kernel: Kernel,
+    /// Print a stage of the compilation
+    #[arg(long, value_enum, value_name = "STAGE")]
+    emit: Option<Stage>,
+    /// Build what is not proved; the artefact says so
+    #[arg(long)]
+    allow_unproved: bool,
+    /// Let tests set the clock and the port, and see where packets go
+    #[arg(long)]
+    probe: bool,
+    /// How findings and the budget are shown
+    #[arg(long, value_enum, default_value = "full")]
+    format: Format,
+    #[command(flatten)]
+    solving: Solving,
+    /// Where answers of the solver are kept; see `grv verify`
+    #[arg(long, value_name = "DIR|off|frozen")]
+    cache: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Target {
+    /// An XDP program for the Linux kernel
+    Ebpf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Stage {
+    /// The low-level IR
+    Lir,
+    /// Instructions beside the lines that they come from
+    Asm,
+}
+
+#[derive(Serialize)]
+struct Report<'r> {
+    schema_version: u32,
+    diagnostics: Vec<Finding<'r>>,
+    output: Option<String>,
+    proved: bool,
+    budget: Option<&'r Budget>,
+}
+
+pub(crate) fn main(args: &Args) -> Result<Status, String> {
+    let sources = verify::read(std::slice::from_ref(&args.path))?;
+    let [source] = sources.as_slice() else {
+        return Err(format!("{}: one file is needed", args.path.display()));
+    };
+    if source.of.failed() {
+        return refused(args, source, &source.of.diagnostics);
+    }
+    let program = chosen(args, source)?;
+    let options = Options { kernel: args.kernel, probe: args.probe, checks: args.allow_unproved, ..Options::default() };
+    // What the target does not have need not be proved first.
+    let unproved = ebpf::build(&program, &source.of.sources, &options, &Proofs::default());
+    if let Err(found) = unproved {
+        return refused(args, source, &found);
+    }
+    let mut proofs = Proofs { digests: digests(source), ..Proofs::default() };
+    if !args.allow_unproved {
+        match prove(args, &sources, &program)? {
+            Ok(proved) => proofs = Proofs { digests: proofs.digests, ..proved },
+            Err(status) => return Ok(status),
+        }
+        if !proofs.complete() {
+            for claim in proofs.claims.iter().flatten().filter(|claim| claim.verdict != "proved") {
+                render::remark(&format!("{} `{}` is not proved: {}", claim.kind, claim.name, claim.verdict));
+            }
+            let path = args.path.display();
+            render::complain(&format!("{path}: what is not proved is not built; `grv verify {path}` tells more"));
+            return Ok(Status::Bad);
+        }
+    }
+    let artefact = match ebpf::build(&program, &source.of.sources, &options, &proofs) {
+        Ok(artefact) => artefact,
+        Err(found) => return refused(args, source, &found),
+    };
+    if let Some(path) = &args.output {
+        std::fs::write(path, &artefact.object).map_err(|e| format!("{}: {}", path.display(), crate::files::reason(&e)))?;
+    }
+    shown(args, &program, &options, &artefact, proofs.complete())?;
+    Ok(Status::Good)
+}
+
+/// The middlebox that is asked for.
+fn chosen(args: &Args, source: &Source) -> Result<Arc<Program>, String> {
+    let names = || source.of.boxes.iter().map(|b| b.name.as_str()).collect::<Vec<_>>().join(", ");
+    let path = args.path.display();
+    match (&args.middlebox, source.of.boxes.as_slice()) {
+        (None, [program]) => Ok(program.clone()),
+        (None, []) => Err(format!("{path}: there is no middlebox that could be built")),
+        (None, _) => Err(format!("{path}: which one of {}? Say `--box NAME`", names())),
+        (Some(name), boxes) => {
+            let found = boxes.iter().find(|b| b.name == *name).cloned();
+            found.ok_or_else(|| format!("{path}: there is no middlebox `{name}`; there are: {}", names()))
+        }
+    }
+}
+
+/// Proves what the program promises.
+fn prove(args: &Args, sources: &[Source], program: &Arc<Program>) -> Result<Result<Proofs, Status>, String> {
+    let cache = select::cache(args.cache.as_deref())?;
+    let desk = match verify::open(cache, None, None) {
+        Ok(desk) => desk,
+        Err(failure) => return verify::failed(failure).map(Err),
+    };
+    let selection = select::Selection::new(&[], None)?;
+    let reports = match verify::run(sources, &selection, &args.solving.options(0), &desk, &|_, _| {}) {
+        Ok(reports) => reports,
+        Err(failure) => return verify::failed(failure).map(Err),
+    };
+    desk.cache.remarks().iter().for_each(|remark| render::remark(&format!("remark: {remark}")));
+    let boxes = sources.iter().flat_map(|s| &s.of.boxes);
+    let report = boxes.zip(&reports).find(|(of, _)| Arc::ptr_eq(of, program)).map(|(_, report)| report);
+    let claims = report.map(|report| {
+        let claim = |o: &grv_verifier::prove::Obligation| Claim {
+            name: o.name.clone(),
+            kind: o.kind.name().to_string(),
+            rows: o.rows.clone(),
+            verdict: o.verdict.name().to_string(),
+            assumed: if let Verdict::Assumed(why) = &o.verdict { Some(why.clone()) } else { None },
+        };
+        report.obligations.iter().map(claim).collect()
+    });
+    Ok(Ok(Proofs { claims, solver: format!("{} {}", desk.identity.name, desk.identity.version), digests: Vec::new() }))
+}
+
+/// A name for the contents of each file.
+fn digests(source: &Source) -> Vec<(String, String)> {
+    let files = source.of.sources.files().iter();
+    files.map(|f| (f.path.clone(), format!("blake3:{}", blake3::hash(f.text.as_bytes()).to_hex()))).collect()
+}
+
+/// Shows why nothing is built.
+fn refused(args: &Args, source: &Source, found: &[Diagnostic]) -> Result<Status, String> {
+    if args.format == Format::Json {
+        let diagnostics = found.iter().map(|d| render::finding(&source.of.sources, d)).collect();
+        render::json(&Report { schema_version: 1, diagnostics, output: None, proved: false, budget: None })?;
+    } else {
+        render::findings(&source.of.sources, found, args.format)?;
+        render::remark("nothing is built");
+    }
+    Ok(Status::Bad)
+}
+
+fn shown(args: &Args, program: &Program, options: &Options, artefact: &Artefact, proved: bool) -> Result<(), String> {
+    match args.emit {
+        Some(Stage::Asm) => render::line(artefact.listing.trim_end()),
+        Some(Stage::Lir) => {
+            let text = ebpf::print_lowered(program, options)
+                .map_err(|found| found.iter().map(|d| d.message.clone()).collect::<String>())?;
+            render::line(text.trim_end());
+        }
+        None => {}
+    }
+    let output = args.output.as_ref().map(|path| path.display().to_string());
+    let budget = &artefact.budget;
+    if args.format == Format::Json {
+        let diagnostics = Vec::new();
+        return render::json(&Report { schema_version: 1, diagnostics, output, proved, budget: Some(budget) });
+    }
+    let Some(output) = output else { return Ok(()) };
+    let status = if proved { "proved" } else { "unproved" };
+    render::line(&format!("{output}: {} for XDP, {status}, from {} on", program.name, options.kernel));
+    if args.format == Format::Concise {
+        return Ok(());
+    }
+    render::line(&format!("  instructions  {}", budget.instructions));
+    render::line(&format!("  stack         {} of 512 bytes", budget.stack));
+    let helpers: Vec<String> = budget.helpers.iter().map(|(name, count)| format!("{name} x{count}")).collect();
+    render::line(&format!("  helper calls  {}", if helpers.is_empty() { "none".to_string() } else { helpers.join(", ") }));
+    for (index, (name, kind, entries, bytes)) in budget.maps.iter().enumerate() {
+        let title = if index == 0 { "maps" } else { "" };
+        render::line(&format!("  {title:<12}  {name}: {kind} of {entries}, {bytes} bytes"));
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! `grv build`: what is proved is built and says so, what is not is refused; the same input gives the same bytes.
+
+mod common;
+
+use common::root;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+const GATE: &str = "tests/verify/gate.grv";
+
+/// A place for an object file that is not there yet.
+fn object(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("grv-build-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder.join(name)
+}
+
+fn build(file: &str, object: &PathBuf, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_grv"));
+    command.current_dir(root()).args(["build", file, "--target", "ebpf", "--cache", "off", "-o"]).arg(object).args(more);
+    command.output().expect("grv can be run")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The manifest in an object file: the one text in it that begins so.
+fn manifest(object: &PathBuf) -> Value {
+    let bytes = std::fs::read(object).expect("the object file is there");
+    let start = b"{\n  \"schema_version\"";
+    let at = bytes.windows(start.len()).position(|window| window == start).expect("a manifest");
+    let mut values = serde_json::Deserializer::from_slice(&bytes[at..]).into_iter();
+    values.next().expect("a value").expect("the manifest is JSON")
+}
+
+#[test]
+fn what_is_proved_is_built_and_says_so() {
+    let object = object("proved.o");
+    let output = build(GATE, &object, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    let manifest = manifest(&object);
+    assert_eq!(manifest["status"], "proved");
+    assert_eq!(manifest["checks_at_run_time"], false);
+    let claims = manifest["claims"].as_array().expect("a list");
+    assert!(claims.len() >= 4 && claims.iter().all(|claim| claim["verdict"] == "proved"), "{claims:?}");
+    let digests = manifest["sources"].as_array().expect("a list");
+    assert!(digests.iter().all(|source| source["digest"].as_str().is_some_and(|d| d.starts_with("blake3:"))), "{digests:?}");
+}
+
+#[test]
+fn what_is_refuted_or_assumed_is_not_built_but_where_that_is_allowed() {
+    for file in ["tests/refuted/always.grv", "tests/verify/assumed.grv"] {
+        let object = object("unproved.o");
+        let output = build(file, &object, &[]);
+        assert_eq!(output.status.code(), Some(1), "{file}: {}{}", text(&output.stdout), text(&output.stderr));
+        assert!(!object.exists(), "{file}");
+        let output = build(file, &object, &["--allow-unproved"]);
+        assert_eq!(output.status.code(), Some(0), "{file}: {}", text(&output.stderr));
+        assert!(!text(&output.stdout).contains(", proved"), "{file}");
+        let manifest = manifest(&object);
+        assert_eq!((&manifest["status"], &manifest["checks_at_run_time"]), (&"unproved".into(), &true.into()), "{file}");
+        std::fs::remove_file(&object).expect("the object file is there");
+    }
+}
+
+#[test]
+fn the_same_program_gives_the_same_bytes() {
+    for file in ["examples/router/router.grv", "examples/firewall/firewall.grv"] {
+        let made = ["first.o", "second.o"].map(|name| {
+            let object = object(name);
+            let output = build(file, &object, &["--allow-unproved"]);
+            assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+            std::fs::read(&object).expect("the object file is there")
+        });
+        assert!(made[0] == made[1], "{file}");
+    }
+}
+
+#[test]
+fn the_report_has_all_that_its_schema_asks_for() {
+    let schema: Value = serde_json::from_str(include_str!("../../schemas/build.schema.json")).expect("the schema is JSON");
+    let required = |of: &Value, value: &Value| {
+        for name in of["required"].as_array().expect("a list") {
+            assert!(value.get(name.as_str().expect("a name")).is_some(), "{name} is missing");
+        }
+    };
+    let object = object("report.o");
+    let output = build(GATE, &object, &["--allow-unproved", "--format", "json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    required(&schema, &report);
+    required(&schema["$defs"]["budget"], &report["budget"]);
+    assert_eq!(report["proved"], false);
+    let output = build("tests/refused/E0804-timer.grv", &object, &["--allow-unproved", "--format", "json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    required(&schema, &report);
+    assert!(report["budget"].is_null() && report["output"].is_null());
+}
+
+#[test]
+fn a_middlebox_that_is_not_there_is_a_usage_error() {
+    let output = build(GATE, &object("none.o"), &["--allow-unproved", "--box", "Nowhere"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("there is no middlebox `Nowhere`"), "{}", text(&output.stderr));
+}

@@ -1,0 +1,430 @@
+//! Builds functions. What is known is not computed: operations on numbers are carried out, bounds of words are kept so that
+//! nothing is masked that cannot be too wide.
+
+use super::{Arg, Bin, Block, BlockId, Cmp, Commit, End, Field, Function, Helper, Inst, Op, Slot, Type, Value};
+use grv_lang::span::Span;
+
+/// A function in the making, with the block that instructions are put into.
+pub(crate) struct Builder {
+    blocks: Vec<(Block, bool)>,
+    types: Vec<Type>,
+    /// By value: how many low bits of a word may be set.
+    bits: Vec<u8>,
+    /// By value: the operation of a word that others may look through.
+    defs: Vec<Option<(Bin, Arg, Arg)>>,
+    slots: Vec<u16>,
+    inputs: Vec<Value>,
+    at: BlockId,
+    /// Where in the source the next instructions come from.
+    pub(crate) span: Span,
+    /// What the next instruction that changes memory does to a table.
+    pub(crate) commit: Option<Commit>,
+}
+
+impl Builder {
+    /// An empty function that is started with values of these types, at its entry.
+    pub(crate) fn new(span: Span, inputs: &[Type]) -> Builder {
+        let mut builder = Builder {
+            blocks: Vec::new(),
+            types: Vec::new(),
+            bits: Vec::new(),
+            defs: Vec::new(),
+            slots: Vec::new(),
+            inputs: Vec::new(),
+            at: BlockId(0),
+            span,
+            commit: None,
+        };
+        builder.inputs = inputs.iter().map(|ty| builder.value(*ty, 64)).collect();
+        builder.at = builder.block();
+        builder
+    }
+
+    fn value(&mut self, ty: Type, bits: u8) -> Value {
+        self.types.push(ty);
+        self.bits.push(bits);
+        self.defs.push(None);
+        Value(self.types.len() as u32 - 1)
+    }
+
+    /// What the function is started with.
+    pub(crate) fn input(&self, number: usize) -> Arg {
+        self.inputs.get(number).map_or(Arg::Number(0), |value| Arg::Value(*value))
+    }
+
+    /// A new block, which nothing is in yet.
+    pub(crate) fn block(&mut self) -> BlockId {
+        // Every block is ended before the function is finished; until then it is marked as open.
+        let open = Block { params: Vec::new(), insts: Vec::new(), end: End::Return(Arg::Number(0)), span: self.span };
+        self.blocks.push((open, true));
+        BlockId(self.blocks.len() as u32 - 1)
+    }
+
+    /// A parameter of a block.
+    pub(crate) fn param(&mut self, block: BlockId, ty: Type, bits: u8) -> Value {
+        let value = self.value(ty, bits);
+        self.blocks[block.index()].0.params.push(value);
+        value
+    }
+
+    /// A stack slot.
+    pub(crate) fn slot(&mut self, bytes: u16) -> Slot {
+        self.slots.push(bytes);
+        Slot(self.slots.len() as u32 - 1)
+    }
+
+    /// Makes a slot large enough for so many bytes.
+    pub(crate) fn widen(&mut self, slot: Slot, bytes: u16) {
+        let size = &mut self.slots[slot.index()];
+        *size = (*size).max(bytes);
+    }
+
+    /// Goes on in a block.
+    pub(crate) fn enter(&mut self, block: BlockId) {
+        self.at = block;
+    }
+
+    /// The block that instructions are put into.
+    pub(crate) fn here(&self) -> BlockId {
+        self.at
+    }
+
+    /// How many low bits of an operand may be set.
+    pub(crate) fn bits(&self, arg: Arg) -> u8 {
+        match arg {
+            Arg::Number(number) => (64 - number.leading_zeros()) as u8,
+            Arg::Value(value) => self.bits[value.index()],
+            Arg::Stack(..) | Arg::Map(_) | Arg::Global(..) | Arg::Callback(_) => 64,
+        }
+    }
+
+    /// The type of an operand.
+    pub(crate) fn ty(&self, arg: Arg) -> Type {
+        match arg {
+            Arg::Value(value) => self.types[value.index()],
+            _ => Type::Word,
+        }
+    }
+
+    fn push(&mut self, op: Op, result: Option<Value>) {
+        let commit = match op {
+            Op::Store { .. } | Op::CompareSwap { .. } | Op::Call { .. } => self.commit.take(),
+            _ => None,
+        };
+        let inst = Inst { op, result, span: self.span, commit };
+        self.blocks[self.at.index()].0.insts.push(inst);
+    }
+
+    fn define(&mut self, op: Op, ty: Type, bits: u8) -> Arg {
+        let value = self.value(ty, bits);
+        self.push(op, Some(value));
+        Arg::Value(value)
+    }
+
+    /// Reads the context.
+    pub(crate) fn field(&mut self, context: Value, field: Field) -> Arg {
+        let ty = match field {
+            Field::Data => Type::Packet,
+            Field::DataEnd => Type::PacketEnd,
+            Field::IngressIfindex => Type::Word,
+        };
+        self.define(Op::Context(context, field), ty, 32)
+    }
+
+    /// Arithmetic on 64 bits.
+    pub(crate) fn bin(&mut self, op: Bin, a: Arg, b: Arg) -> Arg {
+        self.arith(op, true, a, b)
+    }
+
+    /// Arithmetic on 32 bits.
+    pub(crate) fn bin32(&mut self, op: Bin, a: Arg, b: Arg) -> Arg {
+        self.arith(op, false, a, b)
+    }
+
+    fn arith(&mut self, op: Bin, wide: bool, a: Arg, b: Arg) -> Arg {
+        let commutes = matches!(op, Bin::Add | Bin::Mul | Bin::And | Bin::Or | Bin::Xor);
+        let (a, b) = if commutes && a.number().is_some() { (b, a) } else { (a, b) };
+        if let (Some(a), Some(b)) = (a.number(), b.number()) {
+            return Arg::Number(evaluate(op, wide, a, b));
+        }
+        if let Some(simpler) = self.simpler(op, wide, a, b) {
+            return simpler;
+        }
+        let bits = self.bound(op, wide, a, b);
+        let result = self.define(Op::Bin { op, wide, a, b }, Type::Word, bits);
+        if let (Arg::Value(value), true) = (result, wide) {
+            self.defs[value.index()] = Some((op, a, b));
+        }
+        result
+    }
+
+    /// What is the same as an operation without it.
+    fn simpler(&mut self, op: Bin, wide: bool, a: Arg, b: Arg) -> Option<Arg> {
+        let fits = wide || self.bits(a) <= 32;
+        match (op, b.number()) {
+            (Bin::Add | Bin::Sub | Bin::Or | Bin::Xor | Bin::Shl | Bin::Shr, Some(0)) if fits => Some(a),
+            (Bin::Mul | Bin::Div, Some(1)) if fits => Some(a),
+            (Bin::And | Bin::Mul, Some(0)) => Some(Arg::Number(0)),
+            (Bin::And, Some(mask))
+                if mask.count_ones() == mask.trailing_ones() && u32::from(self.bits(a)) <= mask.count_ones() =>
+            {
+                Some(a)
+            }
+            (Bin::Shr, Some(by)) if wide && u64::from(self.bits(a)) <= by => Some(Arg::Number(0)),
+            (Bin::Add, Some(more)) if wide => {
+                // (x + c) + d is x + (c + d).
+                let (Bin::Add, x, c) = self.defs[a.value()?.index()]? else { return None };
+                Some(self.bin(Bin::Add, x, Arg::Number(c.number()?.wrapping_add(more))))
+            }
+            _ => None,
+        }
+    }
+
+    /// How many low bits of a result may be set.
+    fn bound(&self, op: Bin, wide: bool, a: Arg, b: Arg) -> u8 {
+        let (x, y) = (self.bits(a), self.bits(b));
+        let most = if wide { 64 } else { 32 };
+        let bound = match op {
+            Bin::Add => x.max(y) + 1,
+            Bin::Mul => x.saturating_add(y),
+            Bin::And => x.min(y),
+            Bin::Or | Bin::Xor => x.max(y),
+            Bin::Div | Bin::Rem => x,
+            Bin::Shl => b.number().map_or(64, |by| x.saturating_add(by.min(64) as u8)),
+            Bin::Shr => b.number().map_or(x, |by| x.saturating_sub(by.min(64) as u8)),
+            Bin::Sub => 64,
+        };
+        bound.min(most)
+    }
+
+    /// The low bits of a word.
+    pub(crate) fn low(&mut self, a: Arg, width: u8) -> Arg {
+        self.bin(Bin::And, a, Arg::Number(mask(width)))
+    }
+
+    /// The bytes of the low 16, 32 or 64 bits in the opposite order.
+    pub(crate) fn swap(&mut self, bits: u8, a: Arg) -> Arg {
+        if let Some(number) = a.number() {
+            return Arg::Number(number.swap_bytes() >> (64 - bits));
+        }
+        self.define(Op::Swap { bits, a }, Type::Word, bits)
+    }
+
+    /// A pointer moved forward.
+    pub(crate) fn advance(&mut self, pointer: Value, by: Arg) -> Value {
+        let result = self.value(Type::Packet, 64);
+        self.push(Op::Advance { pointer, by }, Some(result));
+        result
+    }
+
+    /// Bytes between two pointers into the packet: a frame has less than 2^16.
+    pub(crate) fn distance(&mut self, from: Value, to: Value) -> Arg {
+        self.define(Op::Distance { from, to }, Type::Word, 32)
+    }
+
+    /// Reads bytes.
+    pub(crate) fn load(&mut self, base: Arg, offset: i16, bytes: u8) -> Arg {
+        self.define(Op::Load { base, offset, bytes }, Type::Word, bytes * 8)
+    }
+
+    /// Writes bytes.
+    pub(crate) fn store(&mut self, base: Arg, offset: i16, bytes: u8, value: Arg) {
+        self.push(Op::Store { base, offset, bytes, value }, None);
+    }
+
+    /// Replaces 8 bytes if they are as expected; what they were.
+    pub(crate) fn compare_swap(&mut self, base: Arg, offset: i16, expected: Arg, new: Arg) -> Arg {
+        self.define(Op::CompareSwap { base, offset, expected, new }, Type::Word, 64)
+    }
+
+    /// Adds to 8 bytes that no other processor adds to.
+    pub(crate) fn count(&mut self, base: Arg, offset: i16, amount: Arg) {
+        let old = self.load(base, offset, 8);
+        let new = self.bin(Bin::Add, old, amount);
+        self.store(base, offset, 8, new);
+    }
+
+    /// Calls a helper.
+    pub(crate) fn call(&mut self, helper: Helper, args: Vec<Arg>) -> Arg {
+        // The clock counts nanoseconds since the machine was started: less than 2^62 for 146 years.
+        let bits = if helper == Helper::KtimeGetNs { 62 } else { 64 };
+        self.define(Op::Call { helper, args }, helper.result(), bits)
+    }
+
+    fn end(&mut self, end: End) {
+        let (block, open) = &mut self.blocks[self.at.index()];
+        block.end = end;
+        block.span = self.span;
+        *open = false;
+    }
+
+    /// Goes on in a block.
+    pub(crate) fn jump(&mut self, to: BlockId, args: Vec<Arg>) {
+        self.end(End::Jump(to, args));
+    }
+
+    /// Goes on in one of two blocks.
+    pub(crate) fn branch(&mut self, cmp: Cmp, a: Arg, b: Arg, then: BlockId, other: BlockId) {
+        if let (Some(a), Some(b)) = (a.number(), b.number()) {
+            return self.jump(if cmp.holds(a, b) { then } else { other }, Vec::new());
+        }
+        let (cmp, a, b) = if a.number().is_some() { (cmp.swapped(), b, a) } else { (cmp, a, b) };
+        // A number that the word never reaches decides it too.
+        if let Some(number) = b.number().filter(|_| self.ty(a) == Type::Word) {
+            let most = mask(self.bits(a));
+            let decided = match cmp {
+                Cmp::Eq | Cmp::Ge if number > most => Some(false),
+                Cmp::Ne | Cmp::Lt if number > most => Some(true),
+                Cmp::Gt if number >= most => Some(false),
+                Cmp::Le if number >= most => Some(true),
+                Cmp::Lt if number == 0 => Some(false),
+                Cmp::Ge if number == 0 => Some(true),
+                _ => None,
+            };
+            if let Some(holds) = decided {
+                return self.jump(if holds { then } else { other }, Vec::new());
+            }
+        }
+        self.end(End::Branch { cmp, a, b, then, other });
+    }
+
+    /// Ends the program.
+    pub(crate) fn ret(&mut self, verdict: Arg) {
+        self.end(End::Return(verdict));
+    }
+
+    /// Goes on in a new block if a comparison holds, and in `other` if not.
+    pub(crate) fn unless(&mut self, cmp: Cmp, a: Arg, b: Arg, other: BlockId) {
+        let next = self.block();
+        self.branch(cmp, a, b, next, other);
+        self.enter(next);
+    }
+
+    /// The function. Blocks that nothing leads to are left out; so are instructions whose results nobody uses.
+    pub(crate) fn finish(self, name: &str) -> Function {
+        let mut function = Function {
+            name: name.to_string(),
+            inputs: self.inputs,
+            blocks: self.blocks.into_iter().map(|(block, _)| block).collect(),
+            types: self.types,
+            bits: self.bits,
+            slots: self.slots,
+        };
+        function.tidy();
+        function
+    }
+}
+
+impl Function {
+    /// Removes what is not reached, and what is computed for nothing.
+    fn tidy(&mut self) {
+        let mut reached = vec![false; self.blocks.len()];
+        let mut order = Vec::new();
+        let mut work = vec![BlockId(0)];
+        while let Some(block) = work.pop() {
+            if std::mem::replace(&mut reached[block.index()], true) {
+                continue;
+            }
+            order.push(block);
+            match &self.blocks[block.index()].end {
+                End::Jump(to, _) => work.push(*to),
+                End::Branch { then, other, .. } => work.extend([*other, *then]),
+                End::Return(_) => {}
+            }
+        }
+        let mut numbers = vec![BlockId(0); self.blocks.len()];
+        for (number, block) in (0..).zip(&order) {
+            numbers[block.index()] = BlockId(number);
+        }
+        let mut kept: Vec<Option<Block>> = std::mem::take(&mut self.blocks).into_iter().map(Some).collect();
+        self.blocks = order.iter().filter_map(|block| kept[block.index()].take()).collect();
+        for block in &mut self.blocks {
+            match &mut block.end {
+                End::Jump(to, _) => *to = numbers[to.index()],
+                End::Branch { then, other, .. } => (*then, *other) = (numbers[then.index()], numbers[other.index()]),
+                End::Return(_) => {}
+            }
+        }
+        self.drop_unused();
+    }
+
+    /// Removes instructions without effects whose results are not used. One pass from the last block to the first is enough for
+    /// what is used later in the same way only; it is repeated until nothing changes.
+    fn drop_unused(&mut self) {
+        loop {
+            let mut used = vec![false; self.types.len()];
+            let mut mark = |arg: &Arg| {
+                if let Arg::Value(value) = arg {
+                    used[value.index()] = true;
+                }
+            };
+            for block in &self.blocks {
+                block.insts.iter().for_each(|inst| inst.op.args().iter().for_each(&mut mark));
+                match &block.end {
+                    End::Jump(_, args) => args.iter().for_each(&mut mark),
+                    End::Branch { a, b, .. } => [a, b].into_iter().for_each(&mut mark),
+                    End::Return(verdict) => mark(verdict),
+                }
+            }
+            let mut changed = false;
+            for block in &mut self.blocks {
+                let before = block.insts.len();
+                block.insts.retain(|inst| inst.op.has_effect() || inst.result.is_none_or(|value| used[value.index()]));
+                changed |= block.insts.len() != before;
+            }
+            if !changed {
+                return;
+            }
+        }
+    }
+}
+
+impl Op {
+    /// All operands.
+    pub(crate) fn args(&self) -> Vec<Arg> {
+        match self {
+            Op::Context(context, _) => vec![Arg::Value(*context)],
+            Op::Bin { a, b, .. } => vec![*a, *b],
+            Op::Swap { a, .. } => vec![*a],
+            Op::Advance { pointer, by } => vec![Arg::Value(*pointer), *by],
+            Op::Distance { from, to } => vec![Arg::Value(*from), Arg::Value(*to)],
+            Op::Load { base, .. } => vec![*base],
+            Op::Store { base, value, .. } => vec![*base, *value],
+            Op::CompareSwap { base, expected, new, .. } => vec![*base, *expected, *new],
+            Op::Call { args, .. } => args.clone(),
+        }
+    }
+
+    /// Whether it does more than give a result.
+    pub(crate) fn has_effect(&self) -> bool {
+        match self {
+            Op::Store { .. } | Op::CompareSwap { .. } => true,
+            Op::Call { helper, .. } => !matches!(helper, Helper::MapLookup | Helper::KtimeGetNs),
+            _ => false,
+        }
+    }
+}
+
+/// Ones in the lowest `width` bits.
+pub(crate) fn mask(width: u8) -> u64 {
+    if width >= 64 { u64::MAX } else { (1 << width) - 1 }
+}
+
+/// The value of an operation on numbers.
+fn evaluate(op: Bin, wide: bool, a: u64, b: u64) -> u64 {
+    let (a, b) = if wide { (a, b) } else { (a & mask(32), b & mask(32)) };
+    let by = (b & if wide { 63 } else { 31 }) as u32;
+    let result = match op {
+        Bin::Add => a.wrapping_add(b),
+        Bin::Sub => a.wrapping_sub(b),
+        Bin::Mul => a.wrapping_mul(b),
+        Bin::Div => a.checked_div(b).unwrap_or(0),
+        Bin::Rem => a.checked_rem(b).unwrap_or(a),
+        Bin::And => a & b,
+        Bin::Or => a | b,
+        Bin::Xor => a ^ b,
+        Bin::Shl => a << by,
+        Bin::Shr => a >> by,
+    };
+    if wide { result } else { result & mask(32) }
+}

@@ -1,0 +1,304 @@
+//! The low-level IR of the eBPF back end: one function of basic blocks in SSA form over 64-bit words and pointers. All that the
+//! core IR leaves to a target is decided here (how tables are laid out, which helper does what, where a table operation takes
+//! effect), and nothing of the machine is: no registers, no stack but for the slots that helpers need, no order of blocks.
+//!
+//! # Values
+//! Every value is 64 bits wide. A word holds an unsigned number; bits above the width of what it stands for are zero. A
+//! pointer's type says what it points to. A value is defined once, and its definition dominates every use; blocks have
+//! parameters where ways meet.
+//!
+//! # Memory
+//! Loads and stores say how many bytes they move; the order of bytes is the machine's (little endian), numbers in packets are
+//! turned by [`Op::Swap`]. A pointer into a packet is good for what a comparison with the packet's end has shown on the way
+//! here; the kernel's verifier insists on that, and [`super::lower`] arranges it.
+//!
+//! # Commit points
+//! An instruction by which an operation on a table takes effect for all other processors carries a [`Commit`]. What comes before
+//! it in its operation can be repeated; what comes after it looks at what it did.
+
+mod build;
+mod check;
+mod print;
+
+use grv_lang::ir::TableId;
+use grv_lang::span::Span;
+
+pub(crate) use build::{Builder, mask};
+pub(crate) use check::check;
+pub(crate) use print::print;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub(crate) struct $name(pub(crate) u32);
+        impl $name {
+            pub(crate) fn index(self) -> usize { self.0 as usize }
+        }
+    )* };
+}
+
+ids! {
+    /// A value: index into [`Function::types`].
+    Value,
+    /// A block: index into [`Function::blocks`].
+    BlockId,
+    /// A stack slot: index into [`Function::slots`].
+    Slot,
+    /// A map: index into [`super::maps::Maps`].
+    MapId,
+}
+
+/// The type of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Type {
+    /// A number.
+    Word,
+    /// What the program was started with.
+    Context,
+    /// A place in the packet.
+    Packet,
+    /// The packet's end.
+    PacketEnd,
+    /// The value of a map's entry, or null until it was compared with zero.
+    Entry,
+    /// A map, and the key of one of its entries, as a callback is given them.
+    Map,
+    Key,
+}
+
+/// An operand: a value, or something that needs no register of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Arg {
+    /// A value.
+    Value(Value),
+    /// A number.
+    Number(u64),
+    /// A place in a stack slot.
+    Stack(Slot, u16),
+    /// A map, for helpers.
+    Map(MapId),
+    /// A place in the one element of a map of global variables.
+    Global(MapId, u32),
+    /// A function that a helper calls, by its number.
+    Callback(u32),
+}
+
+impl Arg {
+    /// The number, if it is one.
+    pub(crate) fn number(self) -> Option<u64> {
+        if let Arg::Number(number) = self { Some(number) } else { None }
+    }
+
+    /// The value, if it is one.
+    pub(crate) fn value(self) -> Option<Value> {
+        if let Arg::Value(value) = self { Some(value) } else { None }
+    }
+}
+
+/// Arithmetic on words. Division by zero gives 0, the remainder by zero the dividend; shifts are by less than the width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Bin {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Rem,
+    And,
+    Or,
+    Xor,
+    Shl,
+    Shr,
+}
+
+/// Comparisons of words as unsigned numbers, of pointers into one packet, of an entry with null.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Cmp {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+impl Cmp {
+    /// The comparison that holds exactly if this one does not.
+    pub(crate) fn negated(self) -> Cmp {
+        match self {
+            Cmp::Eq => Cmp::Ne,
+            Cmp::Ne => Cmp::Eq,
+            Cmp::Lt => Cmp::Ge,
+            Cmp::Le => Cmp::Gt,
+            Cmp::Gt => Cmp::Le,
+            Cmp::Ge => Cmp::Lt,
+        }
+    }
+
+    /// The comparison with its operands exchanged.
+    pub(crate) fn swapped(self) -> Cmp {
+        match self {
+            Cmp::Eq | Cmp::Ne => self,
+            Cmp::Lt => Cmp::Gt,
+            Cmp::Le => Cmp::Ge,
+            Cmp::Gt => Cmp::Lt,
+            Cmp::Ge => Cmp::Le,
+        }
+    }
+
+    /// Whether it holds of two numbers.
+    pub(crate) fn holds(self, a: u64, b: u64) -> bool {
+        match self {
+            Cmp::Eq => a == b,
+            Cmp::Ne => a != b,
+            Cmp::Lt => a < b,
+            Cmp::Le => a <= b,
+            Cmp::Gt => a > b,
+            Cmp::Ge => a >= b,
+        }
+    }
+}
+
+/// Fields of the context of an XDP program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    Data,
+    DataEnd,
+    IngressIfindex,
+}
+
+/// What an instruction does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// Reads the context.
+    Context(Value, Field),
+    /// Arithmetic on words: 64 bits, or 32 bits with the upper ones of the result zero.
+    Bin { op: Bin, wide: bool, a: Arg, b: Arg },
+    /// The bytes of the low 16, 32 or 64 bits in the opposite order, the others zero.
+    Swap { bits: u8, a: Arg },
+    /// A pointer into a packet moved forward by a number of bytes.
+    Advance { pointer: Value, by: Arg },
+    /// Bytes between two pointers into one packet.
+    Distance { from: Value, to: Value },
+    /// Reads 1, 2, 4 or 8 bytes.
+    Load { base: Arg, offset: i16, bytes: u8 },
+    /// Writes 1, 2, 4 or 8 bytes.
+    Store { base: Arg, offset: i16, bytes: u8, value: Arg },
+    /// If the 8 bytes are `expected`, they become `new`, at once. The result is what they were.
+    CompareSwap { base: Arg, offset: i16, expected: Arg, new: Arg },
+    /// Calls a helper of the kernel.
+    Call { helper: Helper, args: Vec<Arg> },
+}
+
+/// An instruction.
+#[derive(Clone, Debug)]
+pub(crate) struct Inst {
+    pub(crate) op: Op,
+    /// What it defines.
+    pub(crate) result: Option<Value>,
+    /// Where in the source it comes from.
+    pub(crate) span: Span,
+    /// The operation on a table that takes effect here.
+    pub(crate) commit: Option<Commit>,
+}
+
+/// An operation on a table takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub(crate) table: TableId,
+    pub(crate) what: Effect,
+}
+
+/// What takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// A live entry's lifetime or value changes, or a dead one lives again.
+    Change,
+    /// A new entry is there.
+    Insert,
+    /// An entry is given up: it is dead, and nobody but who did this deletes it.
+    Claim,
+    /// Tokens are taken.
+    Take,
+}
+
+/// How a block ends.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// Goes on elsewhere.
+    Jump(BlockId, Vec<Arg>),
+    /// Goes on in one of two blocks, which have no parameters.
+    Branch { cmp: Cmp, a: Arg, b: Arg, then: BlockId, other: BlockId },
+    /// Ends the program with a verdict.
+    Return(Arg),
+}
+
+/// A basic block.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    pub(crate) params: Vec<Value>,
+    pub(crate) insts: Vec<Inst>,
+    pub(crate) end: End,
+    /// Where in the source the end comes from.
+    pub(crate) span: Span,
+}
+
+/// A function; block 0 is its entry, which has no parameters and is gone to from nowhere.
+#[derive(Clone, Debug)]
+pub(crate) struct Function {
+    pub(crate) name: String,
+    /// What it is started with.
+    pub(crate) inputs: Vec<Value>,
+    pub(crate) blocks: Vec<Block>,
+    /// Types of values.
+    pub(crate) types: Vec<Type>,
+    /// By value, how many low bits of a word may be set.
+    pub(crate) bits: Vec<u8>,
+    /// Sizes of stack slots, in bytes.
+    pub(crate) slots: Vec<u16>,
+}
+
+/// Helpers of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Helper {
+    MapLookup,
+    MapUpdate,
+    MapDelete,
+    KtimeGetNs,
+    XdpAdjustHead,
+    RedirectMap,
+    ForEach,
+}
+
+impl Helper {
+    /// Its number in the kernel's interface.
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Helper::MapLookup => 1,
+            Helper::MapUpdate => 2,
+            Helper::MapDelete => 3,
+            Helper::KtimeGetNs => 5,
+            Helper::XdpAdjustHead => 44,
+            Helper::RedirectMap => 51,
+            Helper::ForEach => 164,
+        }
+    }
+
+    /// Its name in the kernel's documentation.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Helper::MapLookup => "bpf_map_lookup_elem",
+            Helper::MapUpdate => "bpf_map_update_elem",
+            Helper::MapDelete => "bpf_map_delete_elem",
+            Helper::KtimeGetNs => "bpf_ktime_get_ns",
+            Helper::XdpAdjustHead => "bpf_xdp_adjust_head",
+            Helper::RedirectMap => "bpf_redirect_map",
+            Helper::ForEach => "bpf_for_each_map_elem",
+        }
+    }
+
+    /// The type of its result.
+    pub(crate) fn result(self) -> Type {
+        if self == Helper::MapLookup { Type::Entry } else { Type::Word }
+    }
+}

@@ -1,0 +1,38 @@
+//! Instructions beside the lines of the source that they come from.
+
+use super::machine::{Code, LD_IMM64};
+use super::maps::Maps;
+use grv_lang::source::SourceMap;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// The listing of a program.
+pub(crate) fn listing(code: &Code, maps: &Maps, sources: &SourceMap) -> String {
+    let named: BTreeMap<usize, String> = code
+        .relocations
+        .iter()
+        .map(|(at, id)| {
+            let section = maps.section(*id).and_then(|index| maps.globals.get(index)).map(|globals| globals.section.to_string());
+            (*at, section.or_else(|| maps.map(*id).map(|map| map.name.clone())).unwrap_or_default())
+        })
+        .collect();
+    let mut out = String::new();
+    let mut last = None;
+    let mut second = false;
+    for (at, (insn, span)) in code.insns.iter().zip(&code.spans).enumerate() {
+        if std::mem::take(&mut second) {
+            continue;
+        }
+        second = insn.code == LD_IMM64;
+        let file = sources.file(span.file);
+        let line = sources.start(*span).line;
+        if last != Some((span.file, line)) {
+            last = Some((span.file, line));
+            let text = file.text.lines().nth(line as usize - 1).unwrap_or_default().trim();
+            let _ = writeln!(out, "; {}:{line}: {text}", file.path);
+        }
+        let map = named.get(&at).map_or_else(String::new, |name| format!("  ; {name}"));
+        let _ = writeln!(out, "{at:5}: {insn}{map}");
+    }
+    out
+}

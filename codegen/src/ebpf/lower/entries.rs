@@ -1,0 +1,559 @@
+//! Entries of maps and sets that handlers write.
+//!
+//! A step looks at an entry, decides, and changes it; another processor may have changed it meanwhile. So changes of an
+//! entry are collected while a step goes on (what is read again in between is what was collected), and take effect at once, by
+//! one compare-and-swap of the word that was read first: [`Lower::settle`]. If the word is another by then, the step begins
+//! again where it looked: nothing has happened since but reading. Changes are settled before anything else that others can see:
+//! before another entry is touched, before the packet changes, at the end of the step.
+//!
+//! A new entry is inserted by the kernel's own operation, which fails if another processor was first; then, too, the step begins
+//! again. If more may become of the entry in the same step, it is inserted dead, with the word 0, which nobody else
+//! touches, and comes to life when it is settled.
+//!
+//! A step changes one entry at most, and looks at no other one before: then it is as if it happened when it changed it. After that it may
+//! look at others; it is then as if that were a step of its own, right behind.
+
+use super::super::lir::{Arg, Bin, BlockId, Cmp, Commit, Effect, Helper, mask};
+use super::super::maps::Layout;
+use super::env::{Env, Open, Retry, Seen};
+use super::ops::{Outcome, bits_of};
+use super::tables::{Entries, Keeping, Kept, Table};
+use super::{Lower, Lowering, sweep};
+use grv_lang::diagnostics::Code;
+use grv_lang::ir::{Lifetime, TableId};
+use grv_lang::span::Span;
+
+/// Of `bpf_map_update_elem`: only if the key is not there.
+pub(super) const NO_EXIST: u64 = 1;
+/// What it gives if it is.
+pub(super) const EXISTS: u64 = -17_i64 as u64;
+
+/// Times are below 2^62, and so is what a duration may add; with what is rounded up, deadlines stay below 2^63.
+pub(super) const LATEST: u64 = (1 << 62) - (1 << 42);
+
+/// A dead or unborn entry that is somebody's.
+pub(super) const CLAIMED: Arg = Arg::Number(0);
+
+impl<'p> Lower<'p> {
+    fn layout(&self, table: &Table) -> Layout {
+        self.maps.map(table.map).map(|map| map.value.clone()).unwrap_or_default()
+    }
+
+    /// Ticks are counted from 1, so that no deadline makes a word of 0.
+    pub(super) fn ticks(&mut self, time: Arg, tick: u8) -> Arg {
+        let ticks = self.b.bin(Bin::Shr, time, Arg::Number(tick.into()));
+        self.b.bin(Bin::Add, ticks, Arg::Number(1))
+    }
+
+    /// A time in ticks, rounded up; it is far below 2^63.
+    fn ticks_up(&mut self, time: Arg, tick: u8) -> Arg {
+        let up = self.b.bin(Bin::Add, time, Arg::Number((1 << tick) - 1));
+        self.ticks(up, tick)
+    }
+
+    /// The deadline, in ticks, of an entry that is refreshed or made now.
+    pub(super) fn deadline(&mut self, env: &mut Env<'p>, table: TableId, tick: u8, scalars: &[Arg], span: Span) -> Lowering<Arg> {
+        let program = self.program;
+        match &program.tables[table.index()].lifetime {
+            Lifetime::Idle(function) | Lifetime::Fixed(function) => {
+                let now = self.now(env);
+                let duration = self.duration(env, table, function, scalars, span)?;
+                let at = self.b.bin(Bin::Add, now, duration);
+                Ok(self.ticks_up(at, tick))
+            }
+            Lifetime::Forever | Lifetime::IdleWith { .. } => {
+                self.shortest = u64::MAX;
+                Ok(self.forever(tick))
+            }
+        }
+    }
+
+    /// A deadline that no clock reaches.
+    fn forever(&self, tick: u8) -> Arg {
+        Arg::Number(mask(63 - tick))
+    }
+
+    /// Whether entries have deadlines.
+    fn is_mortal(&self, table: TableId, kept: &Entries) -> bool {
+        !matches!(self.program.tables[table.index()].lifetime, Lifetime::Forever) || kept.expires
+    }
+
+    /// The columns beside an entry's word.
+    fn beside(&mut self, table: TableId, kept: &Entries, layout: &Layout, entry: Arg) -> Vec<Arg> {
+        let declared = &self.program.tables[table.index()].value;
+        let column = |(column, declared): (&Kept, &grv_lang::ir::Column)| match column {
+            Kept::Word(..) => Arg::Number(0),
+            Kept::Beside(index) => {
+                let place = &layout.places[*index];
+                let value = self.b.load(entry, place.offset as i16, place.bytes);
+                self.b.low(value, bits_of(declared.ty))
+            }
+        };
+        kept.columns.iter().zip(declared).map(column).collect()
+    }
+
+    /// The word of an entry with this deadline and these columns.
+    fn pack(&mut self, kept: &Entries, deadline: Arg, value: &[Arg]) -> Arg {
+        let mut word = self.b.bin(Bin::Shl, deadline, Arg::Number(kept.low.into()));
+        for (column, value) in kept.columns.iter().zip(value) {
+            if let Kept::Word(shift, _) = column {
+                let value = self.b.bin(Bin::Shl, *value, Arg::Number((*shift).into()));
+                word = self.b.bin(Bin::Or, word, value);
+            }
+        }
+        word
+    }
+
+    pub(super) fn deadline_of(&mut self, kept: &Entries, word: Arg) -> Arg {
+        self.b.bin(Bin::Shr, word, Arg::Number(kept.low.into()))
+    }
+
+    /// The same word with another deadline.
+    fn with_deadline(&mut self, kept: &Entries, word: Arg, deadline: Arg) -> Arg {
+        let columns = self.b.low(word, kept.low);
+        let deadline = self.b.bin(Bin::Shl, deadline, Arg::Number(kept.low.into()));
+        self.b.bin(Bin::Or, deadline, columns)
+    }
+
+    fn commit(&mut self, table: TableId, what: Effect) {
+        self.b.commit = Some(Commit { table, what });
+    }
+
+    /// Takes note that the step changes an entry; refused if another one is part of the step that others could change meanwhile.
+    pub(super) fn writes(&mut self, env: &mut Env<'p>, table: TableId, key: &[Arg], span: Span) -> Lowering<()> {
+        if env.written {
+            return Err(self.refuse(Code::TargetOperation, span, "changing several entries in one step".to_string()));
+        }
+        if env.looked.iter().any(|(of, other)| (*of, other.as_slice()) != (table, key)) {
+            let what = "changing an entry after another one was looked at".to_string();
+            return Err(self.refuse(Code::TargetOperation, span, what));
+        }
+        env.written = true;
+        Ok(())
+    }
+
+    /// What is to become of the entry that was looked at takes effect.
+    pub(super) fn settle(&mut self, env: &mut Env<'p>) -> Lowering<()> {
+        let Some(seen) = env.seen.clone() else { return Ok(()) };
+        if seen.new == seen.word {
+            return Ok(());
+        }
+        let Some(Keeping::Entries(kept)) = self.map_of(seen.table).map(|of| of.keeping) else { return Ok(()) };
+        self.writes(env, seen.table, &seen.key, self.b.span)?;
+        let (differs, done, changed) = (self.b.block(), self.b.block(), self.b.block());
+        self.b.branch(Cmp::Eq, seen.word, seen.new, done, differs);
+        self.b.enter(differs);
+        self.commit(seen.table, Effect::Change);
+        let was = self.b.compare_swap(Arg::Value(seen.entry), kept.word as i16, seen.word, seen.new);
+        self.b.branch(Cmp::Eq, was, seen.word, done, changed);
+        self.b.enter(changed);
+        self.begin_again(seen.retry);
+        self.b.enter(done);
+        env.seen = Some(Seen { word: seen.new, ..seen });
+        Ok(())
+    }
+
+    /// Before something that cannot be done twice: what is to become of the entry takes effect, and the step does not begin again from before.
+    pub(super) fn goes_on(&mut self, env: &mut Env<'p>) -> Lowering<()> {
+        self.settle(env)?;
+        if let Some(seen) = &mut env.seen {
+            seen.retry = None;
+        }
+        Ok(())
+    }
+
+    /// The step begins again where it looked, if it can.
+    fn begin_again(&mut self, retry: Option<Retry>) {
+        match retry {
+            Some(retry) => self.try_again(&retry),
+            None => self.contended(),
+        }
+    }
+
+    /// Goes on in one of two blocks, by whether an entry with this word is live.
+    fn branch_live(&mut self, kept: &Entries, word: Arg, tick: Option<Arg>, live: BlockId, dead: BlockId) {
+        match tick {
+            Some(tick) => {
+                let deadline = self.deadline_of(kept, word);
+                self.b.branch(Cmp::Lt, tick, deadline, live, dead);
+            }
+            None => self.b.branch(Cmp::Ne, word, CLAIMED, live, dead),
+        }
+    }
+
+    /// Looks at an entry: ways on which it is live, and the one on which it is dead or not there.
+    fn look(&mut self, mut env: Env<'p>, table: TableId, kept: &Entries, key: &[Arg], span: Span) -> Lowering<Vec<Open<'p>>> {
+        if let Some(seen) = env.seen.clone().filter(|seen| (seen.table, seen.key.as_slice()) == (table, key)) {
+            if seen.live.is_some() {
+                return Ok(vec![Open { env, block: self.b.here() }]);
+            }
+            // By the same clock, what its word says of it.
+            let tick = self.is_mortal(table, kept).then(|| self.now(&mut env));
+            let tick = tick.map(|now| self.ticks(now, kept.tick));
+            let (live, dead) = (self.b.block(), self.b.block());
+            self.branch_live(kept, seen.new, tick, live, dead);
+            let way = |block, is_live| {
+                let mut env = env.clone();
+                env.seen = Some(Seen { live: Some(is_live), ..seen.clone() });
+                Open { env, block }
+            };
+            return Ok(vec![way(live, true), way(dead, false)]);
+        }
+        let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
+        let layout = self.layout(&of);
+        self.settle(&mut env)?;
+        env.seen = None;
+        if !env.written {
+            if env.looked.iter().any(|(of, other)| (*of, other.as_slice()) == (table, key)) {
+                // What was read first may not be so any more.
+                let what = "looking at an entry again that was looked at on some of the ways to here".to_string();
+                return Err(self.refuse(Code::TargetOperation, span, what));
+            }
+            env.looked.push((table, key.to_vec()));
+        }
+        let retry = self.retry();
+        // Who begins again reads the clock again.
+        let tick = self.is_mortal(table, kept).then(|| self.now(&mut env));
+        let tick = tick.map(|now| self.ticks(now, kept.tick));
+        self.write_key(&of, key, None);
+        let found = self.find(&of);
+        let Arg::Value(entry) = found else { return Err(self.broken(span, "a look-up without a result")) };
+        let (absent, other) = (self.b.block(), self.b.block());
+        self.b.unless(Cmp::Ne, found, Arg::Number(0), absent);
+        let word = self.b.load(found, kept.word as i16, 8);
+        let (live, dead) = (self.b.block(), self.b.block());
+        self.branch_live(kept, word, tick, live, dead);
+        let mut ways = Vec::new();
+        for (block, is_live) in [(live, true), (dead, false)] {
+            self.b.enter(block);
+            // What never changes is read before the key is compared: until then it may be another's.
+            let nothing = vec![Arg::Number(0); kept.columns.len()];
+            let beside = if is_live { self.beside(table, kept, &layout, found) } else { nothing };
+            let live = Some(is_live);
+            let mut env = env.clone();
+            env.seen = Some(Seen { table, key: key.to_vec(), entry, word, new: word, beside, live, retry: Some(retry) });
+            // The memory belongs to another key by now: where is ours?
+            self.same_key(&layout, found, key, other);
+            ways.push(Open { env, block: self.b.here() });
+        }
+        self.b.enter(other);
+        self.try_again(&retry);
+        let (word, new, beside) = (CLAIMED, CLAIMED, vec![Arg::Number(0); kept.columns.len()]);
+        let (key, live) = (key.to_vec(), Some(false));
+        env.seen = Some(Seen { table, key, entry, word, new, beside, live, retry: Some(retry) });
+        ways.push(Open { env, block: absent });
+        Ok(ways)
+    }
+
+    /// The columns of the live entry that was looked at, as they are to be.
+    fn values_of(&mut self, kept: &Entries, seen: &Seen) -> Vec<Arg> {
+        let column = |(column, beside): (&Kept, &Arg)| match column {
+            Kept::Word(shift, bits) => self.in_word(seen.new, *shift, *bits),
+            Kept::Beside(_) => *beside,
+        };
+        kept.columns.iter().zip(&seen.beside).map(column).collect()
+    }
+
+    fn in_word(&mut self, word: Arg, shift: u8, bits: u8) -> Arg {
+        let value = self.b.bin(Bin::Shr, word, Arg::Number(shift.into()));
+        self.b.low(value, bits)
+    }
+
+    /// Looks an entry up, and refreshes it if that is asked for: whether it is live, and its columns.
+    pub(super) fn look_up(
+        &mut self,
+        env: Env<'p>,
+        table: TableId,
+        kept: &Entries,
+        key: &[Arg],
+        touch: bool,
+        span: Span,
+    ) -> Lowering<Vec<Outcome<'p>>> {
+        let idle = matches!(self.program.tables[table.index()].lifetime, Lifetime::Idle(_));
+        let mut outcomes = Vec::new();
+        for mut open in self.look(env, table, kept, key, span)? {
+            self.b.enter(open.block);
+            let Some(seen) = open.env.seen.clone().filter(|seen| seen.live == Some(true)) else {
+                outcomes.push((open, vec![Arg::Number(0); 1 + kept.columns.len()]));
+                continue;
+            };
+            let values = self.values_of(kept, &seen);
+            if touch && idle {
+                let scalars: Vec<Arg> = key.iter().chain(&values).copied().collect();
+                let deadline = self.deadline(&mut open.env, table, kept.tick, &scalars, span)?;
+                let old = self.deadline_of(kept, seen.new);
+                let later = self.pick(Cmp::Gt, deadline, old, deadline, old, 64);
+                let new = self.with_deadline(kept, seen.new, later);
+                open.env.seen = Some(Seen { new, ..seen });
+            }
+            open.block = self.b.here();
+            outcomes.push((open, std::iter::once(Arg::Number(1)).chain(values).collect()));
+        }
+        Ok(outcomes)
+    }
+
+    /// Changes the columns of a live entry.
+    pub(super) fn set_value(
+        &mut self,
+        env: Env<'p>,
+        table: TableId,
+        kept: &Entries,
+        key: &[Arg],
+        value: &[Arg],
+        span: Span,
+    ) -> Lowering<Vec<Outcome<'p>>> {
+        self.change(env, table, kept, key, span, |lower, seen| {
+            let deadline = lower.deadline_of(kept, seen.new);
+            (lower.pack(kept, deadline, value), seen.live)
+        })
+    }
+
+    /// Sets the deadline of a live entry.
+    pub(super) fn expire_at(
+        &mut self,
+        env: Env<'p>,
+        table: TableId,
+        kept: &Entries,
+        key: &[Arg],
+        at: Arg,
+        span: Span,
+    ) -> Lowering<Vec<Outcome<'p>>> {
+        self.change(env, table, kept, key, span, |lower, seen| {
+            let most = Arg::Number(LATEST);
+            let at = lower.pick(Cmp::Gt, at, most, most, at, 63);
+            let deadline = lower.ticks_up(at, kept.tick);
+            // It may be dead at once.
+            (lower.with_deadline(kept, seen.new, deadline), None)
+        })
+    }
+
+    /// Gives a live entry another word.
+    fn change(
+        &mut self,
+        env: Env<'p>,
+        table: TableId,
+        kept: &Entries,
+        key: &[Arg],
+        span: Span,
+        word: impl Fn(&mut Self, &Seen) -> (Arg, Option<bool>),
+    ) -> Lowering<Vec<Outcome<'p>>> {
+        let mut outcomes = Vec::new();
+        for mut open in self.look(env, table, kept, key, span)? {
+            self.b.enter(open.block);
+            match open.env.seen.clone().filter(|seen| seen.live == Some(true)) {
+                Some(seen) => {
+                    let (new, live) = word(self, &seen);
+                    open.env.seen = Some(Seen { new, live, ..seen });
+                    open.block = self.b.here();
+                    outcomes.push((open, Vec::new()));
+                }
+                // It was proved to be live, or is one that another processor removed since this step looked.
+                None => self.defect(),
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Inserts an entry: whether it is there now.
+    #[allow(clippy::too_many_arguments, reason = "a table, an entry, and where they are")]
+    pub(super) fn insert(
+        &mut self,
+        env: Env<'p>,
+        table: TableId,
+        kept: &Entries,
+        key: &[Arg],
+        value: &[Arg],
+        or_update: bool,
+        span: Span,
+    ) -> Lowering<Vec<Outcome<'p>>> {
+        let idle = matches!(self.program.tables[table.index()].lifetime, Lifetime::Idle(_));
+        let scalars: Vec<Arg> = key.iter().chain(value).copied().collect();
+        let mut outcomes = Vec::new();
+        let mut not_live = Vec::new();
+        for mut open in self.look(env, table, kept, key, span)? {
+            let Some(seen) = open.env.seen.clone().filter(|seen| seen.live == Some(true)) else {
+                not_live.push(open);
+                continue;
+            };
+            self.b.enter(open.block);
+            if !or_update {
+                // A step that looked has found it dead or absent: another processor was faster. A transient failure.
+                outcomes.push((open, vec![Arg::Number(0)]));
+                continue;
+            }
+            let old = self.deadline_of(kept, seen.new);
+            let deadline = if idle {
+                let deadline = self.deadline(&mut open.env, table, kept.tick, &scalars, span)?;
+                self.pick(Cmp::Gt, old, deadline, old, deadline, 64)
+            } else {
+                old
+            };
+            let new = self.pack(kept, deadline, value);
+            open.env.seen = Some(Seen { new, ..seen });
+            open.block = self.b.here();
+            outcomes.push((open, vec![Arg::Number(1)]));
+        }
+        if not_live.is_empty() {
+            return Ok(outcomes);
+        }
+        let mut env = self.join(not_live)?;
+        let deadline = self.deadline(&mut env, table, kept.tick, &scalars, span)?;
+        // What lives for no time at all is dead at once.
+        let live = (self.shortest > 0).then_some(true);
+        let new = self.pack(kept, deadline, value);
+        let Some(seen) = env.seen.clone() else { return Err(self.broken(span, "an entry that was not looked at")) };
+        let (create, dead, failed) = (self.b.block(), self.b.block(), self.b.block());
+        self.b.branch(Cmp::Eq, Arg::Value(seen.entry), Arg::Number(0), create, dead);
+        self.b.enter(dead);
+        // Given up: whoever did that deletes it soon.
+        self.b.unless(Cmp::Ne, seen.word, CLAIMED, failed);
+        let beside = kept.columns.iter().any(|column| matches!(column, Kept::Beside(_)));
+        if beside {
+            // What is beside the word cannot be changed at once with it: the entry is replaced.
+            let again = self.b.block();
+            self.commit(table, Effect::Claim);
+            let was = self.b.compare_swap(Arg::Value(seen.entry), kept.word as i16, seen.word, CLAIMED);
+            self.b.unless(Cmp::Eq, was, seen.word, again);
+            self.delete(table, key, span)?;
+            self.b.jump(create, Vec::new());
+            self.b.enter(again);
+            self.begin_again(seen.retry);
+        } else {
+            let mut env = env.clone();
+            env.seen = Some(Seen { new, live, ..seen.clone() });
+            outcomes.push((Open { env, block: self.b.here() }, vec![Arg::Number(1)]));
+        }
+        self.b.enter(create);
+        let made = self.create(env.clone(), table, kept, (key, value), (new, live), (&seen, failed), span)?;
+        outcomes.push((made, vec![Arg::Number(1)]));
+        env.seen = None;
+        outcomes.push((Open { env, block: failed }, vec![Arg::Number(0)]));
+        Ok(outcomes)
+    }
+
+    /// Has the kernel insert an entry that was not there; goes on in `failed` if there is no room.
+    #[allow(clippy::too_many_arguments, reason = "a table, an entry, and where to go")]
+    fn create(
+        &mut self,
+        mut env: Env<'p>,
+        table: TableId,
+        kept: &Entries,
+        (key, value): (&[Arg], &[Arg]),
+        (new, live): (Arg, Option<bool>),
+        (seen, failed): (&Seen, BlockId),
+        span: Span,
+    ) -> Lowering<Open<'p>> {
+        let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
+        let layout = self.layout(&of);
+        let later = kept.later;
+        self.write_key(&of, key, None);
+        self.write_value(kept, &layout, key, value, if later { CLAIMED } else { new });
+        if !later {
+            self.writes(&mut env, table, key, span)?;
+            self.commit(table, Effect::Insert);
+        }
+        let (slot, base) = (Arg::Stack(self.key_slot, 0), Arg::Stack(self.value_slot, 0));
+        let update = vec![Arg::Map(of.map), slot, base, Arg::Number(NO_EXIST)];
+        let commit = self.b.commit;
+        let made = self.b.call(Helper::MapUpdate, update.clone());
+        let (inserted, fails, again, full) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
+        self.b.branch(Cmp::Eq, made, Arg::Number(0), inserted, fails);
+        self.b.enter(fails);
+        // Another processor inserted it since this step looked.
+        self.b.branch(Cmp::Eq, made, Arg::Number(EXISTS), again, full);
+        self.b.enter(full);
+        if sweep::dies(&self.program.tables[table.index()]) {
+            self.sweep(&mut env, table, &of, failed)?;
+            self.b.commit = commit;
+            let made = self.b.call(Helper::MapUpdate, update);
+            let fails = self.b.block();
+            self.b.branch(Cmp::Eq, made, Arg::Number(0), inserted, fails);
+            self.b.enter(fails);
+            self.b.branch(Cmp::Eq, made, Arg::Number(EXISTS), again, failed);
+        } else {
+            self.b.jump(failed, Vec::new());
+        }
+        self.b.enter(again);
+        self.begin_again(seen.retry);
+        self.b.enter(inserted);
+        env.seen = None;
+        if later {
+            // It is there, and nobody else touches it.
+            let found = self.find(&of);
+            let gone = self.b.block();
+            self.b.unless(Cmp::Ne, found, Arg::Number(0), gone);
+            let here = self.b.here();
+            self.b.enter(gone);
+            self.defect();
+            self.b.enter(here);
+            let Arg::Value(entry) = found else { return Err(self.broken(span, "a look-up without a result")) };
+            let column = |(column, value): (&Kept, &Arg)| if let Kept::Beside(_) = column { *value } else { Arg::Number(0) };
+            let beside = kept.columns.iter().zip(value).map(column).collect();
+            env.seen = Some(Seen { entry, word: CLAIMED, new, beside, live, ..seen.clone() });
+        } else {
+            self.fence();
+        }
+        Ok(Open { env, block: self.b.here() })
+    }
+
+    /// What was stored is seen by others before anything more is read: an atomic instruction waits for it.
+    pub(super) fn fence(&mut self) {
+        let base = Arg::Stack(self.value_slot, 0);
+        self.b.compare_swap(base, 0, Arg::Number(0), Arg::Number(0));
+    }
+
+    /// Deletes an entry that this step has given up.
+    fn delete(&mut self, table: TableId, key: &[Arg], span: Span) -> Lowering<()> {
+        let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
+        self.write_key(&of, key, None);
+        self.b.call(Helper::MapDelete, vec![Arg::Map(of.map), Arg::Stack(self.key_slot, 0)]);
+        Ok(())
+    }
+
+    /// Puts a value into its slot.
+    fn write_value(&mut self, kept: &Entries, layout: &Layout, key: &[Arg], value: &[Arg], word: Arg) {
+        let base = Arg::Stack(self.value_slot, 0);
+        self.zero_gaps(layout, base);
+        for (place, column) in layout.places.iter().zip(key) {
+            self.b.store(base, place.offset as i16, place.bytes, *column);
+        }
+        self.b.store(base, kept.word as i16, 8, word);
+        for (column, value) in kept.columns.iter().zip(value) {
+            if let Kept::Beside(index) = column {
+                let place = &layout.places[*index];
+                self.b.store(base, place.offset as i16, place.bytes, *value);
+            }
+        }
+    }
+
+    /// Removes an entry, if it is there and live.
+    pub(super) fn remove(
+        &mut self,
+        env: Env<'p>,
+        table: TableId,
+        kept: &Entries,
+        key: &[Arg],
+        span: Span,
+    ) -> Lowering<Vec<Outcome<'p>>> {
+        let mut outcomes = Vec::new();
+        for mut open in self.look(env, table, kept, key, span)? {
+            if let Some(seen) = open.env.seen.clone().filter(|seen| seen.live == Some(true)) {
+                self.b.enter(open.block);
+                self.writes(&mut open.env, table, key, span)?;
+                let again = self.b.block();
+                self.commit(table, Effect::Claim);
+                let was = self.b.compare_swap(Arg::Value(seen.entry), kept.word as i16, seen.word, CLAIMED);
+                self.b.unless(Cmp::Eq, was, seen.word, again);
+                let here = self.b.here();
+                self.b.enter(again);
+                self.begin_again(seen.retry);
+                self.b.enter(here);
+                self.delete(table, key, span)?;
+                open.env.seen = None;
+                open.block = self.b.here();
+            }
+            outcomes.push((open, Vec::new()));
+        }
+        Ok(outcomes)
+    }
+}

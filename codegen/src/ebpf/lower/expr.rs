@@ -1,0 +1,454 @@
+//! Expressions. They change nothing, so what decides nothing is not computed; a condition is a way through blocks.
+
+use super::super::lir::{Arg, Bin, BlockId, Cmp, Type, mask};
+use super::env::Env;
+use super::linear::Linear;
+use super::{Lower, Lowering};
+use grv_lang::diagnostics::Code;
+use grv_lang::interp::hash::seed;
+use grv_lang::ir::{BinaryOp, Expr, Header, Scalar, UnaryOp};
+use grv_lang::span::Span;
+
+/// Where the fields of a header's own declaration are read.
+#[derive(Clone, Copy)]
+pub(super) struct Own<'h> {
+    pub(super) header: &'h Header,
+    pub(super) pointer: super::super::lir::Value,
+    pub(super) ahead: i32,
+}
+
+impl<'p> Lower<'p> {
+    /// The width of a type in bits; refused if it is wider than a register.
+    pub(super) fn width(&self, ty: Scalar, span: Span) -> Lowering<u8> {
+        match ty {
+            Scalar::Bool => Ok(1),
+            Scalar::Bits(width) if width <= 64 => Ok(width),
+            Scalar::Bits(width) => Err(self.refuse(Code::TargetWidth, span, format!("a value of {width} bits"))),
+            Scalar::Int => Err(self.refuse(Code::TargetWidth, span, "an integer without bounds".to_string())),
+        }
+    }
+
+    /// The type of an expression.
+    pub(super) fn ty(&self, env: &Env<'p>, expr: &Expr, own: Option<Own<'_>>) -> Scalar {
+        let body = env.frame().body;
+        match expr {
+            Expr::Const(_, ty) | Expr::Convert(_, ty) => *ty,
+            Expr::Local(id) => body.locals.get(id.index()).map_or(Scalar::Bool, |local| local.ty),
+            Expr::Param(id, column) => {
+                let param = self.program.params.get(id.index());
+                param.and_then(|p| p.columns.get(*column as usize)).map_or(Scalar::Bool, |c| c.ty)
+            }
+            Expr::Field(handle, field) => {
+                let header = body.handles.get(handle.index()).and_then(|h| self.program.headers.get(h.header.index()));
+                header.and_then(|h| h.fields.get(field.index())).map_or(Scalar::Bool, |f| Scalar::Bits(f.width))
+            }
+            Expr::Own(field) => {
+                let field = own.and_then(|own| own.header.fields.get(field.index()));
+                field.map_or(Scalar::Bool, |f| Scalar::Bits(f.width))
+            }
+            Expr::HeaderLength(_) | Expr::PacketLength(_) => Scalar::Bits(16),
+            Expr::Now => Scalar::Bits(64),
+            Expr::Unary(UnaryOp::Not, _) => Scalar::Bool,
+            Expr::Unary(UnaryOp::Complement, a) => self.ty(env, a, own),
+            Expr::Binary(op, a, _) => {
+                if op.compares() {
+                    Scalar::Bool
+                } else {
+                    self.ty(env, a, own)
+                }
+            }
+            Expr::Select(_, a, _) => self.ty(env, a, own),
+            Expr::Hash(id, _) => self.program.hashes.get(id.index()).map_or(Scalar::Bool, |h| Scalar::Bits(h.width)),
+        }
+    }
+
+    /// The value of an expression.
+    pub(super) fn eval(&mut self, env: &mut Env<'p>, expr: &Expr, span: Span) -> Lowering<Arg> {
+        self.value(env, expr, None, span)
+    }
+
+    pub(super) fn value(&mut self, env: &mut Env<'p>, expr: &Expr, own: Option<Own<'_>>, span: Span) -> Lowering<Arg> {
+        let width = self.width(self.ty(env, expr, own), span)?;
+        match expr {
+            Expr::Const(value, _) => Ok(Arg::Number(*value as u64)),
+            Expr::Local(id) => match env.frame().locals.get(id.index()).copied().flatten() {
+                Some(arg) => Ok(arg),
+                None => Err(self.broken(span, "a variable is read before it is assigned")),
+            },
+            Expr::Param(id, column) => self.param(*id, *column, span),
+            Expr::Field(handle, field) => {
+                let header = &self.program.headers[env.frame().body.handles[handle.index()].header.index()];
+                let place = self.found(env, *handle, span)?;
+                Ok(self.read_field(env, place.pointer, place.ahead, &header.fields[field.index()]))
+            }
+            Expr::Own(field) => match own {
+                Some(own) => Ok(self.read_field(env, own.pointer, own.ahead, &own.header.fields[field.index()])),
+                None => Err(self.broken(span, "a header's own field outside its declaration")),
+            },
+            Expr::HeaderLength(handle) => {
+                let length = self.found(env, *handle, span)?.length.clone();
+                Ok(length.value(&mut self.b))
+            }
+            Expr::PacketLength(_) => Ok(self.frame_length(env)),
+            Expr::Now => Ok(self.now(env)),
+            Expr::Unary(UnaryOp::Complement, a) if width > 1 || self.ty(env, a, own) != Scalar::Bool => {
+                let a = self.value(env, a, own, span)?;
+                Ok(self.b.bin(Bin::Xor, a, Arg::Number(mask(width))))
+            }
+            Expr::Unary(_, a) => {
+                let a = self.value(env, a, own, span)?;
+                Ok(self.b.bin(Bin::Xor, a, Arg::Number(1)))
+            }
+            Expr::Binary(op, a, b) if op.compares() || self.ty(env, a, own) == Scalar::Bool => {
+                match self.bit(env, *op, a, b, own, span)? {
+                    Some(bit) => Ok(bit),
+                    None => self.boolean(env, expr, own, span),
+                }
+            }
+            Expr::Binary(op, a, b) => self.binary(env, *op, a, b, width, own, span),
+            Expr::Convert(a, _) => {
+                if self.ty(env, a, own) == Scalar::Int {
+                    let sum = self.integer(env, a, own, span)?;
+                    // Negative numbers are taken modulo 2^64, and then modulo 2^width.
+                    let value = sum.value(&mut self.b);
+                    return Ok(self.b.low(value, width));
+                }
+                let a = self.value(env, a, own, span)?;
+                Ok(self.b.low(a, width))
+            }
+            Expr::Select(cond, a, b) => {
+                self.fix_time(env, &[cond, a, b]);
+                let (then, other, done) = (self.b.block(), self.b.block(), self.b.block());
+                self.cond(env, cond, own, span, then, other)?;
+                let result = self.b.param(done, Type::Word, width);
+                for (block, expr) in [(then, a), (other, b)] {
+                    self.b.enter(block);
+                    let value = self.value(&mut env.clone(), expr, own, span)?;
+                    self.b.jump(done, vec![value]);
+                }
+                self.b.enter(done);
+                Ok(Arg::Value(result))
+            }
+            Expr::Hash(id, args) => {
+                let function = &self.program.hashes[id.index()];
+                let mut h = Arg::Number(seed(&function.name));
+                let mix = |lower: &mut Self, h: Arg, word: Arg, factor: u64| {
+                    let mixed = lower.b.bin(Bin::Xor, h, word);
+                    let product = lower.b.bin(Bin::Mul, mixed, Arg::Number(factor));
+                    let high = lower.b.bin(Bin::Shr, product, Arg::Number(32));
+                    lower.b.bin(Bin::Xor, product, high)
+                };
+                for arg in args {
+                    let word = self.value(env, arg, own, span)?;
+                    h = mix(self, h, word, 0x9e37_79b9_7f4a_7c15);
+                }
+                h = mix(self, h, Arg::Number(0), 0xd6e8_feb8_6659_fd93);
+                Ok(self.b.low(h, width))
+            }
+        }
+    }
+
+    /// Arithmetic on bits.
+    #[allow(clippy::too_many_arguments, reason = "an operator, its operands, and where they are")]
+    fn binary(
+        &mut self,
+        env: &mut Env<'p>,
+        op: BinaryOp,
+        a: &Expr,
+        b: &Expr,
+        width: u8,
+        own: Option<Own<'_>>,
+        span: Span,
+    ) -> Lowering<Arg> {
+        let (a, b) = (self.value(env, a, own, span)?, self.value(env, b, own, span)?);
+        let most = Arg::Number(mask(width));
+        // Of 32 bits the machine has its own, whose upper bits are zero.
+        let modulo = |lower: &mut Self, op: Bin| {
+            if width == 32 {
+                return lower.b.bin32(op, a, b);
+            }
+            let result = lower.b.bin(op, a, b);
+            lower.b.low(result, width)
+        };
+        Ok(match op {
+            BinaryOp::Add if self.b.bits(a).max(self.b.bits(b)) < width => self.b.bin(Bin::Add, a, b),
+            BinaryOp::Add => modulo(self, Bin::Add),
+            BinaryOp::Sub => modulo(self, Bin::Sub),
+            BinaryOp::Mul => modulo(self, Bin::Mul),
+            BinaryOp::Div => self.b.bin(Bin::Div, a, b),
+            BinaryOp::Rem => self.b.bin(Bin::Rem, a, b),
+            BinaryOp::And => self.b.bin(Bin::And, a, b),
+            BinaryOp::Or => self.b.bin(Bin::Or, a, b),
+            BinaryOp::Xor => self.b.bin(Bin::Xor, a, b),
+            BinaryOp::SatAdd => {
+                let sum = self.b.bin(Bin::Add, a, b);
+                let (cmp, bound) = if width == 64 { (Cmp::Lt, a) } else { (Cmp::Gt, most) };
+                self.pick(cmp, sum, bound, most, sum, width)
+            }
+            BinaryOp::SatSub => {
+                let difference = self.b.bin(Bin::Sub, a, b);
+                self.pick(Cmp::Lt, a, b, Arg::Number(0), difference, width)
+            }
+            BinaryOp::Shl | BinaryOp::Shr => {
+                let bin = if op == BinaryOp::Shl { Bin::Shl } else { Bin::Shr };
+                match b.number() {
+                    Some(by) if by >= u64::from(width) => Arg::Number(0),
+                    Some(_) => {
+                        let shifted = self.b.bin(bin, a, b);
+                        self.b.low(shifted, width)
+                    }
+                    None => {
+                        // The machine looks at the low 6 bits of the distance only.
+                        let shifted = self.b.bin(bin, a, b);
+                        let shifted = self.b.low(shifted, width);
+                        self.pick(Cmp::Ge, b, Arg::Number(width.into()), Arg::Number(0), shifted, width)
+                    }
+                }
+            }
+            BinaryOp::Eq
+            | BinaryOp::Ne
+            | BinaryOp::Lt
+            | BinaryOp::Le
+            | BinaryOp::AddOverflows
+            | BinaryOp::SubOverflows
+            | BinaryOp::MulOverflows => return Err(self.broken(span, "a comparison among arithmetic")),
+        })
+    }
+
+    /// One of two words, by a comparison.
+    pub(super) fn pick(&mut self, cmp: Cmp, a: Arg, b: Arg, then: Arg, other: Arg, width: u8) -> Arg {
+        if let (Some(a), Some(b)) = (a.number(), b.number()) {
+            return if cmp.holds(a, b) { then } else { other };
+        }
+        if then == other {
+            return then;
+        }
+        if self.b.bits(a).max(self.b.bits(b)) < 64 && matches!(cmp, Cmp::Lt | Cmp::Gt | Cmp::Le | Cmp::Ge) {
+            // Ones where the first is less, as wide as a register; then no ways part, which the kernel would have to follow.
+            let (less, greater) = if matches!(cmp, Cmp::Lt | Cmp::Ge) { (a, b) } else { (b, a) };
+            let (then, other) = if matches!(cmp, Cmp::Lt | Cmp::Gt) { (then, other) } else { (other, then) };
+            let difference = self.b.bin(Bin::Sub, less, greater);
+            let bit = self.b.bin(Bin::Shr, difference, Arg::Number(63));
+            if then.number() == Some(0) {
+                let ones = self.b.bin(Bin::Sub, bit, Arg::Number(1));
+                let kept = self.b.bin(Bin::And, other, ones);
+                return self.b.low(kept, width);
+            }
+            let ones = self.b.bin(Bin::Sub, Arg::Number(0), bit);
+            let both = self.b.bin(Bin::Xor, then, other);
+            let change = self.b.bin(Bin::And, both, ones);
+            let picked = self.b.bin(Bin::Xor, other, change);
+            return self.b.low(picked, width);
+        }
+        let (yes, no, done) = (self.b.block(), self.b.block(), self.b.block());
+        self.b.branch(cmp, a, b, yes, no);
+        let result = self.b.param(done, Type::Word, width);
+        for (block, value) in [(yes, then), (no, other)] {
+            self.b.enter(block);
+            self.b.jump(done, vec![value]);
+        }
+        self.b.enter(done);
+        Arg::Value(result)
+    }
+
+    /// A condition as a number, without branches: the machine has none that gives a number, but the highest bit of a difference
+    /// says which one is less. None: numbers of 64 bits have no bit to spare.
+    fn bit(
+        &mut self,
+        env: &mut Env<'p>,
+        op: BinaryOp,
+        a: &Expr,
+        b: &Expr,
+        own: Option<Own<'_>>,
+        span: Span,
+    ) -> Lowering<Option<Arg>> {
+        let ty = self.ty(env, a, own);
+        let narrow = matches!(ty, Scalar::Bool) || matches!(ty, Scalar::Bits(width) if width < 64);
+        if !narrow || matches!(op, BinaryOp::AddOverflows | BinaryOp::MulOverflows) {
+            return Ok(None);
+        }
+        let (a, b) = (self.value(env, a, own, span)?, self.value(env, b, own, span)?);
+        let less = |lower: &mut Self, a: Arg, b: Arg| {
+            let difference = lower.b.bin(Bin::Sub, a, b);
+            lower.b.bin(Bin::Shr, difference, Arg::Number(63))
+        };
+        let not = |lower: &mut Self, bit: Arg| lower.b.bin(Bin::Xor, bit, Arg::Number(1));
+        Ok(Some(match op {
+            BinaryOp::And => self.b.bin(Bin::And, a, b),
+            BinaryOp::Or => self.b.bin(Bin::Or, a, b),
+            BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Xor => {
+                let differs = self.b.bin(Bin::Xor, a, b);
+                let equal = op == BinaryOp::Eq;
+                if self.b.bits(differs) <= 1 {
+                    if equal { not(self, differs) } else { differs }
+                } else if equal {
+                    less(self, differs, Arg::Number(1))
+                } else {
+                    less(self, Arg::Number(0), differs)
+                }
+            }
+            BinaryOp::Lt | BinaryOp::SubOverflows => less(self, a, b),
+            _ => {
+                let greater = less(self, b, a);
+                not(self, greater)
+            }
+        }))
+    }
+
+    /// A condition as a number.
+    fn boolean(&mut self, env: &mut Env<'p>, expr: &Expr, own: Option<Own<'_>>, span: Span) -> Lowering<Arg> {
+        let (then, other, done) = (self.b.block(), self.b.block(), self.b.block());
+        self.cond(env, expr, own, span, then, other)?;
+        let result = self.b.param(done, Type::Word, 1);
+        for (block, value) in [(then, 1), (other, 0)] {
+            self.b.enter(block);
+            self.b.jump(done, vec![Arg::Number(value)]);
+        }
+        self.b.enter(done);
+        Ok(Arg::Value(result))
+    }
+
+    /// Goes on in `then` if a condition holds and in `other` if not.
+    pub(super) fn cond(
+        &mut self,
+        env: &mut Env<'p>,
+        expr: &Expr,
+        own: Option<Own<'_>>,
+        span: Span,
+        then: BlockId,
+        other: BlockId,
+    ) -> Lowering<()> {
+        match expr {
+            Expr::Unary(UnaryOp::Not | UnaryOp::Complement, a) => self.cond(env, a, own, span, other, then),
+            Expr::Binary(op @ (BinaryOp::And | BinaryOp::Or), a, b) if self.ty(env, a, own) == Scalar::Bool => {
+                // The second side is looked at on one way only: what is read there is not known behind.
+                self.fix_time(env, &[a, b]);
+                let second = self.b.block();
+                let (yes, no) = if *op == BinaryOp::And { (second, other) } else { (then, second) };
+                self.cond(env, a, own, span, yes, no)?;
+                self.b.enter(second);
+                self.cond(&mut env.clone(), b, own, span, then, other)
+            }
+            Expr::Binary(op, a, b) if op.compares() => self.compare(env, *op, a, b, own, span, then, other),
+            _ => {
+                let value = self.value(env, expr, own, span)?;
+                self.b.branch(Cmp::Ne, value, Arg::Number(0), then, other);
+                Ok(())
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "an operator, its operands, and where to go")]
+    fn compare(
+        &mut self,
+        env: &mut Env<'p>,
+        op: BinaryOp,
+        a: &Expr,
+        b: &Expr,
+        own: Option<Own<'_>>,
+        span: Span,
+        then: BlockId,
+        other: BlockId,
+    ) -> Lowering<()> {
+        let ty = self.ty(env, a, own);
+        if ty == Scalar::Int {
+            let difference = self.integer(env, b, own, span)?.plus(&self.integer(env, a, own, span)?, -1);
+            let least = match op {
+                BinaryOp::Le => difference,
+                BinaryOp::Lt => difference.plus(&Linear::number(1), -1),
+                _ => return Err(self.refuse(Code::TargetOperation, span, format!("`{op:?}` of integers"))),
+            };
+            // What holds then is not known where it does not.
+            self.unless_negative(&mut env.clone(), &least, other);
+            self.b.jump(then, Vec::new());
+            return Ok(());
+        }
+        let width = self.width(ty, span)?;
+        let (a, b) = (self.value(env, a, own, span)?, self.value(env, b, own, span)?);
+        let most = Arg::Number(mask(width));
+        match op {
+            BinaryOp::Eq => self.b.branch(Cmp::Eq, a, b, then, other),
+            BinaryOp::Ne => self.b.branch(Cmp::Ne, a, b, then, other),
+            BinaryOp::Lt | BinaryOp::SubOverflows => self.b.branch(Cmp::Lt, a, b, then, other),
+            BinaryOp::Le => self.b.branch(Cmp::Le, a, b, then, other),
+            BinaryOp::AddOverflows => {
+                let sum = self.b.bin(Bin::Add, a, b);
+                let (cmp, bound) = if width == 64 { (Cmp::Lt, a) } else { (Cmp::Gt, most) };
+                self.b.branch(cmp, sum, bound, then, other);
+            }
+            BinaryOp::MulOverflows if self.b.bits(a).saturating_add(self.b.bits(b)) <= 64 => {
+                let product = self.b.bin(Bin::Mul, a, b);
+                self.b.branch(Cmp::Gt, product, most, then, other);
+            }
+            BinaryOp::MulOverflows => {
+                // a x b > most exactly if b > most / a; of a = 0 the quotient is 0, and so it is asked first.
+                let nonzero = self.b.block();
+                self.b.branch(Cmp::Eq, a, Arg::Number(0), other, nonzero);
+                self.b.enter(nonzero);
+                let quotient = self.b.bin(Bin::Div, most, a);
+                self.b.branch(Cmp::Gt, b, quotient, then, other);
+            }
+            _ => return Err(self.broken(span, "an operator that compares nothing")),
+        }
+        Ok(())
+    }
+
+    /// An integer of a header's declaration: sums of fields.
+    pub(super) fn integer(&mut self, env: &mut Env<'p>, expr: &Expr, own: Option<Own<'_>>, span: Span) -> Lowering<Linear> {
+        let refused = |lower: &Self| Err(lower.refuse(Code::TargetOperation, span, "such a length".to_string()));
+        match expr {
+            Expr::Const(value, Scalar::Int) => match i32::try_from(*value as i128) {
+                Ok(number) => Ok(Linear::number(number.into())),
+                Err(_) => refused(self),
+            },
+            Expr::Convert(a, Scalar::Int) => {
+                let word = self.value(env, a, own, span)?;
+                match Linear::word(word) {
+                    Some(sum) if self.b.bits(word) <= 32 => Ok(sum),
+                    _ => refused(self),
+                }
+            }
+            Expr::Binary(op @ (BinaryOp::Add | BinaryOp::Sub), a, b) => {
+                let (a, b) = (self.integer(env, a, own, span)?, self.integer(env, b, own, span)?);
+                Ok(a.plus(&b, if *op == BinaryOp::Add { 1 } else { -1 }))
+            }
+            Expr::Binary(BinaryOp::Mul, a, b) => {
+                let (a, b) = (self.integer(env, a, own, span)?, self.integer(env, b, own, span)?);
+                match (a.constant(), b.constant()) {
+                    (_, Some(factor)) if factor.abs() <= 1 << 16 => Ok(a.times(factor)),
+                    (Some(factor), _) if factor.abs() <= 1 << 16 => Ok(b.times(factor)),
+                    _ => refused(self),
+                }
+            }
+            _ => refused(self),
+        }
+    }
+
+    /// Goes on in a new block if a sum is not negative; in `other`, if it is. What is known is not asked again.
+    pub(super) fn unless_negative(&mut self, env: &mut Env<'p>, sum: &Linear, other: BlockId) {
+        let sum = sum.reduced();
+        if sum.is_known(&env.facts) {
+            return;
+        }
+        sum.unless_negative(&mut self.b, other);
+        env.facts.push(sum);
+    }
+
+    /// Reads the clock now, if one of these expressions will: a step has one time.
+    fn fix_time(&mut self, env: &mut Env<'p>, exprs: &[&Expr]) {
+        if exprs.iter().any(|expr| reads_time(expr)) {
+            self.now(env);
+        }
+    }
+}
+
+fn reads_time(expr: &Expr) -> bool {
+    match expr {
+        Expr::Now => true,
+        Expr::Unary(_, a) | Expr::Convert(a, _) => reads_time(a),
+        Expr::Binary(_, a, b) => reads_time(a) || reads_time(b),
+        Expr::Select(a, b, c) => reads_time(a) || reads_time(b) || reads_time(c),
+        Expr::Hash(_, args) => args.iter().any(reads_time),
+        _ => false,
+    }
+}

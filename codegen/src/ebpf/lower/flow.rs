@@ -1,0 +1,507 @@
+//! Statements in order, ways that part and meet, and the ends of the program.
+//!
+//! Ways are kept apart until a statement follows, and meet in one block then. An `emit` at the end of a handler leads to the
+//! input behind it, which is lowered once for all that lead there; any other is lowered in place, since what follows it runs
+//! afterwards.
+
+use super::super::lir::{Arg, Bin, BlockId, Cmp, Helper, Type};
+use super::env::{Env, Frame, Open};
+use super::{Lower, Lowering};
+use grv_lang::diagnostics::Code;
+use grv_lang::ir::validate::is_ghost_stmt;
+use grv_lang::ir::{BinaryOp, Expr, HeaderId, InputRef, PortId, ReasonId, Scalar, Stmt, StmtKind, Target, UnaryOp};
+use grv_lang::span::Span;
+use std::collections::BTreeMap;
+
+/// Verdicts of XDP programs.
+const ABORTED: u64 = 0;
+const DROP: u64 = 1;
+const PASS: u64 = 2;
+
+/// Flags of `bpf_redirect_map`: to all entries; and the verdict where there is none.
+const BROADCAST: u64 = 8;
+
+/// Ways that may be kept apart because they sent different things so far.
+const MOST_WAYS: usize = 64;
+
+impl<'p> Lower<'p> {
+    /// Runs statements on ways that have come here. `tail`: nothing follows them.
+    pub(super) fn block(&mut self, mut opens: Vec<Open<'p>>, stmts: &'p [Stmt], tail: bool) -> Lowering<Vec<Open<'p>>> {
+        for (index, stmt) in stmts.iter().enumerate() {
+            if self.is_ghost(&opens, stmt) || matches!(stmt.kind, StmtKind::Branch { .. }) {
+                continue;
+            }
+            if opens.is_empty() {
+                break;
+            }
+            let tail = tail && index + 1 == stmts.len();
+            opens = match &stmt.kind {
+                StmtKind::If { cond, then, other } => self.fork(opens, stmt.span, cond, then, other, tail)?,
+                StmtKind::Switch { on, cases, default } => self.switch(opens, stmt.span, on, cases, default, tail)?,
+                _ => {
+                    let mut next = Vec::new();
+                    for ways in apart(opens) {
+                        next.extend(self.stmt(ways, stmt, stmts.get(index + 1), tail)?);
+                    }
+                    next
+                }
+            };
+            if opens.len() > MOST_WAYS {
+                return Err(self.refuse(Code::TargetPacket, stmt.span, "so many ways to send copies".to_string()));
+            }
+        }
+        Ok(opens)
+    }
+
+    /// Whether a statement is there for specifications only.
+    fn is_ghost(&self, opens: &[Open<'p>], stmt: &Stmt) -> bool {
+        let Some(open) = opens.first() else { return true };
+        is_ghost_stmt(self.program, &open.env.frame().ghost, &stmt.kind)
+    }
+
+    /// Runs one of two blocks. Ways on which the condition is known go straight there.
+    fn fork(
+        &mut self,
+        opens: Vec<Open<'p>>,
+        span: Span,
+        cond: &Expr,
+        then: &'p [Stmt],
+        other: &'p [Stmt],
+        tail: bool,
+    ) -> Lowering<Vec<Open<'p>>> {
+        let (mut yes, mut no, mut open) = (Vec::new(), Vec::new(), Vec::new());
+        for way in opens {
+            match known(&way.env, cond) {
+                Some(0) => no.push(way),
+                Some(_) => yes.push(way),
+                None => open.push(way),
+            }
+        }
+        for ways in apart(open) {
+            let mut env = self.join(ways)?;
+            self.b.span = span;
+            let blocks = (self.b.block(), self.b.block());
+            self.cond(&mut env, cond, None, span, blocks.0, blocks.1)?;
+            yes.push(Open { env: env.clone(), block: blocks.0 });
+            no.push(Open { env, block: blocks.1 });
+        }
+        let mut out = self.block(yes, then, tail)?;
+        out.extend(self.block(no, other, tail)?);
+        Ok(out)
+    }
+
+    /// Runs the block of the case that equals a number. Ways on which it is known go straight there.
+    fn switch(
+        &mut self,
+        opens: Vec<Open<'p>>,
+        span: Span,
+        on: &Expr,
+        cases: &'p [(u128, Span, Vec<Stmt>)],
+        default: &'p [Stmt],
+        tail: bool,
+    ) -> Lowering<Vec<Open<'p>>> {
+        let mut to: Vec<Vec<Open<'p>>> = vec![Vec::new(); cases.len() + 1];
+        let mut open = Vec::new();
+        for way in opens {
+            match known(&way.env, on) {
+                Some(number) => {
+                    let case = cases.iter().position(|(value, ..)| *value == u128::from(number));
+                    to[case.unwrap_or(cases.len())].push(way);
+                }
+                None => open.push(way),
+            }
+        }
+        for ways in apart(open) {
+            let mut env = self.join(ways)?;
+            self.b.span = span;
+            let on = self.eval(&mut env, on, span)?;
+            for (index, (value, ..)) in cases.iter().enumerate() {
+                let (hit, next) = (self.b.block(), self.b.block());
+                self.b.branch(Cmp::Eq, on, Arg::Number(*value as u64), hit, next);
+                to[index].push(Open { env: env.clone(), block: hit });
+                self.b.enter(next);
+            }
+            to[cases.len()].push(Open { env, block: self.b.here() });
+        }
+        let mut out = Vec::new();
+        let blocks = cases.iter().map(|(_, _, block)| block.as_slice()).chain([default]);
+        for (ways, block) in to.into_iter().zip(blocks) {
+            out.extend(self.block(ways, block, tail)?);
+        }
+        Ok(out)
+    }
+
+    /// One statement, on ways that sent the same.
+    fn stmt(&mut self, opens: Vec<Open<'p>>, stmt: &'p Stmt, next: Option<&'p Stmt>, tail: bool) -> Lowering<Vec<Open<'p>>> {
+        let mut env = self.join(opens)?;
+        let span = stmt.span;
+        self.b.span = span;
+        let open = |lower: &Self, env: Env<'p>| Ok(vec![Open { env, block: lower.b.here() }]);
+        match &stmt.kind {
+            StmtKind::Assign { dst, value } => {
+                if let Expr::Unary(..) | Expr::Binary(..) = value
+                    && self.ty(&env, value, None) == Scalar::Bool
+                    && next.is_some_and(|next| asks_for(next, *dst))
+                {
+                    // What is asked for next is decided by a branch; else a number is better, which parts no ways.
+                    let (yes, no) = (self.b.block(), self.b.block());
+                    self.cond(&mut env, value, None, span, yes, no)?;
+                    let way = |block, number| {
+                        let mut env = env.clone();
+                        env.frame_mut().locals[dst.index()] = Some(Arg::Number(number));
+                        Open { env, block }
+                    };
+                    return Ok(vec![way(yes, 1), way(no, 0)]);
+                }
+                let value = self.eval(&mut env, value, span)?;
+                env.frame_mut().locals[dst.index()] = Some(value);
+                open(self, env)
+            }
+            StmtKind::Parse { packet: _, header, after, into, ok, malformed } => {
+                self.frame_length(&mut env);
+                let other = self.b.block();
+                let missing = env.clone();
+                let place = self.parse(&mut env, *header, *after, span, other)?;
+                env.frame_mut().places[into.index()] = Some(place);
+                let block = self.b.here();
+                let mut out = self.block(vec![Open { env, block }], ok, tail)?;
+                out.extend(self.block(vec![Open { env: missing, block: other }], malformed, tail)?);
+                Ok(out)
+            }
+            StmtKind::Check { cond, what: _ } => {
+                if self.options.checks {
+                    let (yes, no) = (self.b.block(), self.b.block());
+                    self.cond(&mut env, cond, None, span, yes, no)?;
+                    self.b.enter(no);
+                    // What the step has begun is not left half done.
+                    self.settle(&mut env.clone())?;
+                    self.defect();
+                    self.b.enter(yes);
+                }
+                open(self, env)
+            }
+            StmtKind::SetField { handle, field, value } => {
+                let value = self.eval(&mut env, value, span)?;
+                self.goes_on(&mut env)?;
+                self.set_field(&mut env, *handle, *field, value, span)?;
+                open(self, env)
+            }
+            StmtKind::UpdateChecksum { handle, field, optional, changes } => {
+                self.goes_on(&mut env)?;
+                self.update_checksum(&mut env, *handle, *field, *optional, changes, span)?;
+                open(self, env)
+            }
+            StmtKind::VerifyChecksums { handle, result } => {
+                let valid = self.verify_checksums(&mut env, *handle, span)?;
+                env.frame_mut().locals[result.index()] = Some(valid);
+                open(self, env)
+            }
+            StmtKind::Emit { output, args } => self.emit(env, *output, args, span, tail),
+            StmtKind::Drop { reason } => self.dropped(env, *reason),
+            StmtKind::If { .. } | StmtKind::Switch { .. } | StmtKind::Branch { .. } => {
+                Err(self.broken(span, "a statement out of its place"))
+            }
+            StmtKind::Push { header, before, into, fields, ok } => {
+                self.goes_on(&mut env)?;
+                self.push_header(env, *header, *before, *into, fields, *ok, span)
+            }
+            StmtKind::Pop { handle } => {
+                self.goes_on(&mut env)?;
+                self.pop_header(&mut env, *handle, span)?;
+                open(self, env)
+            }
+            StmtKind::First { .. } => self.first(env, stmt),
+            StmtKind::Choose { .. } => Err(self.refuse(Code::TargetOperation, span, "`choose`".to_string())),
+            StmtKind::Spec(_) | StmtKind::Test(_) => Err(self.broken(span, "a specification in a handler")),
+            _ => self.table_stmt(env, stmt),
+        }
+    }
+
+    /// Sends the packet along an output.
+    fn emit(&mut self, mut env: Env<'p>, output: u32, args: &[Expr], span: Span, tail: bool) -> Lowering<Vec<Open<'p>>> {
+        let element = &self.program.elements[env.frame().element.index()];
+        match element.outputs[output as usize].target {
+            Target::Port(port) => {
+                self.settle(&mut env)?;
+                let bit = 1 << port.index();
+                if env.sent & bit != 0 {
+                    let port = &self.program.ports[port.index()].name;
+                    return Err(self.refuse(Code::TargetPacket, span, format!("sending a packet to `{port}` twice")));
+                }
+                env.sent |= bit;
+                if env.frames.len() == 1 && tail {
+                    self.finish(env.sent, span)?;
+                    return Ok(Vec::new());
+                }
+                // What is sent is the packet as it is at the end.
+                env.kept = true;
+                Ok(vec![Open { env, block: self.b.here() }])
+            }
+            Target::Input(to) => {
+                let values = args.iter().map(|arg| self.eval(&mut env, arg, span)).collect::<Lowering<Vec<Arg>>>()?;
+                let frame = self.entered(&env, to, &values, span)?;
+                let block = self.b.here();
+                if tail && env.frames.len() == 1 {
+                    let env = Env { frames: vec![frame], ..env };
+                    self.pending.entry(to).or_default().push(Open { env, block });
+                    return Ok(Vec::new());
+                }
+                let (kept, body) = (env.kept, frame.body);
+                env.kept = !tail || kept;
+                env.frames.push(frame);
+                self.left.push(Vec::new());
+                let mut out = self.block(vec![Open { env, block }], &body.block, tail)?;
+                out.extend(self.left.pop().unwrap_or_default());
+                for open in &mut out {
+                    open.env.frames.pop();
+                }
+                Ok(out)
+            }
+        }
+    }
+
+    /// The variables of a handler that a packet comes into: the values beside it, and the headers that are promised.
+    fn entered(&self, env: &Env<'p>, to: InputRef, args: &[Arg], span: Span) -> Lowering<Frame<'p>> {
+        let input = &self.program.elements[to.element.index()].inputs[to.input as usize];
+        let mut frame = Frame::new(self.program, &input.body, to.element);
+        for (local, arg) in frame.locals.iter_mut().zip(args) {
+            *local = Some(*arg);
+        }
+        if !input.contract.is_empty() && env.moved {
+            return Err(self.refuse(Code::TargetPacket, span, "finding headers again whose lengths were changed".to_string()));
+        }
+        let mut start = super::linear::Linear::number(0);
+        for (handle, header) in input.contract.iter().enumerate() {
+            let Some(place) = self.established(env, *header, &start) else {
+                return Err(self.broken(span, "a header that is promised was not found"));
+            };
+            start = place.after();
+            frame.places[handle] = Some(place);
+        }
+        Ok(frame)
+    }
+
+    /// The header that begins there.
+    fn established(&self, env: &Env<'p>, header: HeaderId, start: &super::linear::Linear) -> Option<super::env::Place> {
+        let frame = env.frame();
+        let handles = frame.body.handles.iter().zip(&frame.places);
+        let mut found = handles.filter(|(handle, _)| handle.header == header).filter_map(|(_, place)| place.as_ref());
+        found.find(|place| place.start == *start).cloned()
+    }
+
+    /// Drops the packet, and counts why.
+    fn dropped(&mut self, mut env: Env<'p>, reason: ReasonId) -> Lowering<Vec<Open<'p>>> {
+        self.goes_on(&mut env)?;
+        let reason = u64::from(reason.0);
+        if env.frames.len() > 1 {
+            // The copy is dropped; whoever sent it goes on.
+            self.count_drop(Arg::Number(reason));
+            if let Some(left) = self.left.last_mut() {
+                left.push(Open { env, block: self.b.here() });
+            }
+            return Ok(Vec::new());
+        }
+        if env.sent != 0 {
+            self.count_drop(Arg::Number(reason));
+            let span = self.b.span;
+            self.finish(env.sent, span)?;
+            return Ok(Vec::new());
+        }
+        self.drop_with(reason, DROP);
+        Ok(Vec::new())
+    }
+
+    /// Ends the program with a drop for a reason.
+    pub(super) fn drop_with(&mut self, reason: u64, verdict: u64) {
+        let exit = match self.drops.get(&verdict) {
+            Some(exit) => *exit,
+            None => {
+                let (here, exit) = (self.b.here(), self.b.block());
+                self.drops.insert(verdict, exit);
+                let reason = self.b.param(exit, Type::Word, 32);
+                self.b.enter(exit);
+                self.count_drop(Arg::Value(reason));
+                self.b.ret(Arg::Number(verdict));
+                self.b.enter(here);
+                exit
+            }
+        };
+        self.b.jump(exit, vec![Arg::Number(reason)]);
+    }
+
+    /// Ends the program because others changed the same all the time.
+    pub(super) fn contended(&mut self) {
+        self.drop_with(self.contended_reason(), DROP);
+    }
+
+    /// Ends the program at a defect: what must not happen.
+    pub(super) fn defect(&mut self) {
+        self.drop_with(self.defect_reason(), ABORTED);
+    }
+
+    /// Counts a drop.
+    fn count_drop(&mut self, reason: Arg) {
+        if let Some(probe) = self.probe {
+            self.b.store(Arg::Global(probe.section, probe.reason), 0, 8, reason);
+        }
+        let slot = self.key_slot;
+        self.b.store(Arg::Stack(slot, 0), 0, 4, reason);
+        let entry = self.b.call(Helper::MapLookup, vec![Arg::Map(self.drop_counts), Arg::Stack(slot, 0)]);
+        let (there, done) = (self.b.block(), self.b.block());
+        self.b.branch(Cmp::Ne, entry, Arg::Number(0), there, done);
+        self.b.enter(there);
+        self.b.count(entry, 0, Arg::Number(1));
+        self.b.jump(done, Vec::new());
+        self.b.enter(done);
+    }
+
+    /// Ends the program: the packet goes to these ports.
+    fn finish(&mut self, sent: u64, span: Span) -> Lowering<()> {
+        let exit = match self.exits.get(&sent) {
+            Some(exit) => *exit,
+            None => {
+                let here = self.b.here();
+                let exit = self.b.block();
+                self.exits.insert(sent, exit);
+                self.b.enter(exit);
+                self.leave(sent, span)?;
+                self.b.enter(here);
+                exit
+            }
+        };
+        self.b.jump(exit, Vec::new());
+        Ok(())
+    }
+
+    fn leave(&mut self, sent: u64, span: Span) -> Lowering<()> {
+        if let Some(probe) = self.probe {
+            self.b.store(Arg::Global(probe.section, probe.sent), 0, 8, Arg::Number(sent));
+        }
+        let host = self.host.map_or(0, |port| 1 << port.index());
+        if sent == host {
+            self.b.ret(Arg::Number(PASS));
+            return Ok(());
+        }
+        if sent & host != 0 {
+            let what = "sending copies of one packet to the host and to other ports".to_string();
+            return Err(self.refuse(Code::TargetPacket, span, what));
+        }
+        let (map, key, flags) = if sent.count_ones() == 1 {
+            (self.ports, sent.trailing_zeros(), DROP)
+        } else {
+            (self.group(sent), 0, BROADCAST | DROP)
+        };
+        let args = vec![Arg::Map(map), Arg::Number(key.into()), Arg::Number(flags)];
+        let verdict = self.b.call(Helper::RedirectMap, args);
+        self.b.ret(verdict);
+        Ok(())
+    }
+
+    /// The end of a handler: a way that dropped nothing has sent something.
+    pub(super) fn ends(&mut self, opens: Vec<Open<'p>>, span: Span) -> Lowering<()> {
+        for mut open in opens {
+            self.b.enter(open.block);
+            self.settle(&mut open.env)?;
+            if open.env.sent == 0 {
+                return Err(self.broken(span, "a way that neither emits nor drops"));
+            }
+            self.finish(open.env.sent, span)?;
+        }
+        Ok(())
+    }
+
+    /// The block where a packet of a port begins; packets of none are no business of the program.
+    pub(super) fn dispatch(
+        &mut self,
+        from: Arg,
+        entries: &[(PortId, InputRef)],
+        number: impl Fn(&mut Self, PortId) -> Arg,
+        env: &Env<'p>,
+    ) -> Lowering<()> {
+        for (port, to) in entries {
+            let (hit, next) = (self.b.block(), self.b.block());
+            let number = number(self, *port);
+            self.b.branch(Cmp::Eq, from, number, hit, next);
+            self.b.enter(hit);
+            let span = self.program.span;
+            let frame = self.entered(env, *to, &[], span)?;
+            let env = Env { frames: vec![frame], ..env.clone() };
+            self.pending.entry(*to).or_default().push(Open { env, block: hit });
+            self.b.enter(next);
+        }
+        self.drop_with(self.no_port_reason(), ABORTED);
+        Ok(())
+    }
+
+    /// The step's time, read once.
+    pub(super) fn now(&mut self, env: &mut Env<'p>) -> Arg {
+        if let Some(now) = env.now {
+            return now;
+        }
+        let now = match self.probe {
+            None => self.b.call(Helper::KtimeGetNs, Vec::new()),
+            Some(probe) => {
+                let frozen = self.b.load(Arg::Global(probe.section, probe.frozen), 0, 8);
+                let offset = self.b.load(Arg::Global(probe.section, probe.clock), 0, 8);
+                let (still, runs, done): (BlockId, BlockId, BlockId) = (self.b.block(), self.b.block(), self.b.block());
+                self.b.branch(Cmp::Ne, frozen, Arg::Number(0), still, runs);
+                // Times are below 2^62.
+                let now = self.b.param(done, Type::Word, 62);
+                self.b.enter(still);
+                self.b.jump(done, vec![offset]);
+                self.b.enter(runs);
+                let time = self.b.call(Helper::KtimeGetNs, Vec::new());
+                let time = self.b.bin(Bin::Add, time, offset);
+                self.b.jump(done, vec![time]);
+                self.b.enter(done);
+                Arg::Value(now)
+            }
+        };
+        env.now = Some(now);
+        now
+    }
+}
+
+/// Ways that may meet: those that sent the same.
+fn apart(opens: Vec<Open<'_>>) -> Vec<Vec<Open<'_>>> {
+    let mut groups: BTreeMap<u64, Vec<Open<'_>>> = BTreeMap::new();
+    for open in opens {
+        groups.entry(open.env.sent).or_default().push(open);
+    }
+    groups.into_values().collect()
+}
+
+/// The value of an expression, if variables that are known decide it.
+pub(super) fn known(env: &Env<'_>, expr: &Expr) -> Option<u64> {
+    match expr {
+        Expr::Const(value, _) => u64::try_from(*value).ok(),
+        Expr::Local(id) => env.frame().locals.get(id.index()).copied().flatten()?.number(),
+        Expr::Unary(UnaryOp::Not, a) => known(env, a).map(|a| u64::from(a == 0)),
+        Expr::Binary(BinaryOp::And, a, b) => match (known(env, a), known(env, b)) {
+            (Some(0), _) | (_, Some(0)) => Some(0),
+            (Some(a), Some(b)) => Some(a & b),
+            _ => None,
+        },
+        Expr::Binary(BinaryOp::Eq, a, b) => Some(u64::from(known(env, a)? == known(env, b)?)),
+        Expr::Binary(BinaryOp::Ne, a, b) => Some(u64::from(known(env, a)? != known(env, b)?)),
+        Expr::Binary(BinaryOp::Lt, a, b) => Some(u64::from(known(env, a)? < known(env, b)?)),
+        Expr::Binary(BinaryOp::Le, a, b) => Some(u64::from(known(env, a)? <= known(env, b)?)),
+        _ => None,
+    }
+}
+
+/// Whether a statement decides by a variable.
+fn asks_for(stmt: &Stmt, local: grv_lang::ir::LocalId) -> bool {
+    fn mentions(expr: &Expr, local: grv_lang::ir::LocalId) -> bool {
+        match expr {
+            Expr::Local(id) => *id == local,
+            Expr::Unary(_, a) | Expr::Convert(a, _) => mentions(a, local),
+            Expr::Binary(_, a, b) => mentions(a, local) || mentions(b, local),
+            _ => false,
+        }
+    }
+    match &stmt.kind {
+        StmtKind::If { cond, .. } => mentions(cond, local),
+        _ => false,
+    }
+}

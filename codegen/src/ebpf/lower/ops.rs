@@ -1,0 +1,389 @@
+//! Operations on tables: which is done how, keys in memory, and tables that handlers only read.
+
+use super::super::lir::{Arg, Bin, BlockId, Cmp, Helper, Type};
+use super::super::maps::{Kind, Layout};
+use super::entries::LATEST;
+use super::env::{Env, Frame, Open, Retry};
+use super::tables::{Keeping, Table};
+use super::{Lower, Lowering};
+use grv_lang::diagnostics::Code;
+use grv_lang::ir::{Expr, LifetimeFn, Scalar, Stmt, StmtKind, TableId};
+use grv_lang::span::Span;
+
+/// How often an operation begins again because others changed the same entry meanwhile.
+pub(super) const TRIES: u64 = 4;
+
+/// A way on which an operation ended, and its results.
+pub(super) type Outcome<'p> = (Open<'p>, Vec<Arg>);
+
+impl<'p> Lower<'p> {
+    /// An operation on a table: the ways on which it ended. What it found or did is known on each, and most often the next thing
+    /// is to ask for it; so they stay apart.
+    pub(super) fn table_stmt(&mut self, mut env: Env<'p>, stmt: &'p Stmt) -> Lowering<Vec<Open<'p>>> {
+        let span = stmt.span;
+        let refused = |lower: &Self, what: &str| Err(lower.refuse(Code::TargetOperation, span, what.to_string()));
+        let mut assigned = Vec::new();
+        let outcomes = match &stmt.kind {
+            StmtKind::Lookup { table, key, touch, found, value } => {
+                assigned.push(*found);
+                assigned.extend(value);
+                let key = self.evals(&mut env, key, span)?;
+                let kept = self.kept(*table, span)?;
+                match kept.keeping.clone() {
+                    Keeping::Entries(entries) => self.look_up(env, *table, &entries, &key, *touch, span)?,
+                    Keeping::Control => self.control(env, &kept, &key, &self.widths_of(*table)),
+                    Keeping::Feed => self.feed_entry(env, &kept, &key, &self.widths_of(*table)),
+                    _ => return refused(self, "looking such a table up"),
+                }
+            }
+            StmtKind::Longest { table, key, found, length, value } => {
+                assigned.extend([*found, *length]);
+                assigned.extend(value);
+                let key = self.evals(&mut env, std::slice::from_ref(key), span)?;
+                let kept = self.kept(*table, span)?;
+                self.control(env, &kept, &key, &[&[8], self.widths_of(*table).as_slice()].concat())
+            }
+            StmtKind::ReadArray { table, index, value } => {
+                let index = self.evals(&mut env, std::slice::from_ref(index), span)?;
+                let kept = self.kept(*table, span)?;
+                if !matches!(kept.keeping, Keeping::Control) {
+                    return refused(self, "reading such an array");
+                }
+                assigned.extend(value);
+                let mut outcomes = self.control(env, &kept, &index, &self.widths_of(*table));
+                // The index was checked, and an array has all its elements: the other way is a defect.
+                if let Some((open, _)) = outcomes.pop() {
+                    self.b.enter(open.block);
+                    self.defect();
+                }
+                for (_, results) in &mut outcomes {
+                    results.remove(0);
+                }
+                outcomes
+            }
+            StmtKind::Insert { entries, ok } => {
+                assigned.push(*ok);
+                let [entry] = entries.as_slice() else {
+                    return refused(self, "inserting into several tables at once");
+                };
+                let (key, value) = (self.evals(&mut env, &entry.key, span)?, self.evals(&mut env, &entry.value, span)?);
+                let Keeping::Entries(kept) = self.kept(entry.table, span)?.keeping else {
+                    return refused(self, "inserting into such a table");
+                };
+                self.insert(env, entry.table, &kept, &key, &value, entry.or_update, span)?
+            }
+            StmtKind::Remove { table, key } => {
+                let key = self.evals(&mut env, key, span)?;
+                let Keeping::Entries(kept) = self.kept(*table, span)?.keeping else {
+                    return refused(self, "removing from such a table");
+                };
+                self.remove(env, *table, &kept, &key, span)?
+            }
+            StmtKind::Take { table, key, amount, result } => {
+                assigned.push(*result);
+                let key = self.evals(&mut env, key, span)?;
+                let amount = self.eval(&mut env, amount, span)?;
+                let Keeping::Bucket(bucket) = self.kept(*table, span)?.keeping else {
+                    return refused(self, "taking from such a table");
+                };
+                self.take(env, *table, &bucket, &key, amount, span)?
+            }
+            StmtKind::Count { table, index, amount } => {
+                let index = self.evals(&mut env, std::slice::from_ref(index), span)?;
+                let amount = self.eval(&mut env, amount, span)?;
+                let kept = self.kept(*table, span)?;
+                self.goes_on(&mut env)?;
+                self.write_key(&kept, &index, None);
+                let entry = self.find(&kept);
+                let (there, done) = (self.b.block(), self.b.block());
+                self.b.branch(Cmp::Ne, entry, Arg::Number(0), there, done);
+                self.b.enter(there);
+                self.b.count(entry, 0, amount);
+                self.b.jump(done, Vec::new());
+                vec![(Open { env, block: done }, Vec::new())]
+            }
+            StmtKind::SetValue { table, key, value } => {
+                let (key, value) = (self.evals(&mut env, key, span)?, self.evals(&mut env, value, span)?);
+                let Keeping::Entries(kept) = self.kept(*table, span)?.keeping else {
+                    return refused(self, "changing such a table");
+                };
+                self.set_value(env, *table, &kept, &key, &value, span)?
+            }
+            StmtKind::ExpireAt { table, key, at } => {
+                let key = self.evals(&mut env, key, span)?;
+                let at = self.eval(&mut env, at, span)?;
+                let Keeping::Entries(kept) = self.kept(*table, span)?.keeping else {
+                    return refused(self, "setting deadlines in such a table");
+                };
+                self.expire_at(env, *table, &kept, &key, at, span)?
+            }
+            StmtKind::ReadCounter { .. } => return refused(self, "reading a counter"),
+            StmtKind::ReadCell { .. } | StmtKind::WriteCell { .. } => return refused(self, "a cell"),
+            StmtKind::WriteArray { .. } => return refused(self, "writing an array"),
+            _ => return Err(self.broken(span, "a statement out of its place")),
+        };
+        let way = |(mut open, results): Outcome<'p>| {
+            for (local, result) in assigned.iter().zip(results) {
+                open.env.frame_mut().locals[local.index()] = Some(result);
+            }
+            open
+        };
+        Ok(outcomes.into_iter().map(way).collect())
+    }
+
+    fn evals(&mut self, env: &mut Env<'p>, exprs: &[Expr], span: Span) -> Lowering<Vec<Arg>> {
+        exprs.iter().map(|expr| self.eval(env, expr, span)).collect()
+    }
+
+    fn kept(&self, table: TableId, span: Span) -> Lowering<Table> {
+        let kept = self.tables.get(table.index()).and_then(Option::as_ref).cloned();
+        kept.ok_or_else(|| self.broken(span, "a table that is not kept"))
+    }
+
+    /// The map of a table that is kept.
+    pub(super) fn map_of(&self, table: TableId) -> Option<Table> {
+        self.tables.get(table.index()).and_then(Option::as_ref).cloned()
+    }
+
+    /// The widths of a value's columns.
+    fn widths_of(&self, table: TableId) -> Vec<u8> {
+        self.program.tables[table.index()].value.iter().map(|column| bits_of(column.ty)).collect()
+    }
+
+    /// Numbers of a value that others wrote, of no more bits than they may have.
+    fn numbers(&mut self, entry: Arg, layout: &Layout, first: usize, widths: &[u8]) -> Vec<Arg> {
+        let mut numbers = vec![Arg::Number(1)];
+        for (place, width) in layout.places.iter().skip(first).zip(widths) {
+            let number = self.b.load(entry, place.offset as i16, place.bytes);
+            numbers.push(self.b.low(number, *width));
+        }
+        numbers
+    }
+
+    /// Which generation of the control tables counts, read once a step.
+    pub(super) fn generation(&mut self, env: &mut Env<'p>) -> Arg {
+        if let Some(generation) = env.generation {
+            return generation;
+        }
+        let generation = match self.generation {
+            Some((section, offset)) => {
+                let number = self.b.load(Arg::Global(section, offset), 0, 8);
+                self.b.low(number, 1)
+            }
+            None => Arg::Number(0),
+        };
+        env.generation = Some(generation);
+        generation
+    }
+
+    /// Puts a key into its slot; of control tables with the number of the generation.
+    pub(super) fn write_key(&mut self, table: &Table, key: &[Arg], generation: Option<Arg>) {
+        let Some(map) = self.maps.map(table.map) else { return };
+        let layout = map.key.clone();
+        let base = Arg::Stack(self.key_slot, 0);
+        self.zero_gaps(&layout, base);
+        for (index, place) in layout.places.iter().enumerate() {
+            let column = table.key.iter().position(|at| *at == index);
+            let value = match (column.and_then(|column| key.get(column)), generation) {
+                (Some(value), _) => *value,
+                (None, Some(generation)) if place.name == "generation" => generation,
+                // The length of a key of a prefix table: all its bits.
+                _ => Arg::Number(u64::from(layout.size - 4) * 8),
+            };
+            if place.network {
+                self.write_bytes(base, place.offset as i16, place.bytes, value);
+            } else {
+                self.b.store(base, place.offset as i16, place.bytes, value);
+            }
+        }
+    }
+
+    /// Bytes that belong to no column are zero.
+    pub(super) fn zero_gaps(&mut self, layout: &Layout, base: Arg) {
+        let mut at = 0;
+        for place in &layout.places {
+            self.zero(base, at, place.offset);
+            at = place.offset + u16::from(place.bytes);
+        }
+        self.zero(base, at, layout.size);
+    }
+
+    fn zero(&mut self, base: Arg, from: u16, to: u16) {
+        for at in from..to {
+            self.b.store(base, at as i16, 1, Arg::Number(0));
+        }
+    }
+
+    /// Looks up the key in its slot.
+    pub(super) fn find(&mut self, table: &Table) -> Arg {
+        self.b.call(Helper::MapLookup, vec![Arg::Map(table.map), Arg::Stack(self.key_slot, 0)])
+    }
+
+    /// An entry of the generation that counts: whether it is there, and the first numbers of its value, of these widths. Not there: last.
+    fn control(&mut self, mut env: Env<'p>, table: &Table, key: &[Arg], widths: &[u8]) -> Vec<Outcome<'p>> {
+        let generation = self.generation(&mut env);
+        let Some(map) = self.maps.map(table.map) else { return Vec::new() };
+        let (array, half, layout) = (map.kind == Kind::Array, map.entries / 2, map.value.clone());
+        if array {
+            let shift = self.b.bin(Bin::Mul, generation, Arg::Number(half.into()));
+            let index = self.b.bin(Bin::Add, key[0], shift);
+            self.write_key(table, &[index], None);
+        } else {
+            self.write_key(table, key, Some(generation));
+        }
+        let entry = self.find(table);
+        let (there, none) = (self.b.block(), self.b.block());
+        self.b.branch(Cmp::Ne, entry, Arg::Number(0), there, none);
+        self.b.enter(there);
+        let found = self.numbers(entry, &layout, 0, widths);
+        let none = Open { env: env.clone(), block: none };
+        vec![(Open { env, block: there }, found), (none, vec![Arg::Number(0); widths.len() + 1])]
+    }
+
+    /// The first element of an array of a generation for which a test holds: a loop, of as many turns as the array has elements.
+    pub(super) fn first(&mut self, env: Env<'p>, stmt: &'p Stmt) -> Lowering<Vec<Open<'p>>> {
+        let StmtKind::First { table, index, value, test, holds, found } = &stmt.kind else {
+            return Err(self.broken(stmt.span, "a statement out of its place"));
+        };
+        let span = stmt.span;
+        let kept = self.kept(*table, span)?;
+        let length = self.program.tables[table.index()].capacity;
+        if !matches!(kept.keeping, Keeping::Control) {
+            return Err(self.refuse(Code::TargetOperation, span, "a search through such an array".to_string()));
+        }
+        let mut env = env;
+        // What is read once a step is read before the loop, and what is done once is done.
+        self.generation(&mut env);
+        self.settle(&mut env)?;
+        let (head, none) = (self.b.block(), self.b.block());
+        let at = Arg::Value(self.b.param(head, Type::Word, 32));
+        self.b.jump(head, vec![Arg::Number(0)]);
+        self.b.enter(head);
+        self.b.unless(Cmp::Lt, at, Arg::Number(length), none);
+        let mut ways = Vec::new();
+        let outcomes = self.control(env.clone(), &kept, &[at], &self.widths_of(*table));
+        for ((mut open, results), there) in outcomes.into_iter().zip([true, false]) {
+            self.b.enter(open.block);
+            if !there {
+                self.defect();
+                continue;
+            }
+            let frame = open.env.frame_mut();
+            frame.locals[index.index()] = Some(at);
+            for (local, result) in value.iter().zip(&results[1..]) {
+                frame.locals[local.index()] = Some(*result);
+            }
+            ways.push(open);
+        }
+        let (mut hits, mut misses) = (Vec::new(), Vec::new());
+        for mut open in self.block(ways, test, false)? {
+            self.b.enter(open.block);
+            let Some(holds) = open.env.frame().locals[holds.index()] else {
+                return Err(self.broken(span, "a test without a result"));
+            };
+            open.env.frame_mut().locals[found.index()] = Some(Arg::Number(1));
+            let (hit, miss) = (self.b.block(), self.b.block());
+            self.b.branch(Cmp::Ne, holds, Arg::Number(0), hit, miss);
+            misses.push(miss);
+            hits.push(Open { block: hit, ..open });
+        }
+        for miss in misses {
+            self.b.enter(miss);
+            let next = self.b.bin(Bin::Add, at, Arg::Number(1));
+            self.b.jump(head, vec![next]);
+        }
+        // Without one, all is zero.
+        let frame = env.frame_mut();
+        for local in value.iter().chain([index, found]) {
+            frame.locals[local.index()] = Some(Arg::Number(0));
+        }
+        hits.push(Open { env, block: none });
+        Ok(hits)
+    }
+
+    /// An entry that the runtime set: whether it is there, and its value.
+    fn feed_entry(&mut self, env: Env<'p>, table: &Table, key: &[Arg], widths: &[u8]) -> Vec<Outcome<'p>> {
+        self.write_key(table, key, None);
+        let layout = self.maps.map(table.map).map(|map| map.value.clone()).unwrap_or_default();
+        let retry = self.retry();
+        let entry = self.find(table);
+        let (there, none) = (self.b.block(), self.b.block());
+        self.b.branch(Cmp::Ne, entry, Arg::Number(0), there, none);
+        self.b.enter(there);
+        let found = self.numbers(entry, &layout, key.len(), widths);
+        let other = self.b.block();
+        self.same_key(&layout, entry, key, other);
+        let there = self.b.here();
+        // The memory belongs to another key by now: where is ours?
+        self.b.enter(other);
+        self.try_again(&retry);
+        let none = Open { env: env.clone(), block: none };
+        vec![(Open { env, block: there }, found), (none, vec![Arg::Number(0); widths.len() + 1])]
+    }
+
+    /// Goes on in a new block if the copy of the key in an entry's value is this key; in `other` if not.
+    pub(super) fn same_key(&mut self, layout: &Layout, entry: Arg, key: &[Arg], other: BlockId) {
+        for (place, column) in layout.places.iter().zip(key) {
+            let copy = self.b.load(entry, place.offset as i16, place.bytes);
+            self.b.unless(Cmp::Eq, copy, *column, other);
+        }
+    }
+
+    /// Begins a loop: goes on in its body.
+    pub(super) fn retry(&mut self) -> Retry {
+        let body = self.b.block();
+        let attempt = Arg::Value(self.b.param(body, Type::Word, 64));
+        self.b.jump(body, vec![Arg::Number(0)]);
+        self.b.enter(body);
+        Retry { attempt, again: body }
+    }
+
+    /// Goes through a loop once more; after too many times the packet is dropped.
+    pub(super) fn try_again(&mut self, retry: &Retry) {
+        let next = self.b.bin(Bin::Add, retry.attempt, Arg::Number(1));
+        let (more, enough) = (self.b.block(), self.b.block());
+        self.b.branch(Cmp::Lt, next, Arg::Number(TRIES), more, enough);
+        self.b.enter(enough);
+        self.contended();
+        self.b.enter(more);
+        self.b.jump(retry.again, vec![next]);
+    }
+
+    /// How long an entry with this key and value lives, in nanoseconds: at most [`LATEST`], which is as good as any time beyond it.
+    pub(super) fn duration(
+        &mut self,
+        env: &mut Env<'p>,
+        table: TableId,
+        function: &'p LifetimeFn,
+        scalars: &[Arg],
+        span: Span,
+    ) -> Lowering<Arg> {
+        let element = self.program.tables[table.index()].element;
+        let mut frame = Frame::new(self.program, &function.body, element);
+        for (local, arg) in frame.locals.iter_mut().zip(scalars) {
+            *local = Some(*arg);
+        }
+        env.frames.push(frame);
+        let block = self.b.here();
+        let opens = self.block(vec![Open { env: env.clone(), block }], &function.body.block, false)?;
+        if opens.is_empty() {
+            return Err(self.broken(span, "a lifetime without an end"));
+        }
+        let Some(result) = function.result.first() else { return Err(self.broken(span, "a lifetime without a value")) };
+        self.shortest = opens.iter().map(|open| super::flow::known(&open.env, result).unwrap_or(0)).min().unwrap_or(0);
+        *env = self.join(opens)?;
+        let result = self.eval(env, result, span);
+        env.frames.pop();
+        let most = Arg::Number(LATEST);
+        let result = result?;
+        Ok(self.pick(Cmp::Gt, result, most, most, result, 63))
+    }
+}
+
+/// The width of a column's type.
+pub(super) fn bits_of(ty: Scalar) -> u8 {
+    match ty {
+        Scalar::Bits(width) => width,
+        Scalar::Bool | Scalar::Int => 1,
+    }
+}

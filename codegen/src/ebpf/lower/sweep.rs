@@ -1,0 +1,97 @@
+//! Dead entries make room. A table that is full is swept by the packet that finds it so, once a second at most: a helper of the
+//! kernel goes through its entries and has a function of ours look at each. A dead entry is given up by a compare-and-swap of its
+//! word, and deleted by who swapped; so a refresh on another processor either comes first, and the swap fails, or finds the
+//! entry given up.
+
+use super::super::lir::{Arg, Bin, Builder, Cmp, Commit, Effect, Helper, Type};
+use super::super::maps::identifier;
+use super::env::Env;
+use super::tables::{Keeping, Table};
+use super::{Lower, Lowering, bucket, entries};
+use grv_lang::ir::{self, Lifetime, Role, TableId};
+
+/// Nanoseconds between two sweeps of a table.
+const PAUSE: u64 = 1_000_000_000;
+
+/// Whether entries of a table die.
+pub(super) fn dies(table: &ir::Table) -> bool {
+    table.role == Role::State && !matches!(table.lifetime, Lifetime::Forever)
+}
+
+impl<'p> Lower<'p> {
+    /// Sweeps a full table and goes on in a new block; in `full`, if that was done less than a second ago.
+    pub(super) fn sweep(
+        &mut self,
+        env: &mut Env<'p>,
+        table: TableId,
+        of: &Table,
+        full: super::super::lir::BlockId,
+    ) -> Lowering<()> {
+        let Some((number, due)) = self.sweepers.get(&table).copied() else {
+            self.b.jump(full, Vec::new());
+            let next = self.b.block();
+            self.b.enter(next);
+            return Ok(());
+        };
+        let number = if number == u32::MAX { self.sweeper(table, of, due) } else { number };
+        let now = self.now(env);
+        let before = self.b.load(due, 0, 8);
+        self.b.unless(Cmp::Ge, now, before, full);
+        let next = self.b.bin(Bin::Add, now, Arg::Number(PAUSE));
+        let was = self.b.compare_swap(due, 0, before, next);
+        self.b.unless(Cmp::Eq, was, before, full);
+        let tick = match of.keeping {
+            Keeping::Entries(ref kept) => kept.tick,
+            Keeping::Bucket(ref bucket) => bucket.tick,
+            _ => 0,
+        };
+        let tick = self.ticks(now, tick);
+        let slot = match self.sweep_slot {
+            Some(slot) => slot,
+            None => *self.sweep_slot.insert(self.b.slot(8)),
+        };
+        self.b.store(Arg::Stack(slot, 0), 0, 8, tick);
+        let args = vec![Arg::Map(of.map), Arg::Callback(number), Arg::Stack(slot, 0), Arg::Number(0)];
+        self.b.call(Helper::ForEach, args);
+        Ok(())
+    }
+
+    /// The function that looks at one entry: the map, the key, the value, the time in ticks.
+    fn sweeper(&mut self, table: TableId, of: &Table, due: Arg) -> u32 {
+        let declared = &self.program.tables[table.index()];
+        let mut b = Builder::new(declared.span, &[Type::Map, Type::Key, Type::Entry, Type::Entry]);
+        std::mem::swap(&mut self.b, &mut b);
+        let (map, key, value) = (self.b.input(0), self.b.input(1), self.b.input(2));
+        let tick = self.b.load(self.b.input(3), 0, 8);
+        let stays = self.b.block();
+        let (word, claimed, at) = match &of.keeping {
+            Keeping::Bucket(bucket) => {
+                let until = self.b.load(value, bucket.deadline as i16, 8);
+                self.b.unless(Cmp::Ge, tick, until, stays);
+                // A bucket whose deadline is past is full: the word is past too, and no later one is the same.
+                let word = self.b.load(value, bucket.full as i16, 8);
+                (word, Arg::Number(bucket::CLAIMED), bucket.full)
+            }
+            Keeping::Entries(kept) => {
+                let word = self.b.load(value, kept.word as i16, 8);
+                let deadline = self.deadline_of(kept, word);
+                self.b.unless(Cmp::Ge, tick, deadline, stays);
+                (word, entries::CLAIMED, kept.word)
+            }
+            _ => (Arg::Number(0), Arg::Number(0), 0),
+        };
+        self.b.unless(Cmp::Ne, word, claimed, stays);
+        self.b.commit = Some(Commit { table, what: Effect::Claim });
+        let was = self.b.compare_swap(value, at as i16, word, claimed);
+        self.b.unless(Cmp::Eq, was, word, stays);
+        self.b.call(Helper::MapDelete, vec![map, key]);
+        self.b.jump(stays, Vec::new());
+        self.b.enter(stays);
+        self.b.ret(Arg::Number(0));
+        std::mem::swap(&mut self.b, &mut b);
+        let number = self.callbacks.len() as u32;
+        self.callbacks.push(b.finish(&format!("sweep_{}", identifier(&declared.name))));
+        self.sweepers.insert(table, (number, due));
+        number
+    }
+}

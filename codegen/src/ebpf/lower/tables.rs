@@ -1,0 +1,432 @@
+//! How each table is kept. Decided from declarations and from what handlers do with it, before anything is lowered.
+//!
+//! # State
+//! An entry's value begins with a copy of its key, since the kernel gives the memory of a deleted entry to another key at once:
+//! what was read from it is trusted only after the key was compared. Behind it comes one word of 64 bits that holds all that
+//! changes while the entry lives, its deadline and the columns that handlers change, so that one compare-and-swap is the commit
+//! point of whatever is done to it. The word 0 means that the entry was given up: who swapped that in deletes it, nobody
+//! else does. Columns that never change come last. The kernel copies values from their first byte on: who sees a new word
+//! sees the new key. (That needs a machine that keeps stores and loads in order, as x86-64 does.)
+//!
+//! Deadlines are counted in ticks of 2^k nanoseconds, from 1 on, rounded up, and compared with the clock in ticks, rounded down. That is
+//! the clock of lifetimes that lags by less than 2^k. A tick is at most half the granularity, or half the skew of the clocks
+//! where none is declared; the other half is for the clocks.
+//!
+//! # Control
+//! Tables that the control plane writes hold two generations; the number of the generation is part of the key. A step reads once
+//! which one counts. A loader fills the other one, then changes the number, then waits until no step can be left that read the old
+//! one before it writes there again.
+//!
+//! # Feed
+//! Entries that the runtime sets one by one are replaced as a whole; their values hold their keys like those of state.
+
+use super::super::lir::MapId;
+use super::super::maps::{Kind, Layout, Map, NO_PREALLOC, identifier};
+use super::super::{ColumnInfo, TableInfo};
+use super::{Lower, Lowering};
+use grv_lang::diagnostics::{Code, Diagnostic};
+use grv_lang::ir::{self, Body, Column, Expr, Lifetime, Role, Scalar, Stmt, StmtKind, TableId, TableKind};
+
+/// How a table is kept.
+#[derive(Clone)]
+pub(super) struct Table {
+    pub(super) map: MapId,
+    pub(super) keeping: Keeping,
+    /// Of the key's columns, their places; in front of them a generation or a length may stand.
+    pub(super) key: Vec<usize>,
+}
+
+/// The ways to keep a table.
+#[derive(Clone)]
+pub(super) enum Keeping {
+    /// Keys with a word and what never changes.
+    Entries(Entries),
+    /// Token buckets.
+    Bucket(Bucket),
+    /// Entries of a generation.
+    Control,
+    /// Prefixes of a generation, with their lengths.
+    Prefixes,
+    /// Entries that are replaced as a whole.
+    Feed,
+    /// Counters, each processor's own.
+    Counters,
+}
+
+/// The word of entries, and where their columns are.
+#[derive(Clone)]
+pub(super) struct Entries {
+    /// Where the word is in the value.
+    pub(super) word: u16,
+    pub(super) columns: Vec<Kept>,
+    /// Low bits of the word that hold columns; above them is the deadline.
+    pub(super) low: u8,
+    /// The logarithm of nanoseconds a tick.
+    pub(super) tick: u8,
+    /// Whether an entry may be changed by the step that inserts it, and whether deadlines are set outright.
+    pub(super) later: bool,
+    pub(super) expires: bool,
+}
+
+/// Where a column of a value is.
+#[derive(Clone, Copy)]
+pub(super) enum Kept {
+    /// In the word: shift and bits.
+    Word(u8, u8),
+    /// Behind it: which place of the layout.
+    Beside(usize),
+}
+
+/// A token bucket is the time at which it is full again. A byte costs `cost` units; `unit` of them are a nanosecond.
+#[derive(Clone, Copy)]
+pub(super) struct Bucket {
+    pub(super) full: u16,
+    pub(super) deadline: u16,
+    pub(super) cost: u64,
+    pub(super) unit: u64,
+    /// Units that a full bucket holds.
+    pub(super) burst: u64,
+    pub(super) tick: u8,
+}
+
+/// Columns of a key, or of a value: far more than the stack has room for.
+const MOST_COLUMNS: usize = 256;
+
+/// The bits of a time: it stays below 2^62, deadlines below twice that.
+const TIME_BITS: u8 = 63;
+
+impl Lower<'_> {
+    /// Decides how all tables are kept.
+    pub(super) fn lay_out(&mut self, found: &mut Vec<Diagnostic>) {
+        let program = self.program;
+        let mut largest = (4, 8);
+        for (id, table) in (0..).map(TableId).zip(&program.tables) {
+            let kept = if table.role == Role::Ghost { Ok(None) } else { self.keep(id, table).map(Some) };
+            match kept {
+                Ok(kept) => {
+                    if let Some(map) = kept.as_ref().and_then(|kept: &Table| self.maps.map(kept.map)) {
+                        largest = (largest.0.max(map.key.size), largest.1.max(map.value.size));
+                    }
+                    self.tables.push(kept);
+                }
+                Err(refused) => {
+                    found.push(*refused);
+                    self.tables.push(None);
+                }
+            }
+        }
+        self.b.widen(self.key_slot, largest.0);
+        self.b.widen(self.value_slot, largest.1);
+    }
+
+    fn keep(&mut self, id: TableId, table: &ir::Table) -> Lowering<Table> {
+        let state = |what: &str| Err(self.refuse(Code::TargetState, table.span, what.to_string()));
+        match (table.role, &table.kind) {
+            (Role::Control, _) if table.computed.is_some() => state("a table that the runtime computes"),
+            (Role::Control, TableKind::Lpm) => self.keep_prefixes(table),
+            (Role::Control, TableKind::Map | TableKind::Set | TableKind::Array) => self.keep_control(table),
+            (Role::Feed, TableKind::Map | TableKind::Set) => self.keep_feed(table),
+            (Role::State, TableKind::Map | TableKind::Set) => self.keep_entries(id, table),
+            (Role::State, TableKind::Bucket { rate, burst }) => self.keep_bucket(table, rate, burst),
+            (Role::State, TableKind::Counter) => self.keep_counters(table),
+            (Role::State, TableKind::Cell) => state("a cell that handlers write"),
+            (Role::State, TableKind::Array) => state("an array that handlers write"),
+            _ => state("such a table"),
+        }
+    }
+
+    /// Adds columns to a layout; their places.
+    fn columns(&self, layout: &mut Layout, columns: &[Column], table: &ir::Table, fallback: &str) -> Lowering<Vec<usize>> {
+        let mut places = Vec::new();
+        if columns.len() > MOST_COLUMNS {
+            return Err(self.refuse(Code::TargetSize, table.span, format!("a table with more than {MOST_COLUMNS} columns")));
+        }
+        for column in columns {
+            let width = self.width(column.ty, table.span)?;
+            let name = if column.name.is_empty() { fallback.to_string() } else { identifier(&column.name) };
+            // A struct's members have distinct names.
+            let taken = |name: &String| layout.places.iter().any(|place| place.name == *name);
+            let name = if taken(&name) { format!("{name}_{}", layout.places.len()) } else { name };
+            places.push(layout.push(&name, width));
+        }
+        Ok(places)
+    }
+
+    fn push_map(&mut self, table: &ir::Table, kind: Kind, key: Layout, value: Layout, times: u64, flags: u32) -> Lowering<MapId> {
+        let entries = u32::try_from(table.capacity.saturating_mul(times));
+        let Ok(entries) = entries else {
+            return Err(self.refuse(Code::TargetState, table.span, format!("a table of {} entries", table.capacity)));
+        };
+        Ok(self.maps.push(Map { name: identifier(&table.name), kind, key, value, entries, flags }))
+    }
+
+    fn keep_control(&mut self, table: &ir::Table) -> Lowering<Table> {
+        let (mut key, mut value) = (Layout::new(), Layout::new());
+        let array = matches!(table.kind, TableKind::Array);
+        if table.initial.iter().any(|initial| !matches!(initial, Expr::Const(..))) {
+            let what = "an array whose elements begin with a parameter".to_string();
+            return Err(self.refuse(Code::TargetState, table.span, what));
+        }
+        let places = if array {
+            // The second generation comes behind the first.
+            key.push("index", 32);
+            vec![0]
+        } else {
+            let places = self.columns(&mut key, &table.key, table, "key")?;
+            key.push("generation", 32);
+            places
+        };
+        self.columns(&mut value, &table.value, table, "value")?;
+        if value.size == 0 {
+            value.push("present", 32);
+        }
+        let kind = if array { Kind::Array } else { Kind::Hash };
+        let map = self.push_map(table, kind, key, value, 2, 0)?;
+        Ok(Table { map, keeping: Keeping::Control, key: places })
+    }
+
+    fn keep_prefixes(&mut self, table: &ir::Table) -> Lowering<Table> {
+        let address = table.key.first().map(|column| column.ty);
+        let width = match address {
+            Some(ty @ Scalar::Bits(_)) => self.width(ty, table.span)?,
+            _ => 0,
+        };
+        if width == 0 || width % 8 != 0 {
+            return Err(self.refuse(Code::TargetState, table.span, format!("prefixes of addresses of {width} bits")));
+        }
+        let (mut key, mut value) = (Layout::new(), Layout::new());
+        key.push("length", 32);
+        key.push_network("generation", 4);
+        let place = key.push_network("address", width / 8);
+        value.push("length", 32);
+        self.columns(&mut value, &table.value, table, "value")?;
+        let map = self.push_map(table, Kind::LpmTrie, key, value, 2, NO_PREALLOC)?;
+        Ok(Table { map, keeping: Keeping::Prefixes, key: vec![place] })
+    }
+
+    fn keep_feed(&mut self, table: &ir::Table) -> Lowering<Table> {
+        if !matches!(table.lifetime, Lifetime::Forever) {
+            return Err(self.refuse(Code::TargetState, table.span, "a lifetime of entries that the runtime sets".to_string()));
+        }
+        let (mut key, mut value) = (Layout::new(), Layout::new());
+        let places = self.columns(&mut key, &table.key, table, "key")?;
+        self.columns(&mut value, &table.key, table, "key")?;
+        self.columns(&mut value, &table.value, table, "value")?;
+        let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
+        Ok(Table { map, keeping: Keeping::Feed, key: places })
+    }
+
+    /// The logarithm of nanoseconds a tick.
+    fn tick_of(&self, table: &ir::Table) -> u8 {
+        let granularity = table.granularity.max(self.options.skew) / 2;
+        (64 - granularity.max(1).leading_zeros() - 1) as u8
+    }
+
+    fn keep_entries(&mut self, id: TableId, table: &ir::Table) -> Lowering<Table> {
+        if let Lifetime::IdleWith { .. } = table.lifetime {
+            return Err(self.refuse(Code::TargetState, table.span, "a lifetime that tables share".to_string()));
+        }
+        let (mut key, mut value) = (Layout::new(), Layout::new());
+        let places = self.columns(&mut key, &table.key, table, "key")?;
+        self.columns(&mut value, &table.key, table, "key")?;
+        let word = value.push("word", 64);
+        let word = value.places[word].offset;
+        let tick = self.tick_of(table);
+        let mut columns = Vec::new();
+        let mut low = 0;
+        if changes(self.program, id) {
+            for (index, column) in table.value.iter().enumerate() {
+                let width = self.width(column.ty, table.span)?;
+                let bits = written(self.program, id, index).min(width);
+                columns.push(Kept::Word(low, bits));
+                low = low.saturating_add(bits);
+            }
+            if low > 64 - (TIME_BITS - tick) {
+                let what = format!("changing a value of {low} bits together with its lifetime");
+                return Err(self.refuse(Code::TargetState, table.span, what));
+            }
+        } else {
+            let places = self.columns(&mut value, &table.value, table, "value")?;
+            columns.extend(places.into_iter().map(Kept::Beside));
+        }
+        let (mut sets, mut expires) = (false, false);
+        statements(self.program, &mut |_, stmt| match &stmt.kind {
+            StmtKind::SetValue { table, .. } => sets |= *table == id,
+            StmtKind::ExpireAt { table, .. } => expires |= *table == id,
+            _ => {}
+        });
+        let entries = Entries { word, columns, low, tick, later: sets || expires, expires };
+        let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
+        Ok(Table { map, keeping: Keeping::Entries(entries), key: places })
+    }
+
+    fn keep_bucket(&mut self, table: &ir::Table, rate: &Expr, burst: &Expr) -> Lowering<Table> {
+        let (Expr::Const(rate, _), Expr::Const(burst, _)) = (rate, burst) else {
+            let what = "a rate that is known only when the box is started".to_string();
+            return Err(self.refuse(Code::TargetState, table.span, what));
+        };
+        let Some((cost, unit, full)) = exact(*rate, *burst) else {
+            let what = format!("counting exactly at {rate} bit/s with {burst} bytes");
+            return Err(self.refuse(Code::TargetState, table.span, what));
+        };
+        let (mut key, mut value) = (Layout::new(), Layout::new());
+        let places = self.columns(&mut key, &table.key, table, "key")?;
+        self.columns(&mut value, &table.key, table, "key")?;
+        let at = value.push("full", 64);
+        let deadline = value.push("deadline", 64);
+        let (at, deadline) = (value.places[at].offset, value.places[deadline].offset);
+        let tick = self.tick_of(table);
+        let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
+        let bucket = Bucket { full: at, deadline, cost, unit, burst: full, tick };
+        Ok(Table { map, keeping: Keeping::Bucket(bucket), key: places })
+    }
+
+    fn keep_counters(&mut self, table: &ir::Table) -> Lowering<Table> {
+        let map = super::counters(&identifier(&table.name), 1);
+        let map = self.push_map(table, map.kind, map.key, map.value, 1, 0)?;
+        Ok(Table { map, keeping: Keeping::Counters, key: vec![0] })
+    }
+
+    /// How tables are kept, for those who read and write them from outside.
+    pub(super) fn table_infos(&self) -> Vec<TableInfo> {
+        let mut infos = Vec::new();
+        for (id, table) in self.program.tables.iter().enumerate() {
+            let Some(kept) = self.tables.get(id).and_then(Option::as_ref) else { continue };
+            let Some(map) = self.maps.map(kept.map) else { continue };
+            let place = |layout: &Layout, index: usize| {
+                let place = &layout.places[index];
+                ColumnInfo { offset: place.offset, bytes: place.bytes, shift: 0, bits: place.bytes * 8, network: place.network }
+            };
+            let all = |layout: &Layout, from: usize| (from..layout.places.len()).map(|index| place(layout, index)).collect();
+            let key = kept.key.iter().map(|index| place(&map.key, *index)).collect();
+            let mut info = TableInfo {
+                table: id as u32,
+                name: table.name.clone(),
+                map: map.name.clone(),
+                keeping: "counters",
+                key,
+                value: Vec::new(),
+                key_bytes: map.key.size,
+                value_bytes: map.value.size,
+                word: None,
+                deadline_shift: 0,
+                tick: 0,
+                initial: Vec::new(),
+            };
+            match &kept.keeping {
+                Keeping::Entries(entries) => {
+                    info.keeping = "entries";
+                    info.word = Some(entries.word);
+                    (info.deadline_shift, info.tick) = (entries.low, entries.tick);
+                    let column = |kept: &Kept| match kept {
+                        Kept::Word(shift, bits) => {
+                            ColumnInfo { offset: entries.word, bytes: 8, shift: *shift, bits: *bits, network: false }
+                        }
+                        Kept::Beside(index) => place(&map.value, *index),
+                    };
+                    info.value = entries.columns.iter().map(column).collect();
+                }
+                Keeping::Bucket(bucket) => {
+                    info.keeping = "buckets";
+                    info.tick = bucket.tick;
+                    info.value = all(&map.value, table.key.len());
+                }
+                Keeping::Control => {
+                    info.keeping = if map.kind == Kind::Array { "control array" } else { "control" };
+                    let constant = |expr: &Expr| if let Expr::Const(value, _) = expr { Some(*value as u64) } else { None };
+                    info.initial = table.initial.iter().map(constant).collect::<Option<_>>().unwrap_or_default();
+                    info.value = all(&map.value, 0);
+                }
+                Keeping::Prefixes => {
+                    info.keeping = "prefixes";
+                    info.value = all(&map.value, 1);
+                }
+                Keeping::Feed => {
+                    info.keeping = "feed";
+                    info.value = all(&map.value, table.key.len());
+                }
+                Keeping::Counters => info.value = all(&map.value, 0),
+            }
+            infos.push(info);
+        }
+        infos
+    }
+}
+
+/// A bucket in whole numbers: units a byte, units a nanosecond, units of a full bucket. Rate x time must be whole units, and no
+/// time may overflow: then nothing is ever rounded.
+fn exact(rate: u128, burst: u128) -> Option<(u64, u64, u64)> {
+    const BYTE: u128 = 8_000_000_000;
+    if rate == 0 {
+        return None;
+    }
+    let divisor = gcd(BYTE, rate);
+    let (cost, unit) = (BYTE / divisor, rate / divisor);
+    let full = burst.checked_mul(cost)?;
+    // Times are below 2^62, and one full bucket more must fit.
+    let fits = unit <= 2 && full < 1 << 62;
+    if fits { Some((cost as u64, unit as u64, full as u64)) } else { None }
+}
+
+fn gcd(a: u128, b: u128) -> u128 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Whether handlers change values of the table's entries while they live.
+fn changes(program: &ir::Program, id: TableId) -> bool {
+    let mut any = false;
+    statements(program, &mut |_, stmt| match &stmt.kind {
+        StmtKind::SetValue { table, .. } => any |= *table == id,
+        StmtKind::Insert { entries, .. } => {
+            let updated = |e: &ir::InsertEntry| e.table == id && e.or_update && !e.value.is_empty();
+            any |= entries.iter().any(updated);
+        }
+        _ => {}
+    });
+    any
+}
+
+/// How many bits what handlers write into a column can have.
+fn written(program: &ir::Program, id: TableId, column: usize) -> u8 {
+    let mut most = 1;
+    let mut note = |body: &Body, value: Option<&Expr>| {
+        let bits = match value {
+            Some(Expr::Const(value, _)) => (128 - value.leading_zeros()) as u8,
+            Some(Expr::Local(local)) => match body.locals.get(local.index()).map(|l| l.ty) {
+                Some(Scalar::Bits(width)) => width,
+                _ => 1,
+            },
+            Some(Expr::Binary(op, ..)) if op.compares() => 1,
+            _ => 128,
+        };
+        most = most.max(bits);
+    };
+    statements(program, &mut |body, stmt| match &stmt.kind {
+        StmtKind::SetValue { table, value, .. } if *table == id => note(body, value.get(column)),
+        StmtKind::Insert { entries, .. } => {
+            entries.iter().filter(|entry| entry.table == id).for_each(|entry| note(body, entry.value.get(column)));
+        }
+        _ => {}
+    });
+    most
+}
+
+/// All statements of handlers of packets.
+fn statements<'p>(program: &'p ir::Program, visit: &mut dyn FnMut(&'p Body, &'p Stmt)) {
+    fn walk<'p>(body: &'p Body, block: &'p [Stmt], visit: &mut dyn FnMut(&'p Body, &'p Stmt)) {
+        for stmt in block {
+            visit(body, stmt);
+            match &stmt.kind {
+                StmtKind::If { then, other, .. } => [then, other].into_iter().for_each(|b| walk(body, b, visit)),
+                StmtKind::Switch { cases, default, .. } => {
+                    cases.iter().map(|(_, _, b)| b).chain([default]).for_each(|b| walk(body, b, visit));
+                }
+                StmtKind::Parse { ok, malformed, .. } => [ok, malformed].into_iter().for_each(|b| walk(body, b, visit)),
+                _ => {}
+            }
+        }
+    }
+    for input in program.elements.iter().flat_map(|element| &element.inputs) {
+        walk(&input.body, &input.body.block, visit);
+    }
+}

@@ -1,0 +1,237 @@
+//! Maps: what the kernel keeps for a program, and how keys and values lie in memory.
+
+use super::lir::MapId;
+
+/// The kinds of maps, with the kernel's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Hash = 1,
+    Array = 2,
+    PerCpuArray = 6,
+    LpmTrie = 11,
+    DevMap = 14,
+}
+
+impl Kind {
+    /// The kernel's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Hash => "hash",
+            Kind::Array => "array",
+            Kind::PerCpuArray => "percpu_array",
+            Kind::LpmTrie => "lpm_trie",
+            Kind::DevMap => "devmap",
+        }
+    }
+}
+
+/// The map is not allocated in advance.
+pub(crate) const NO_PREALLOC: u32 = 1;
+
+/// One number of a key or a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) name: String,
+    /// Bytes from the beginning.
+    pub(crate) offset: u16,
+    /// 1, 2, 4 or 8.
+    pub(crate) bytes: u8,
+    /// Whether it is stored in network order (in keys of prefix tables).
+    pub(crate) network: bool,
+}
+
+/// How a key or a value lies in memory: numbers in order, each aligned to its size, gaps zero.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) places: Vec<Place>,
+    pub(crate) size: u16,
+    /// To what size the whole is rounded up.
+    align: u16,
+}
+
+impl Layout {
+    /// An empty layout.
+    pub(crate) fn new() -> Layout {
+        Layout { places: Vec::new(), size: 0, align: 1 }
+    }
+
+    /// Adds a number of so many bits; its index.
+    pub(crate) fn push(&mut self, name: &str, bits: u8) -> usize {
+        let bytes = bits.div_ceil(8).next_power_of_two();
+        let offset = self.end().next_multiple_of(bytes.into());
+        self.align = self.align.max(bytes.into());
+        self.places.push(Place { name: name.to_string(), offset, bytes, network: false });
+        self.size = self.end().next_multiple_of(self.align);
+        self.places.len() - 1
+    }
+
+    /// Adds bytes in network order, directly behind what is there.
+    pub(crate) fn push_network(&mut self, name: &str, bytes: u8) -> usize {
+        let offset = self.end();
+        self.places.push(Place { name: name.to_string(), offset, bytes, network: true });
+        self.size = self.end();
+        self.places.len() - 1
+    }
+
+    fn end(&self) -> u16 {
+        self.places.last().map_or(0, |place| place.offset + u16::from(place.bytes))
+    }
+}
+
+/// A map.
+#[derive(Clone, Debug)]
+pub(crate) struct Map {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) key: Layout,
+    pub(crate) value: Layout,
+    pub(crate) entries: u32,
+    pub(crate) flags: u32,
+}
+
+impl Map {
+    /// Bytes that its keys and values take, for one processor.
+    pub(crate) fn bytes(&self) -> u64 {
+        let entry = match self.kind {
+            Kind::Hash | Kind::LpmTrie => {
+                u64::from(self.key.size.next_multiple_of(8)) + u64::from(self.value.size.next_multiple_of(8))
+            }
+            Kind::Array | Kind::PerCpuArray => u64::from(self.value.size.next_multiple_of(8)),
+            Kind::DevMap => 8,
+        };
+        entry * u64::from(self.entries)
+    }
+}
+
+/// Global variables: a section of its own, which loaders make a map with one element.
+#[derive(Clone, Debug)]
+pub(crate) struct Globals {
+    /// `.rodata` or `.data`.
+    pub(crate) section: &'static str,
+    pub(crate) layout: Layout,
+    pub(crate) initial: Vec<u8>,
+}
+
+impl Globals {
+    /// An empty section.
+    pub(crate) fn new(section: &'static str) -> Globals {
+        Globals { section, layout: Layout::new(), initial: Vec::new() }
+    }
+
+    /// Adds a variable with a value at the start; where it is. Names are made distinct.
+    pub(crate) fn push(&mut self, name: &str, bits: u8, value: u64) -> &Place {
+        let name = distinct(&identifier(name), |name| self.layout.places.iter().any(|place| place.name == name));
+        let index = self.layout.push(&name, bits);
+        let place = &self.layout.places[index];
+        self.initial.resize(place.offset.into(), 0);
+        self.initial.extend_from_slice(&value.to_le_bytes()[..place.bytes.into()]);
+        place
+    }
+}
+
+/// All maps of a program, the sections of global variables last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Maps {
+    pub(crate) maps: Vec<Map>,
+    pub(crate) globals: Vec<Globals>,
+}
+
+/// The number of the first section of global variables: maps have smaller ones.
+const GLOBALS: u32 = 1 << 16;
+
+impl Maps {
+    /// Adds a map. Names are made distinct.
+    pub(crate) fn push(&mut self, mut map: Map) -> MapId {
+        map.name = distinct(&identifier(&map.name), |name| self.maps.iter().any(|map| map.name == name));
+        self.maps.push(map);
+        MapId(self.maps.len() as u32 - 1)
+    }
+
+    /// Adds a section of global variables.
+    pub(crate) fn push_globals(&mut self, section: &'static str) -> MapId {
+        self.globals.push(Globals::new(section));
+        MapId(GLOBALS + self.globals.len() as u32 - 1)
+    }
+
+    /// A map, or none for a section of global variables.
+    pub(crate) fn map(&self, id: MapId) -> Option<&Map> {
+        self.maps.get(id.index())
+    }
+
+    /// Which section of global variables that is.
+    pub(crate) fn section(&self, id: MapId) -> Option<usize> {
+        id.0.checked_sub(GLOBALS).map(|index| index as usize)
+    }
+
+    /// A section of global variables.
+    pub(crate) fn globals_mut(&mut self, id: MapId) -> Option<&mut Globals> {
+        let index = self.section(id)?;
+        self.globals.get_mut(index)
+    }
+}
+
+/// A name that is not taken: itself, or with a number behind it.
+fn distinct(name: &str, taken: impl Fn(&str) -> bool) -> String {
+    let mut distinct = name.to_string();
+    let mut number = 2;
+    while taken(&distinct) {
+        distinct = format!("{name}_{number}");
+        number += 1;
+    }
+    distinct
+}
+
+/// A name as the kernel takes it: letters, digits and `_`.
+pub(crate) fn identifier(name: &str) -> String {
+    let mut out = String::new();
+    for c in name.chars() {
+        match c {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' => out.push(c),
+            ']' => {}
+            _ => out.push('_'),
+        }
+    }
+    if out.is_empty() || out.starts_with(|c: char| c.is_ascii_digit()) {
+        out.insert(0, '_');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_aligned_and_addresses_in_network_order_are_not() {
+        let mut layout = Layout::new();
+        for bits in [8, 32, 48, 1] {
+            layout.push("n", bits);
+        }
+        let places: Vec<(u16, u8)> = layout.places.iter().map(|place| (place.offset, place.bytes)).collect();
+        assert_eq!((places.as_slice(), layout.size), ([(0, 1), (4, 4), (8, 8), (16, 1)].as_slice(), 24));
+        let mut prefix = Layout::new();
+        prefix.push("length", 32);
+        prefix.push_network("address", 5);
+        assert_eq!((prefix.places[1].offset, prefix.size), (4, 9));
+    }
+
+    #[test]
+    fn names_are_such_as_the_kernel_takes_and_distinct() {
+        assert_eq!(
+            (identifier("p[2].seen"), identifier("9 lives"), identifier("")),
+            ("p_2_seen".into(), "_9_lives".into(), "_".into())
+        );
+        let map = |name: &str| Map {
+            name: name.to_string(),
+            kind: Kind::Array,
+            key: Layout::new(),
+            value: Layout::new(),
+            entries: 1,
+            flags: 0,
+        };
+        let mut maps = Maps::default();
+        let ids = [maps.push(map("a.b")), maps.push(map("a_b")), maps.push(map("a[b]"))];
+        let names: Vec<&str> = ids.iter().filter_map(|id| maps.map(*id)).map(|map| map.name.as_str()).collect();
+        assert_eq!(names, ["a_b", "a_b_2", "a_b_3"]);
+    }
+}

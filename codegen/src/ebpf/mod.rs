@@ -1,0 +1,211 @@
+//! The eBPF back end: an object file for the Linux kernel, an XDP program with its maps, types and lines of the source.
+//!
+//! - [`lower`]: from the core IR to the low-level IR; what the target does not have is refused there
+//! - [`lir`]: the low-level IR
+//! - [`machine`]: instruction selection, registers, encoding
+//! - [`object`]: ELF, BTF
+//! - [`maps`]: what the kernel keeps for the program
+//! - [`kernel`]: which kernels have what it uses
+//! - [`manifest`]: what the artefact says of itself
+//!
+//! The same program and options give the same bytes.
+
+mod kernel;
+mod lir;
+mod listing;
+mod lower;
+mod machine;
+mod manifest;
+mod maps;
+mod object;
+
+use grv_lang::diagnostics::{Code, Diagnostic};
+use grv_lang::ir::Program;
+use grv_lang::source::SourceMap;
+use serde::Serialize;
+
+pub use kernel::Kernel;
+pub use manifest::{Claim, Manifest, Proofs};
+
+/// What is asked of a build.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The oldest kernel that it must run on.
+    pub kernel: Kernel,
+    /// Nanoseconds by which the clocks of processors may differ.
+    pub skew: u64,
+    /// Whether checks that need not have been proved are made when the program runs; where one fails, the packet is dropped.
+    pub checks: bool,
+    /// Whether a test can set the clock and the port, and see where packets went.
+    pub probe: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { kernel: Kernel::V5_15, skew: 1_000_000, checks: false, probe: false }
+    }
+}
+
+/// A variable in `.rodata` that holds a scalar of a parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Parameter {
+    /// Its name in the source.
+    pub name: String,
+    /// The variable.
+    pub variable: String,
+    /// Its bytes.
+    pub bytes: u8,
+    /// Whether it has its default; if not, the loader must set it.
+    pub given: bool,
+}
+
+/// Where a number is in a key or a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ColumnInfo {
+    /// Bytes before it.
+    pub offset: u16,
+    /// Bytes of the number that it is in.
+    pub bytes: u8,
+    /// Bits below it in that number.
+    pub shift: u8,
+    /// Its bits.
+    pub bits: u8,
+    /// Whether the bytes are in network order.
+    pub network: bool,
+}
+
+/// A global variable of the program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Variable {
+    /// `.rodata` or `.data`.
+    pub section: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Bytes before it in its section.
+    pub offset: u16,
+    /// Its bytes.
+    pub bytes: u8,
+}
+
+/// How a table of the program is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TableInfo {
+    /// Its number in the core IR.
+    pub table: u32,
+    /// Its name in the source.
+    pub name: String,
+    /// The map.
+    pub map: String,
+    /// `entries`, `buckets`, `control`, `control array`, `prefixes`, `feed` or `counters`.
+    pub keeping: &'static str,
+    /// The key's scalars. Keys of `control` end with the number of the generation (0 or 1); indexes of `control array` have the
+    /// capacity added in generation 1; keys of `prefixes` begin with their length in bits, those of the generation (32) included, and the generation in network order.
+    pub key: Vec<ColumnInfo>,
+    /// The value's scalars.
+    pub value: Vec<ColumnInfo>,
+    /// Bytes of a key.
+    pub key_bytes: u16,
+    /// Bytes of a value.
+    pub value_bytes: u16,
+    /// Of `entries`: where the word with the deadline is.
+    pub word: Option<u16>,
+    /// Bits below the deadline in it. Deadlines are in ticks, counted from 1.
+    pub deadline_shift: u8,
+    /// The logarithm of nanoseconds a tick.
+    pub tick: u8,
+    /// Of `control array`: what elements hold that are not given, if that is known; a loader fills both generations with it.
+    pub initial: Vec<u64>,
+}
+
+/// What a program needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Budget {
+    /// Instructions of 8 bytes.
+    pub instructions: usize,
+    /// Bytes of stack, of 512.
+    pub stack: usize,
+    /// Maps: name, kind, entries, bytes of keys and values (of one processor).
+    pub maps: Vec<(String, &'static str, u32, u64)>,
+    /// Helpers of the kernel, and at how many places they are called.
+    pub helpers: Vec<(&'static str, usize)>,
+}
+
+/// A built program.
+#[derive(Clone, Debug)]
+pub struct Artefact {
+    /// The object file.
+    pub object: Vec<u8>,
+    /// The name of the program in it.
+    pub program: String,
+    /// What it needs.
+    pub budget: Budget,
+    /// Its instructions beside the lines that they come from.
+    pub listing: String,
+    /// How its tables are kept.
+    pub tables: Vec<TableInfo>,
+    /// Variables that hold parameters.
+    pub parameters: Vec<Parameter>,
+    /// All global variables: interfaces, parameters, the generation of the control tables, and in builds for tests the probe.
+    pub variables: Vec<Variable>,
+    /// Maps of ports that packets are sent to at once.
+    pub groups: Vec<(String, Vec<String>)>,
+    /// What drops are counted by.
+    pub reasons: Vec<String>,
+}
+
+/// Builds an object file. What the target does not have is reported; nothing is built then.
+pub fn build(program: &Program, sources: &SourceMap, options: &Options, proofs: &Proofs) -> Result<Artefact, Vec<Diagnostic>> {
+    let lowered = lower::lower(program, options)?;
+    let bug = |what: String| vec![Diagnostic::new(Code::TargetSize, program.span, what)];
+    let compile = |function: &lir::Function| {
+        if cfg!(debug_assertions) {
+            lir::check(function).map_err(|e| bug(format!("a bug of the compiler: {e}\n{}", lir::print(function))))?;
+        }
+        machine::compile(function).map_err(|failure| bug(failure.to_string()))
+    };
+    let code = compile(&lowered.function)?;
+    let callbacks = lowered.callbacks.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
+    let newer = kernel::newer(&code, &lowered.maps, options.kernel);
+    if !newer.is_empty() {
+        let found = |what: String| {
+            let message = format!("{what}, and the build is for {}", options.kernel);
+            Diagnostic::new(Code::TargetOperation, program.span, message)
+        };
+        return Err(newer.into_iter().map(found).collect());
+    }
+    let budget = Budget {
+        instructions: code.insns.len() + callbacks.iter().map(|c| c.insns.len()).sum::<usize>(),
+        stack: code.stack,
+        maps: lowered.maps.maps.iter().map(|map| (map.name.clone(), map.kind.name(), map.entries, map.bytes())).collect(),
+        helpers: code.calls.iter().map(|(helper, count)| (helper.name(), *count)).collect(),
+    };
+    let variables = variables(&lowered.maps);
+    let manifest = Manifest::new(program, sources, options, proofs, &lowered, &budget);
+    let object = object::write(&code, &callbacks, &lowered.maps, &manifest.json(), sources).map_err(bug)?;
+    Ok(Artefact {
+        object,
+        program: code.name.clone(),
+        listing: std::iter::once(&code).chain(&callbacks).map(|c| listing::listing(c, &lowered.maps, sources)).collect(),
+        budget,
+        tables: lowered.tables,
+        parameters: lowered.parameters,
+        variables,
+        groups: lowered.groups,
+        reasons: lowered.reasons,
+    })
+}
+
+/// The low-level IR of a program, as text.
+pub fn print_lowered(program: &Program, options: &Options) -> Result<String, Vec<Diagnostic>> {
+    let lowered = lower::lower(program, options)?;
+    Ok(std::iter::once(&lowered.function).chain(&lowered.callbacks).map(lir::print).collect())
+}
+
+fn variables(maps: &maps::Maps) -> Vec<Variable> {
+    let of = |globals: &maps::Globals| {
+        let section = globals.section;
+        let places = globals.layout.places.clone();
+        places.into_iter().map(move |place| Variable { section, name: place.name, offset: place.offset, bytes: place.bytes })
+    };
+    maps.globals.iter().flat_map(of).collect()
+}

@@ -1,0 +1,207 @@
+//! The object file: ELF with the program, its maps and types, as libbpf, bpftool, iproute2 and aya read it. The same program
+//! gives the same bytes.
+
+mod btf;
+
+use super::machine::Code;
+use super::maps::{Layout, Maps};
+use btf::{Btf, Line, Member, TypeId};
+use grv_lang::source::SourceMap;
+use grv_lang::span::Span;
+use object::write::{Object, Relocation, Symbol, SymbolSection};
+use object::{Architecture, BinaryFormat, Endianness, RelocationFlags, SectionKind, SymbolFlags, SymbolKind, SymbolScope, elf};
+
+/// The licence that is declared to the kernel: some helpers ask for one that goes with its own.
+const LICENCE: &[u8] = b"Dual MIT/GPL\0";
+
+/// The section that holds the manifest.
+pub(crate) const MANIFEST: &str = "grv.manifest";
+
+/// Writes the object file.
+pub(crate) fn write(
+    code: &Code,
+    callbacks: &[Code],
+    maps: &Maps,
+    manifest: &[u8],
+    sources: &SourceMap,
+) -> Result<Vec<u8>, String> {
+    let mut object = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
+    let mut btf = Btf::new();
+
+    // Functions that helpers call stand in a section of their own, one behind the other. They are known in this file only, and named by
+    // where they are in it.
+    let mut places: Vec<u64> = Vec::new();
+    let mut called = Vec::new();
+    for callback in callbacks {
+        places.push(called.len() as u64);
+        called.extend(callback.insns.iter().flat_map(|insn| insn.encode()));
+    }
+    let mut insns = code.insns.clone();
+    for (at, number) in &code.callbacks {
+        insns[*at].imm = places[*number as usize] as i32;
+    }
+    let text = object.add_section(Vec::new(), b"xdp".to_vec(), SectionKind::Text);
+    let bytes: Vec<u8> = insns.iter().flat_map(|insn| insn.encode()).collect();
+    let size = bytes.len() as u64;
+    object.append_section_data(text, &bytes, 8);
+    object.add_symbol(symbol(&code.name, 0, size, SymbolKind::Text, SymbolSection::Section(text)));
+    if !callbacks.is_empty() {
+        let section = object.add_section(Vec::new(), b".text".to_vec(), SectionKind::Text);
+        object.append_section_data(section, &called, 8);
+        for (callback, at) in callbacks.iter().zip(&places) {
+            let place = SymbolSection::Section(section);
+            let mut local = symbol(&callback.name, *at, callback.insns.len() as u64 * 8, SymbolKind::Text, place);
+            local.scope = SymbolScope::Compilation;
+            object.add_symbol(local);
+        }
+        let symbol = object.section_symbol(section);
+        for (at, _) in &code.callbacks {
+            let flags = RelocationFlags::Elf { r_type: elf::R_BPF_64_64 };
+            let relocation = Relocation { offset: *at as u64 * 8, symbol, addend: 0, flags };
+            object.add_relocation(text, relocation).map_err(|e| e.to_string())?;
+        }
+    }
+
+    // Maps: a variable for each, of a struct that says what it is. Nothing reads the bytes of the section.
+    let section = object.add_section(Vec::new(), b".maps".to_vec(), SectionKind::Data);
+    let (mut symbols, mut variables, mut offset) = (Vec::new(), Vec::new(), 0);
+    for map in &maps.maps {
+        let key = structure(&mut btf, &format!("{}_key", map.name), &map.key);
+        let value = structure(&mut btf, &format!("{}_value", map.name), &map.value);
+        let (key, value) = (btf.pointer(key), btf.pointer(value));
+        let numbers = [("type", map.kind as u32), ("max_entries", map.entries), ("map_flags", map.flags)];
+        let mut fields: Vec<(&str, TypeId)> = numbers.iter().map(|(name, number)| (*name, btf.number(*number))).collect();
+        fields.extend([("key", key), ("value", value)]);
+        let members: Vec<Member<'_>> =
+            (0..).zip(&fields).map(|(n, (name, ty))| Member { name, ty: *ty, offset: n * 8 }).collect();
+        let size = members.len() as u32 * 8;
+        let definition = btf.structure("", size, &members);
+        let variable = btf.variable(&map.name, definition);
+        variables.push((variable, offset, size));
+        let place = SymbolSection::Section(section);
+        symbols.push(object.add_symbol(symbol(&map.name, offset.into(), size.into(), SymbolKind::Data, place)));
+        offset += size;
+    }
+    object.append_section_data(section, &vec![0; offset as usize], 8);
+    btf.section(".maps", offset, &variables);
+
+    let mut sections = Vec::new();
+    for globals in &maps.globals {
+        let kind = if globals.section == ".rodata" { SectionKind::ReadOnlyData } else { SectionKind::Data };
+        let section = object.add_section(Vec::new(), globals.section.as_bytes().to_vec(), kind);
+        let mut initial = globals.initial.clone();
+        initial.resize(globals.layout.size.into(), 0);
+        object.append_section_data(section, &initial, 8);
+        let mut variables = Vec::new();
+        for place in &globals.layout.places {
+            let int = btf.int(place.bytes.into());
+            let variable = btf.variable(&place.name, int);
+            variables.push((variable, place.offset.into(), place.bytes.into()));
+            let at = SymbolSection::Section(section);
+            object.add_symbol(symbol(&place.name, place.offset.into(), place.bytes.into(), SymbolKind::Data, at));
+        }
+        btf.section(globals.section, globals.layout.size.into(), &variables);
+        sections.push(object.section_symbol(section));
+    }
+
+    for (at, map) in &code.relocations {
+        let symbol = match maps.section(*map) {
+            Some(section) => sections.get(section),
+            None => symbols.get(map.index()),
+        };
+        let symbol = *symbol.ok_or("an instruction names a map that is not there")?;
+        let flags = RelocationFlags::Elf { r_type: elf::R_BPF_64_64 };
+        object
+            .add_relocation(text, Relocation { offset: *at as u64 * 8, symbol, addend: 0, flags })
+            .map_err(|e| e.to_string())?;
+    }
+
+    let licence = object.add_section(Vec::new(), b"license".to_vec(), SectionKind::Data);
+    object.append_section_data(licence, LICENCE, 1);
+    object.add_symbol(symbol("_license", 0, LICENCE.len() as u64, SymbolKind::Data, SymbolSection::Section(licence)));
+
+    let context = btf.structure("xdp_md", 0, &[]);
+    let context = btf.pointer(context);
+    let function = btf.function(&code.name, context);
+    let (name, lines_of) = (btf.string("xdp"), lines(&mut btf, code, sources, 0));
+    let mut info = vec![btf::Info { section: name, functions: vec![(0, function)], lines: lines_of }];
+    if !callbacks.is_empty() {
+        let name = btf.string(".text");
+        let mut of = btf::Info { section: name, functions: Vec::new(), lines: Vec::new() };
+        for (callback, at) in callbacks.iter().zip(&places) {
+            let first = (*at / 8) as u32;
+            of.functions.push((first, btf.callback(&callback.name)));
+            of.lines.extend(lines(&mut btf, callback, sources, first));
+        }
+        info.push(of);
+    }
+    let ext = btf::ext(&info);
+    for (name, data) in [(".BTF", btf.finish()), (".BTF.ext", ext), (MANIFEST, manifest.to_vec())] {
+        let section = object.add_section(Vec::new(), name.as_bytes().to_vec(), SectionKind::Other);
+        object.append_section_data(section, &data, 4);
+    }
+    object.write().map_err(|e| e.to_string())
+}
+
+fn symbol(name: &str, value: u64, size: u64, kind: SymbolKind, section: SymbolSection) -> Symbol {
+    Symbol {
+        name: name.as_bytes().to_vec(),
+        value,
+        size,
+        kind,
+        scope: SymbolScope::Dynamic,
+        weak: false,
+        section,
+        flags: SymbolFlags::None,
+    }
+}
+
+/// The type of a key or a value; a single number is that number.
+fn structure(btf: &mut Btf, name: &str, layout: &Layout) -> TypeId {
+    if let ([place], false) = (layout.places.as_slice(), layout.places.iter().any(|p| p.network)) {
+        return btf.int(place.bytes.into());
+    }
+    let types: Vec<TypeId> = layout
+        .places
+        .iter()
+        .map(|place| if place.network { btf.bytes(place.bytes.into()) } else { btf.int(place.bytes.into()) })
+        .collect();
+    let members: Vec<Member<'_>> = layout
+        .places
+        .iter()
+        .zip(types)
+        .map(|(place, ty)| Member { name: &place.name, ty, offset: place.offset.into() })
+        .collect();
+    btf.structure(name, layout.size.into(), &members)
+}
+
+/// Where in the source instructions come from, one entry for each run of instructions of one line.
+fn lines(btf: &mut Btf, code: &Code, sources: &SourceMap, first: u32) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    let mut last: Option<Span> = None;
+    let mut second = false;
+    for (at, (insn, span)) in code.insns.iter().zip(&code.spans).enumerate() {
+        // The second half of an instruction of two slots is none.
+        if std::mem::take(&mut second) {
+            continue;
+        }
+        second = insn.code == super::machine::LD_IMM64;
+        if last == Some(*span) {
+            continue;
+        }
+        last = Some(*span);
+        let (file, place) = (sources.file(span.file), sources.start(*span));
+        let text = file.text.lines().nth(place.line as usize - 1).unwrap_or_default();
+        let line = Line {
+            insn: first + at as u32,
+            file: btf.string(&file.path),
+            text: btf.string(text.trim()),
+            line: place.line,
+            column: place.column,
+        };
+        if lines.last().is_none_or(|l| (l.file, l.line, l.column) != (line.file, line.line, line.column)) {
+            lines.push(line);
+        }
+    }
+    lines
+}

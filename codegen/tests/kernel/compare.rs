@@ -1,0 +1,234 @@
+//! One box twice: in the interpreter and in the kernel.
+
+use crate::loaded::Loaded;
+use crate::memory;
+use grv_codegen::ebpf::{Options, TableInfo};
+use grv_lang::interp::oracle::{Choice, Oracle, Pick};
+use grv_lang::interp::{EntryView, Machine, Outcome, Stimulus, UpdateError};
+use grv_lang::ir::{Lifetime, PortId, Program, Role, TableId};
+use std::sync::Arc;
+
+/// The least frame that the kernel takes.
+const LEAST: usize = 14;
+
+/// Both.
+pub(crate) struct Compared {
+    kernel: Loaded,
+    machine: Machine,
+    program: Arc<Program>,
+    pub(crate) packets: usize,
+    /// Packets that the kernel does not take.
+    pub(crate) short: usize,
+}
+
+/// The decisions of the target: clocks in ticks, full tables swept once a second, nobody else there.
+struct Target {
+    now: u64,
+    ticks: Vec<u8>,
+    /// By table: when it may be swept.
+    due: Vec<u64>,
+}
+
+impl Oracle for Target {
+    fn choose(&mut self, choice: &Choice<'_>) -> Pick {
+        panic!("nobody said how `{}` is chosen", choice.name)
+    }
+
+    fn contended(&mut self, _: TableId) -> bool {
+        false
+    }
+
+    fn no_room(&mut self) -> bool {
+        false
+    }
+
+    fn sweep(&mut self, table: TableId) -> bool {
+        self.now >= self.due[table.index()]
+    }
+
+    fn tick_lag(&mut self, table: TableId, greatest: u64) -> u64 {
+        let lag = self.now & ((1 << self.ticks[table.index()]) - 1);
+        assert!(lag <= greatest, "the target's clock of lifetimes lags by more than is allowed");
+        lag
+    }
+
+    fn timer_lag(&mut self, _: u64) -> u64 {
+        0
+    }
+}
+
+impl Compared {
+    /// A box at its start.
+    pub(crate) fn new(kernel: Loaded, program: &Arc<Program>, params: &[Vec<u128>]) -> Compared {
+        let machine = Machine::with_skew(program.clone(), params.to_vec(), Options::default().skew).unwrap();
+        let mut compared = Compared { kernel, machine, program: program.clone(), packets: 0, short: 0 };
+        // Arrays have elements from the start.
+        compared.install();
+        compared
+    }
+
+    fn target(&self, passed: u64) -> Target {
+        let tick = |table: &grv_lang::ir::Table| {
+            self.kernel.artefact.tables.iter().find(|info| info.name == table.name).map_or(0, |info| info.tick)
+        };
+        let due = |table: &grv_lang::ir::Table| {
+            let swept = |info: &&TableInfo| info.name == table.name && matches!(info.keeping, "entries" | "buckets");
+            let info = self.kernel.artefact.tables.iter().find(swept);
+            info.filter(|_| !matches!(table.lifetime, Lifetime::Forever)).map_or(u64::MAX, |info| self.kernel.sweep_due(info))
+        };
+        Target {
+            now: self.machine.now() + passed,
+            ticks: self.program.tables.iter().map(tick).collect(),
+            due: self.program.tables.iter().map(due).collect(),
+        }
+    }
+
+    /// The same happens to both; what it came to. What differs is a failure.
+    pub(crate) fn happens(&mut self, event: &Stimulus, at: &str) -> Outcome {
+        let outcome = match event {
+            Stimulus::Packet(port, bytes) => self.packet(*port, bytes, at),
+            Stimulus::Time(nanoseconds) => {
+                let mut target = self.target(*nanoseconds);
+                // What is beyond the end of time does not happen.
+                if self.machine.now().checked_add(*nanoseconds).is_some_and(|end| end < grv_lang::interp::END_OF_TIME) {
+                    self.machine.advance(*nanoseconds, &mut target, None).unwrap();
+                }
+                Outcome::default()
+            }
+            Stimulus::Update(tables) => {
+                let mut target = self.target(0);
+                match self.machine.update(tables, &mut target, None) {
+                    Ok(()) => self.install(),
+                    Err(UpdateError::Defect(defect)) => panic!("{at}: {defect}"),
+                    Err(_) => {}
+                }
+                Outcome::default()
+            }
+            Stimulus::Feed(table, key, value) => {
+                let mut target = self.target(0);
+                if self.machine.feed(*table, key, value.as_deref(), &mut target).is_ok() {
+                    let info = self.info(*table).clone();
+                    self.kernel.feed(&info, key, value.as_deref());
+                }
+                Outcome::default()
+            }
+        };
+        self.same_tables(at);
+        outcome
+    }
+
+    fn info(&self, table: TableId) -> &TableInfo {
+        self.kernel.table(&self.program.tables[table.index()].name)
+    }
+
+    /// The interpreter's generation, as the kernel's next one.
+    fn install(&mut self) {
+        let next = 1 - self.kernel.generation;
+        let program = self.program.clone();
+        for (id, table) in (0..).map(TableId).zip(&program.tables) {
+            if table.role != Role::Control {
+                continue;
+            }
+            let info = self.info(id).clone();
+            let entries: Vec<(Vec<u128>, Vec<u128>)> = if info.keeping == "control array" {
+                let element = |index| (vec![u128::from(index)], self.machine.element(id, index).unwrap());
+                (0..table.capacity).map(element).collect()
+            } else {
+                self.machine.entries(id).into_iter().map(|entry| (entry.key, entry.value)).collect()
+            };
+            self.kernel.replace(&info, next, table.capacity, &entries);
+        }
+        self.kernel.generation = next;
+    }
+
+    fn packet(&mut self, port: PortId, bytes: &[u8], at: &str) -> Outcome {
+        let mut target = self.target(0);
+        if bytes.len() < LEAST || bytes.len() > 3_000 {
+            // What the kernel cannot be given must not happen to the other side either.
+            self.short += 1;
+            return Outcome::default();
+        }
+        let expected = self.machine.packet(port, bytes, &mut target, None).unwrap_or_else(|d| panic!("{at}: {d}"));
+        let found = self.kernel.packet(port.0, self.machine.now(), bytes);
+        self.packets += 1;
+        let sent = expected.out.iter().fold(0, |sent, (port, _)| sent | (1 << port.index()));
+        let reason = expected.drops.last().map(|drop| u64::from(drop.reason.0));
+        assert_eq!((found.sent, found.reason), (sent, reason), "{at}: ports and reason; {}", hex(bytes));
+        for (_, bytes) in &expected.out {
+            assert_eq!(hex(&found.bytes), hex(bytes), "{at}: what left");
+        }
+        let host = self.program.ports.iter().position(|port| port.name == "host").map_or(0, |index| 1 << index);
+        // Nothing is in the maps of devices: what is sent to a port shows as the verdict for no device, but what is sent to several
+        // is passed on to nobody.
+        let verdict = match sent {
+            0 => 1,
+            sent if sent == host => 2,
+            sent if sent.count_ones() == 1 => 1,
+            _ => 4,
+        };
+        assert_eq!(found.verdict, verdict, "{at}: the verdict");
+        expected
+    }
+
+    /// Live entries are the same.
+    fn same_tables(&self, at: &str) {
+        for (id, table) in (0..).map(TableId).zip(&self.program.tables) {
+            if table.role != Role::State {
+                continue;
+            }
+            let info = self.info(id);
+            if !matches!(info.keeping, "entries" | "buckets") {
+                continue;
+            }
+            let ours = self.machine.entries(id);
+            let all = self.kernel.entries(info);
+            assert_eq!(all.len(), self.machine.occupied(id), "{at}: entries in table {}, dead ones too", table.name);
+            let theirs: Vec<Vec<u128>> = all.iter().filter_map(|entry| self.live(info, entry)).collect();
+            let mut theirs = theirs;
+            theirs.sort();
+            let expected: Vec<Vec<u128>> = ours.into_iter().map(|entry| shown(info, entry)).collect();
+            assert_eq!(theirs, expected, "{at}: table {}", table.name);
+        }
+    }
+
+    /// Key, value and deadline of a live entry in the kernel.
+    fn live(&self, info: &TableInfo, (key, value): &(Vec<u8>, Vec<u8>)) -> Option<Vec<u128>> {
+        let now = self.machine.now();
+        let mut scalars: Vec<u128> = info.key.iter().map(|column| memory::get(key, column)).collect();
+        let word = |at: u16| u64::from_le_bytes(value[at.into()..][..8].try_into().unwrap());
+        let deadline = match info.word {
+            Some(at) => word(at) >> info.deadline_shift,
+            // Of buckets, the deadline is the second number.
+            None => word(info.value[1].offset),
+        };
+        let forever = self.program.tables[info.table as usize].lifetime.clone();
+        if matches!(forever, Lifetime::Forever) {
+            scalars.extend(info.value.iter().map(|column| memory::get(value, column)));
+            return Some(scalars);
+        }
+        if (now >> info.tick) + 1 >= deadline {
+            return None;
+        }
+        if info.keeping == "entries" {
+            scalars.extend(info.value.iter().map(|column| memory::get(value, column)));
+        }
+        scalars.push(deadline.into());
+        Some(scalars)
+    }
+}
+
+/// An entry of the interpreter in the same form.
+fn shown(info: &TableInfo, entry: EntryView) -> Vec<u128> {
+    let mut scalars = entry.key;
+    if info.keeping == "entries" {
+        scalars.extend(entry.value);
+    }
+    if let Some(deadline) = entry.deadline {
+        scalars.push(u128::from(deadline).div_ceil(1 << info.tick) + 1);
+    }
+    scalars
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,283 @@
+//! A program in the kernel: loaded by aya, run packet by packet, its maps read and written as bytes.
+
+use crate::memory;
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray};
+use aya::programs::{TestRun, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use grv_codegen::ebpf::{Artefact, TableInfo};
+use grv_lang::ir::Program;
+
+/// A program in the kernel.
+pub(crate) struct Loaded {
+    pub(crate) artefact: Artefact,
+    ebpf: Ebpf,
+    data: Vec<u8>,
+    pub(crate) generation: u32,
+}
+
+/// What a packet came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) verdict: u32,
+    /// Ports that it was sent to, a bit each.
+    pub(crate) sent: u64,
+    /// What the drop was counted by.
+    pub(crate) reason: Option<u64>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Does something with the sizes of a map's keys and values as constants.
+macro_rules! sized {
+    ($key:expr, $value:expr, $f:ident($($arg:expr),*)) => {
+        match $key {
+            1 => sized!(@ 1, $value, $f($($arg),*)),
+            2 => sized!(@ 2, $value, $f($($arg),*)),
+            4 => sized!(@ 4, $value, $f($($arg),*)),
+            8 => sized!(@ 8, $value, $f($($arg),*)),
+            12 => sized!(@ 12, $value, $f($($arg),*)),
+            16 => sized!(@ 16, $value, $f($($arg),*)),
+            20 => sized!(@ 20, $value, $f($($arg),*)),
+            24 => sized!(@ 24, $value, $f($($arg),*)),
+            other => panic!("keys of {other} bytes"),
+        }
+    };
+    (@ $k:literal, $value:expr, $f:ident($($arg:expr),*)) => {
+        match $value {
+            4 => $f::<$k, 4>($($arg),*),
+            8 => $f::<$k, 8>($($arg),*),
+            12 => $f::<$k, 12>($($arg),*),
+            16 => $f::<$k, 16>($($arg),*),
+            24 => $f::<$k, 24>($($arg),*),
+            32 => $f::<$k, 32>($($arg),*),
+            40 => $f::<$k, 40>($($arg),*),
+            48 => $f::<$k, 48>($($arg),*),
+            56 => $f::<$k, 56>($($arg),*),
+            64 => $f::<$k, 64>($($arg),*),
+            72 => $f::<$k, 72>($($arg),*),
+            80 => $f::<$k, 80>($($arg),*),
+            other => panic!("values of {other} bytes"),
+        }
+    };
+}
+
+fn hash<const K: usize, const V: usize>(ebpf: &mut Ebpf, name: &str, key: &[u8], value: Option<&[u8]>) {
+    let mut map: HashMap<&mut MapData, [u8; K], [u8; V]> = HashMap::try_from(ebpf.map_mut(name).unwrap()).unwrap();
+    let key: [u8; K] = key.try_into().unwrap();
+    match value {
+        Some(value) => {
+            let value: [u8; V] = value.try_into().unwrap();
+            map.insert(key, value, 0).unwrap();
+        }
+        // Removing what is not there is no error of the runtime.
+        None => drop(map.remove(&key)),
+    }
+}
+
+fn all<const K: usize, const V: usize>(ebpf: &Ebpf, name: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let map: HashMap<&MapData, [u8; K], [u8; V]> = HashMap::try_from(ebpf.map(name).unwrap()).unwrap();
+    let mut entries: Vec<_> = map.iter().map(|entry| entry.unwrap()).map(|(k, v)| (k.to_vec(), v.to_vec())).collect();
+    entries.sort();
+    entries
+}
+
+fn array<const K: usize, const V: usize>(ebpf: &mut Ebpf, name: &str, key: &[u8], value: &[u8]) {
+    let mut map: Array<&mut MapData, [u8; V]> = Array::try_from(ebpf.map_mut(name).unwrap()).unwrap();
+    let value: [u8; V] = value.try_into().unwrap();
+    assert_eq!(K, 4, "indexes have 4 bytes");
+    map.set(u32::from_le_bytes(key.try_into().unwrap()), value, 0).unwrap();
+}
+
+fn prefix<const K: usize, const V: usize>(ebpf: &mut Ebpf, name: &str, key: &[u8], value: Option<&[u8]>) {
+    let mut map: LpmTrie<&mut MapData, [u8; K], [u8; V]> = LpmTrie::try_from(ebpf.map_mut(name).unwrap()).unwrap();
+    let (length, data) = key.split_at(4);
+    let data: [u8; K] = data.try_into().unwrap();
+    let key = Key::new(u32::from_le_bytes(length.try_into().unwrap()), data);
+    match value {
+        Some(value) => {
+            let value: [u8; V] = value.try_into().unwrap();
+            map.insert(&key, value, 0).unwrap();
+        }
+        None => map.remove(&key).unwrap(),
+    }
+}
+
+fn prefixes<const K: usize, const V: usize>(ebpf: &Ebpf, name: &str) -> Vec<Vec<u8>> {
+    let map: LpmTrie<&MapData, [u8; K], [u8; V]> = LpmTrie::try_from(ebpf.map(name).unwrap()).unwrap();
+    let keys = map.keys().map(|key| key.unwrap());
+    keys.map(|key| key.prefix_len().to_le_bytes().into_iter().chain(key.data()).collect()).collect()
+}
+
+/// Whether programs can be loaded here.
+pub(crate) fn permitted() -> Result<(), String> {
+    let probe = aya::sys::is_program_supported(aya::programs::ProgramType::Xdp);
+    match probe {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("this kernel has no XDP programs".to_string()),
+        Err(error) => Err(format!("programs cannot be loaded into the kernel: {error}")),
+    }
+}
+
+impl Loaded {
+    /// Loads a program with these parameters.
+    pub(crate) fn new(artefact: Artefact, program: &Program, params: &[Vec<u128>]) -> Loaded {
+        let mut loader = EbpfLoader::new();
+        loader.verifier_log_level(VerifierLogLevel::STATS);
+        let values = program.params.iter().zip(params).flat_map(|(_, values)| values.iter().copied());
+        let mut given = Vec::new();
+        for (parameter, value) in artefact.parameters.iter().zip(values) {
+            let variable = artefact.variables.iter().find(|v| v.name == parameter.variable).unwrap();
+            given.push((parameter.variable.as_str(), (value as u64).to_le_bytes()[..variable.bytes.into()].to_vec()));
+        }
+        for (name, bytes) in &given {
+            loader.override_global(name, bytes.as_slice(), true);
+        }
+        let mut ebpf = loader.load(&artefact.object).unwrap_or_else(|e| panic!("{}: {e:?}", program.name));
+        let xdp: &mut Xdp = ebpf.program_mut(&artefact.program).unwrap().try_into().unwrap();
+        if let Err(error) = xdp.load() {
+            panic!("{}: {error}\n{}", program.name, artefact.listing);
+        }
+        let size = artefact.variables.iter().filter(|v| v.section == ".data").map(|v| v.offset + u16::from(v.bytes)).max();
+        let data = vec![0; size.unwrap_or(0).into()];
+        Loaded { artefact, ebpf, data, generation: 0 }
+    }
+
+    /// How a table is kept.
+    pub(crate) fn table(&self, name: &str) -> &TableInfo {
+        self.artefact.tables.iter().find(|info| info.name == name).unwrap()
+    }
+
+    fn set(&mut self, name: &str, value: u64) {
+        let variable = self.artefact.variables.iter().find(|v| v.section == ".data" && v.name == name).unwrap();
+        let at = variable.offset as usize;
+        self.data[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+
+    fn variable(&self, data: &[u8], name: &str) -> u64 {
+        let variable = self.artefact.variables.iter().find(|v| v.section == ".data" && v.name == name).unwrap();
+        u64::from_le_bytes(data[variable.offset.into()..][..8].try_into().unwrap())
+    }
+
+    /// When a table may be swept again.
+    pub(crate) fn sweep_due(&self, info: &TableInfo) -> u64 {
+        self.variable(&self.data, &format!("sweep_{}", info.map))
+    }
+
+    /// The port and the time of the packets that come.
+    pub(crate) fn set_up(&mut self, port: u32, now: u64) {
+        for (name, value) in [("probe_frozen", 1), ("probe_clock", now), ("probe_port", u64::from(port) + 1)] {
+            self.set(name, value);
+        }
+        self.set("probe_sent", 0);
+        self.set("probe_reason", u64::MAX);
+        if self.artefact.variables.iter().any(|v| v.name == "generation") {
+            self.set("generation", self.generation.into());
+        }
+        let data = self.data.clone();
+        sized!(4, data.len(), array(&mut self.ebpf, ".data", &[0; 4], &data));
+    }
+
+    /// The same packet comes again and again.
+    pub(crate) fn repeat(&self, bytes: &[u8], times: u32) {
+        let options = TestRunOptions { data_in: Some(bytes), repeat: times, ..TestRunOptions::new() };
+        let xdp: &Xdp = self.ebpf.program(&self.artefact.program).unwrap().try_into().unwrap();
+        xdp.test_run(options).unwrap();
+    }
+
+    /// Packets dropped, by reason.
+    pub(crate) fn drops(&self) -> Vec<u64> {
+        let map: PerCpuArray<&MapData, u64> = PerCpuArray::try_from(self.ebpf.map("drops").unwrap()).unwrap();
+        (0..self.artefact.reasons.len() as u32).map(|reason| map.get(&reason, 0).unwrap().iter().sum()).collect()
+    }
+
+    /// A packet arrives at a port at a time.
+    pub(crate) fn packet(&mut self, port: u32, now: u64, bytes: &[u8]) -> Left {
+        self.set_up(port, now);
+        let mut out = vec![0; 1 << 16];
+        let options = TestRunOptions { data_in: Some(bytes), data_out: Some(&mut out), ..TestRunOptions::new() };
+        let xdp: &mut Xdp = self.ebpf.program_mut(&self.artefact.program).unwrap().try_into().unwrap();
+        let result = xdp.test_run(options).unwrap_or_else(|e| panic!("{} bytes: {e:?}", bytes.len()));
+        out.truncate(result.data_size_out as usize);
+        let data = sized!(4, self.data.len(), first(&self.ebpf, ".data"));
+        // What the program keeps there stays as it is.
+        self.data.clone_from(&data);
+        let reason = self.variable(&data, "probe_reason");
+        let sent = self.variable(&data, "probe_sent");
+        Left { verdict: result.return_value, sent, reason: (reason != u64::MAX).then_some(reason), bytes: out }
+    }
+
+    /// The entries of a table, as bytes.
+    pub(crate) fn entries(&self, info: &TableInfo) -> Vec<(Vec<u8>, Vec<u8>)> {
+        sized!(info.key_bytes, info.value_bytes, all(&self.ebpf, &info.map))
+    }
+
+    /// Sets or removes an entry that the runtime feeds.
+    pub(crate) fn feed(&mut self, info: &TableInfo, key: &[u128], value: Option<&[u128]>) {
+        let bytes = memory::key(info, key, 0, 0);
+        let value = value.map(|value| memory::value(info, key, value));
+        sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &bytes, value.as_deref()));
+    }
+
+    /// Replaces a control table in one generation.
+    pub(crate) fn replace(&mut self, info: &TableInfo, generation: u32, capacity: u64, entries: &[(Vec<u128>, Vec<u128>)]) {
+        match info.keeping {
+            "prefixes" => {
+                let name = info.map.clone();
+                let old = sized!(info.key_bytes - 8, info.value_bytes, old_prefixes(&self.ebpf, &name));
+                for key in old.iter().filter(|key| key[4..8] == generation.to_be_bytes()) {
+                    sized!(info.key_bytes - 8, info.value_bytes, one_prefix(&mut self.ebpf, &name, key, None));
+                }
+                for (key, value) in entries {
+                    let (bytes, value) = (memory::key(info, key, generation, 0), memory::value(info, key, value));
+                    sized!(info.key_bytes - 8, info.value_bytes, one_prefix(&mut self.ebpf, &name, &bytes, Some(&value)));
+                }
+            }
+            "control array" => {
+                for index in 0..capacity {
+                    let value = entries.get(index as usize).map_or_else(|| vec![0; info.value.len()], |(_, value)| value.clone());
+                    let key = memory::key(info, &[index.into()], generation, capacity);
+                    let value = memory::value(info, &[], &value);
+                    sized!(info.key_bytes, info.value_bytes, array(&mut self.ebpf, &info.map, &key, &value));
+                }
+            }
+            _ => {
+                for (key, _) in self.entries(info) {
+                    let other = memory::key(info, &vec![0; info.key.len()], generation, 0);
+                    let of = |bytes: &[u8]| bytes[bytes.len() - 4..].to_vec();
+                    if of(&key) == of(&other) {
+                        sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &key, None));
+                    }
+                }
+                for (key, value) in entries {
+                    let (bytes, value) = (memory::key(info, key, generation, 0), memory::value(info, key, value));
+                    sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &bytes, Some(&value)));
+                }
+            }
+        }
+    }
+}
+
+fn first<const K: usize, const V: usize>(ebpf: &Ebpf, name: &str) -> Vec<u8> {
+    assert_eq!(K, 4, "indexes have 4 bytes");
+    let map: Array<&MapData, [u8; V]> = Array::try_from(ebpf.map(name).unwrap()).unwrap();
+    map.get(&0, 0).unwrap().to_vec()
+}
+
+/// Prefixes have four bytes for the generation before the address.
+fn one_prefix<const A: usize, const V: usize>(ebpf: &mut Ebpf, name: &str, key: &[u8], value: Option<&[u8]>) {
+    match A {
+        1 => prefix::<5, V>(ebpf, name, key, value),
+        2 => prefix::<6, V>(ebpf, name, key, value),
+        4 => prefix::<8, V>(ebpf, name, key, value),
+        _ => prefix::<12, V>(ebpf, name, key, value),
+    }
+}
+
+fn old_prefixes<const A: usize, const V: usize>(ebpf: &Ebpf, name: &str) -> Vec<Vec<u8>> {
+    match A {
+        1 => prefixes::<5, V>(ebpf, name),
+        2 => prefixes::<6, V>(ebpf, name),
+        4 => prefixes::<8, V>(ebpf, name),
+        _ => prefixes::<12, V>(ebpf, name),
+    }
+}
