@@ -50,9 +50,11 @@ impl Walk<'_, '_> {
     pub(super) fn pop(&mut self, state: &mut State, handle: HandleId) {
         let Some(declared) = self.body.handles.get(handle.index()) else { return };
         let Some(place) = state.handles[handle.index()] else { return };
-        for id in 0..state.handles.len() {
+        // As it is before: a header of the same layout that stood behind the one that is gone takes its place, and stays.
+        let before = state.handles.clone();
+        for (id, at) in before.into_iter().enumerate() {
             let other = &self.body.handles[id];
-            let Some(at) = state.handles[id] else { continue };
+            let Some(at) = at else { continue };
             if (other.header, other.packet) != (declared.header, declared.packet) {
                 continue;
             }
