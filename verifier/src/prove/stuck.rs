@@ -70,7 +70,8 @@ struct Names<'e, 'p> {
 
 impl Names<'_, '_> {
     fn name(&mut self, term: Term) -> String {
-        let name = format!("shown {}", self.given.len());
+        // No two views share names: what they show differs in sort.
+        let name = format!("shown {}", self.engine.stamp());
         let sort = self.engine.terms.sort(term);
         let var = self.engine.terms.var(&name, sort);
         let is = self.engine.terms.eq(var, term);
