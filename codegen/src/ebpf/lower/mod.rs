@@ -2,7 +2,7 @@
 //! port of the box.
 //!
 //! - [`flow`]: statements, ways that part and meet, ends
-//! - [`env`]: what is known at a place, and what is known where ways meet
+//! - `env`: what is known at a place, and what is known where ways meet
 //! - [`expr`], [`linear`]: expressions; sums for the places of headers
 //! - [`packet`]: headers, fields, checksums; [`resize`]: headers that are put in and taken out
 //! - [`tables`]: how each table is kept in maps
