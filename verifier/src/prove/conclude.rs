@@ -3,14 +3,17 @@
 use super::proof::Proof;
 use super::run::{Site, Task, What};
 use super::verdict::{Kind, Obligation, Report, Slice, Verdict};
-use grv_lang::ir::{Form, Property};
+use grv_lang::ir::validate::validate;
+use grv_lang::ir::{Form, Program, Property};
 use grv_lang::random::{Broken, Counterexample, Explored};
+use grv_lang::span::Span;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The report about a box.
 pub(super) fn conclude(task: &Task<'_>, explored: &Explored, proofs: &BTreeMap<What, Proof>, sites: &[Site]) -> Report {
     let mut obligations = properties(task, explored, proofs);
     if task.automatic {
+        obligations.extend(by_construction(&task.program));
         obligations.extend(automatic(explored, proofs, sites));
     }
     obligations.sort_by(|a, b| (a.span.file, a.span.start, &a.name).cmp(&(b.span.file, b.span.start, &b.name)));
@@ -57,15 +60,29 @@ fn of_property(property: &Property, verdict: Verdict, witness: bool, proof: Opti
     }
 }
 
-fn automatic(explored: &Explored, proofs: &BTreeMap<What, Proof>, sites: &[Site]) -> Vec<Obligation> {
-    let defects: Vec<(&Counterexample, &grv_lang::interp::Defect)> = explored
-        .failures
-        .iter()
-        .filter_map(|c| if let Broken::Defect(defect) = &c.broken { Some((c, defect)) } else { None })
-        .collect();
-    let refuted = |found: &Counterexample| Verdict::Refuted(Box::new(found.clone()));
-    let mut obligations = Vec::new();
-    let plain = |name: String, span, verdict, proof: Option<&Proof>| Obligation {
+/// What every program is obliged to and the validator of the core IR sees to: on all paths, before anything runs.
+const VALIDATED: [(&str, &str); 4] = [
+    ("every packet has one verdict", "M1"),
+    ("only headers that are there are read", "M2"),
+    ("steps are bounded", "M3"),
+    ("memory is bounded by the capacities of tables", "M4"),
+];
+
+fn by_construction(program: &Program) -> Vec<Obligation> {
+    let verdict = match validate(program) {
+        Ok(()) => Verdict::Proved,
+        Err(_) => Verdict::NotAttempted("the program is not valid".to_string()),
+    };
+    let obligation = |(name, row): (&str, &str)| Obligation {
+        rows: vec![row.to_string()],
+        ..plain(name.to_string(), program.span, verdict.clone(), None)
+    };
+    VALIDATED.into_iter().map(obligation).collect()
+}
+
+/// An obligation of every program.
+fn plain(name: String, span: Span, verdict: Verdict, proof: Option<&Proof>) -> Obligation {
+    Obligation {
         id: name.clone(),
         name,
         span,
@@ -79,7 +96,17 @@ fn automatic(explored: &Explored, proofs: &BTreeMap<What, Proof>, sites: &[Site]
         resource: proof.map_or(0, |p| p.resource),
         cached: proof.is_some_and(Proof::cached),
         slice: proof.map_or_else(Slice::default, |p| p.slice.clone()),
-    };
+    }
+}
+
+fn automatic(explored: &Explored, proofs: &BTreeMap<What, Proof>, sites: &[Site]) -> Vec<Obligation> {
+    let defects: Vec<(&Counterexample, &grv_lang::interp::Defect)> = explored
+        .failures
+        .iter()
+        .filter_map(|c| if let Broken::Defect(defect) = &c.broken { Some((c, defect)) } else { None })
+        .collect();
+    let refuted = |found: &Counterexample| Verdict::Refuted(Box::new(found.clone()));
+    let mut obligations = Vec::new();
     for (index, site) in sites.iter().enumerate() {
         let proof = proofs.get(&What::Site(index));
         if let Some(place) = &site.place {
