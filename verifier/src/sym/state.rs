@@ -7,6 +7,9 @@ use crate::term::{Op, Sort, Term};
 use grv_lang::ir::{Column, Expr, Lifetime, Program, Scalar, Show, TableId, TableKind};
 use std::rc::Rc;
 
+/// No packet looks up so many entries of one table.
+const MANY_ENTRIES: u64 = 256;
+
 /// A state of the box.
 #[derive(Clone, Debug)]
 pub struct World {
@@ -237,10 +240,11 @@ impl<'p> Engine<'p> {
         self.changed(world, id, |t| *t = table);
     }
 
-    /// Puts an entry at every key of a fed table.
+    /// Puts an entry at every key of a fed table, if it has room for all that one packet looks up: then there are such contents, as far
+    /// as the packet sees. Of a smaller one the contents are anything.
     pub(crate) fn feed_everything(&mut self, world: &mut World, id: TableId) {
-        let kind = &self.program.tables[id.index()].kind;
-        let everywhere = matches!(kind, TableKind::Map | TableKind::Set);
+        let declared = &self.program.tables[id.index()];
+        let everywhere = matches!(declared.kind, TableKind::Map | TableKind::Set) && declared.capacity >= MANY_ENTRIES;
         let table = TableState { everywhere, ..self.any_table(if everywhere { "fed everywhere" } else { "fed" }, id) };
         self.changed(world, id, |t| *t = table);
     }
