@@ -9,6 +9,7 @@ mod explain;
 mod files;
 mod fmt;
 mod graph;
+mod happened;
 mod mutate;
 mod new;
 mod render;

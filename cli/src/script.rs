@@ -1,8 +1,9 @@
 //! Counterexamples as scripts: parameters, events, and what does not hold behind them. What happens many times over is told once.
 
 use crate::capture;
+use crate::happened::{Happened, happened};
 use grv_lang::compile::Compilation;
-use grv_lang::interp::{Outcome, Seeded, Stimulus};
+use grv_lang::interp::{Machine, Outcome, Seeded, Stimulus};
 use grv_lang::ir::{PortId, Program, TableId};
 use grv_lang::random::{Broken, Counterexample};
 use grv_lang::text;
@@ -19,7 +20,8 @@ pub(crate) fn counterexample(of: &Compilation, program: &Arc<Program>, found: &C
     for (param, value) in program.params.iter().zip(&found.params) {
         lines.push(format!("      {} = {}", param.name, text::show(&param.shape, value)));
     }
-    for group in groups(program, found) {
+    let replay = replay(of, program, found);
+    for group in &replay.groups {
         let chosen: Vec<String> = group
             .choices()
             .map(|(name, value)| format!(", {name} {}", value.map_or("none".to_string(), |v| v.to_string())))
@@ -29,10 +31,12 @@ pub(crate) fn counterexample(of: &Compilation, program: &Arc<Program>, found: &C
             line.push_str(&chosen.concat());
         }
         lines.extend(own.into_iter().map(|line| format!("      {line}")));
+        lines.extend(group.happened.lines().into_iter().map(|line| format!("        {line}")));
         lines.extend(group.more().map(|more| format!("      {more}")));
     }
     if let Broken::Property(_, packets) = &found.broken {
         lines.extend(packets.iter().map(|(at, bytes)| format!("      then for {}", packet(program, *at, bytes))));
+        lines.extend(replay.arrival.iter().flat_map(Happened::lines).map(|line| format!("        {line}")));
     }
     lines.join("\n")
 }
@@ -94,10 +98,19 @@ pub(crate) fn event(program: &Program, event: &Stimulus) -> Vec<String> {
     }
 }
 
+/// A counterexample, carried out once more.
+pub(crate) struct Replay<'c> {
+    pub(crate) groups: Vec<Group<'c>>,
+    /// What the packet does that the property speaks of, if it is one.
+    pub(crate) arrival: Option<Happened>,
+}
+
 /// Events that follow each other and are much the same: packets at one port, of one length, that differ in a few bytes.
 pub(crate) struct Group<'c> {
     pub(crate) events: &'c [(Stimulus, Seeded)],
-    /// What each of them did.
+    /// What the first of them did.
+    pub(crate) happened: Happened,
+    /// What each of them came to.
     pub(crate) outcomes: Vec<Outcome>,
     /// The bytes in which they differ.
     pub(crate) differ: Vec<usize>,
@@ -109,20 +122,30 @@ const FEW: usize = 8;
 const DIFFERENT: usize = 40;
 
 /// The events of a counterexample, carried out once more.
-pub(crate) fn groups<'c>(program: &Arc<Program>, found: &'c Counterexample) -> Vec<Group<'c>> {
-    let mut outcomes = Vec::new();
-    // Whether it still goes wrong is nothing new: it was shrunk that way.
-    let _known = found.replays(program, &mut |_, outcome| outcomes.push(outcome.clone()));
-    let mut outcomes = outcomes.into_iter().chain(std::iter::repeat(Outcome::default()));
+pub(crate) fn replay<'c>(of: &Compilation, program: &Arc<Program>, found: &'c Counterexample) -> Replay<'c> {
     let mut groups = Vec::new();
+    // What was found had these parameters.
+    let Ok(mut machine) = Machine::new(program.clone(), found.params.clone()) else { return Replay { groups, arrival: None } };
     let mut rest = found.events.as_slice();
-    while !rest.is_empty() {
+    while let Some((first, oracle)) = rest.first() {
         let (length, differ) = alike(rest);
         let (events, behind) = rest.split_at(length);
-        groups.push(Group { events, outcomes: outcomes.by_ref().take(length).collect(), differ });
+        let (happened, outcome) = happened(&mut machine, &of.sources, first, oracle);
+        let mut outcomes = vec![outcome];
+        for (event, oracle) in &events[1..] {
+            outcomes.push(machine.happen(event, &mut oracle.clone(), None).unwrap_or_default());
+        }
+        groups.push(Group { events, happened, outcomes, differ });
         rest = behind;
     }
-    groups
+    let arrival = match (&found.broken, found.oracle_of_arrival(program)) {
+        (Broken::Property(_, arrivals), Some(oracle)) => arrivals.first().map(|(port, bytes)| {
+            let event = Stimulus::Packet(*port, bytes.clone());
+            happened(&mut machine, &of.sources, &event, &oracle).0
+        }),
+        _ => None,
+    };
+    Replay { groups, arrival }
 }
 
 /// How many of the first events are much the same, and the bytes in which they differ.

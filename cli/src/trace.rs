@@ -2,7 +2,7 @@
 
 use crate::{capture, render};
 use grv_lang::interp::{Event, Observer, TableOp};
-use grv_lang::ir::{HeaderId, PortId, Program, Shape, TableId, TableKind};
+use grv_lang::ir::{HeaderId, PortId, Program, Shape, Table, TableId, TableKind};
 use grv_lang::source::SourceMap;
 use grv_lang::text;
 
@@ -50,18 +50,7 @@ impl<'p> Tracer<'p> {
 
     fn table(&self, op: TableOp, table: TableId, key: &[u128], value: &[u128], ok: bool) -> String {
         let Some(declared) = self.program.tables.get(table.index()) else { return String::new() };
-        let of = match declared.kind {
-            TableKind::Cell => declared.name.clone(),
-            TableKind::Array | TableKind::Counter => format!("{}[{}]", declared.name, key.first().copied().unwrap_or(0)),
-            TableKind::Lpm => {
-                let address = match &declared.key_shape {
-                    Shape::Prefix(_, how) => text::show_scalar(how, key.first().copied().unwrap_or(0)),
-                    shape => text::show(shape, key),
-                };
-                format!("{}[{address}]", declared.name)
-            }
-            _ => format!("{}[{}]", declared.name, text::show(&declared.key_shape, key)),
-        };
+        let of = row(declared, key);
         let shown = || text::show(&declared.value_shape, value);
         match op {
             TableOp::Get | TableOp::Longest | TableOp::First if ok => format!("{of} is {}", shown()),
@@ -79,6 +68,22 @@ impl<'p> Tracer<'p> {
             }
             TableOp::Read => format!("{of} is {}", shown()),
         }
+    }
+}
+
+/// A row of a table, as the source names it.
+pub(crate) fn row(declared: &Table, key: &[u128]) -> String {
+    match declared.kind {
+        TableKind::Cell => declared.name.clone(),
+        TableKind::Array | TableKind::Counter => format!("{}[{}]", declared.name, key.first().copied().unwrap_or(0)),
+        TableKind::Lpm => {
+            let address = match &declared.key_shape {
+                Shape::Prefix(_, how) => text::show_scalar(how, key.first().copied().unwrap_or(0)),
+                shape => text::show(shape, key),
+            };
+            format!("{}[{address}]", declared.name)
+        }
+        _ => format!("{}[{}]", declared.name, text::show(&declared.key_shape, key)),
     }
 }
 

@@ -25,7 +25,7 @@ fn main() -> std::io::Result<()> {
     for line in input.lines() {
         // What is no question gets an answer that fits none.
         let answer = match serde_json::from_str::<Numbered<Question>>(&line?) {
-            Ok(Numbered { number, content }) => Numbered { number, content: ask(&content) },
+            Ok(Numbered { number, content }) => Numbered { number, content: answer(&content) },
             Err(error) => {
                 let status = Status::Unknown(format!("no question: {error}"));
                 Numbered { number: u64::MAX, content: Answer { status, resource: 0, model: BTreeMap::new() } }
@@ -35,6 +35,11 @@ fn main() -> std::io::Result<()> {
         output.flush()?;
     }
     Ok(())
+}
+
+/// Each question has all of the solver to itself, so that what it costs does not depend on those before it.
+fn answer(question: &Question) -> Answer {
+    z3::with_z3_config(&z3::Config::new(), || ask(question))
 }
 
 fn ask(question: &Question) -> Answer {

@@ -1,6 +1,7 @@
 //! A counterexample as data.
 
-use crate::script::{self, Group, broken, groups, hex};
+use crate::happened::Happened;
+use crate::script::{self, Group, Replay, broken, hex, replay};
 use grv_lang::compile::Compilation;
 use grv_lang::interp::Stimulus;
 use grv_lang::ir::{PortId, Program};
@@ -38,6 +39,9 @@ pub(super) struct Event {
     pub(super) text: String,
     /// The values of its choices; none: `else`.
     choices: Vec<Option<String>>,
+    /// What it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    did: Option<Happened>,
     /// Packets that follow it and are much the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     more: Option<More>,
@@ -59,22 +63,23 @@ impl Example {
             Broken::Property(_, packets) => packets.as_slice(),
             Broken::Defect(_) => &[],
         };
+        let Replay { groups, mut arrival } = replay(of, program, found);
         Example {
             parameters: parameters
                 .map(|(param, value)| Parameter { name: param.name.clone(), value: text::show(&param.shape, value) })
                 .collect(),
-            events: groups(program, found).iter().map(|group| Event::new(program, group)).collect(),
-            then: then.iter().map(|(port, bytes)| packet(program, *port, bytes)).collect(),
+            events: groups.into_iter().map(|group| Event::new(program, group)).collect(),
+            then: then.iter().map(|(port, bytes)| Event { did: arrival.take(), ..packet(program, *port, bytes) }).collect(),
             broken: broken(of, program, found),
         }
     }
 }
 
 impl Event {
-    fn new(program: &Program, group: &Group<'_>) -> Event {
+    fn new(program: &Program, group: Group<'_>) -> Event {
         let plain = |kind, nanoseconds| {
             let text = script::event(program, group.first()).join("; ");
-            Event { kind, port: None, bytes: None, nanoseconds, text, choices: Vec::new(), more: None }
+            Event { kind, port: None, bytes: None, nanoseconds, text, choices: Vec::new(), did: None, more: None }
         };
         let mut event = match group.first() {
             Stimulus::Packet(port, bytes) => packet(program, *port, bytes),
@@ -86,8 +91,9 @@ impl Event {
         event.choices = choices.map(|choice| choice.value.map(|value| value.to_string())).collect();
         if let Some(more) = group.more() {
             event.text.push_str(&format!(" {more}"));
-            event.more = Some(More::new(group));
+            event.more = Some(More::new(&group));
         }
+        event.did = Some(group.happened);
         event
     }
 }
@@ -107,5 +113,5 @@ fn packet(program: &Program, port: PortId, bytes: &[u8]) -> Event {
     let name = program.ports.get(port.index()).map_or("?", |p| p.name.as_str());
     let text = format!("at {name}: {}", crate::capture::describe(bytes));
     let (port, bytes) = (Some(name.to_string()), Some(hex(bytes)));
-    Event { kind: "packet", port, bytes, nanoseconds: None, text, choices: Vec::new(), more: None }
+    Event { kind: "packet", port, bytes, nanoseconds: None, text, choices: Vec::new(), did: None, more: None }
 }

@@ -75,7 +75,7 @@ pub(crate) fn judge(
             for ((packet, _), (_, bytes)) in packets.iter().zip(arrivals) {
                 bindings.set_packet(*packet, bytes);
             }
-            let mut oracle = Seeded::adversarial(seed_of(arrivals));
+            let mut oracle = oracle(arrivals);
             Session::new(machine).run(&property.body, &mut bindings, block, &mut oracle)?;
             Ok(if bindings.holds(*premise) { Verdict::of(bindings.holds(*holds)) } else { Verdict::Fits })
         }
@@ -124,8 +124,13 @@ fn exact() -> Replay<Seeded> {
     Replay::new([], Seeded::exact(1))
 }
 
+/// What decides on the choices that the steps of a formula make.
+pub(crate) fn oracle(arrivals: &[(PortId, Vec<u8>)]) -> Seeded {
+    Seeded::adversarial(seed_of(arrivals))
+}
+
 /// The seed of the choices that the steps of a formula make: the same for the same packets.
-pub(crate) fn seed_of(arrivals: &[(PortId, Vec<u8>)]) -> u64 {
+fn seed_of(arrivals: &[(PortId, Vec<u8>)]) -> u64 {
     let bytes = arrivals.iter().flat_map(|(_, bytes)| bytes);
     bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3))
 }

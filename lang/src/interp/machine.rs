@@ -321,7 +321,6 @@ impl Machine {
     /// The live entries of a table by key; of an array or counter array, the elements that differ from the start.
     pub fn entries(&self, table: TableId) -> Vec<EntryView> {
         let Some(store) = self.state.tables.get(table.index()) else { return Vec::new() };
-        let bucket = self.config.buckets[table.index()];
         match &**store {
             Store::Indexed(store) => {
                 let view =
@@ -329,16 +328,25 @@ impl Machine {
                 store.changed().into_iter().map(view).collect()
             }
             Store::Keyed(_) => {
-                let view = |(key, entry): (&[u128], &super::table::Entry)| EntryView {
-                    key: key.to_vec(),
-                    value: match (bucket, &*entry.value) {
-                        (Some(bucket), [tokens, last]) => vec![bucket.tokens(*tokens, *last, self.state.now)],
-                        (_, value) => value.to_vec(),
-                    },
-                    deadline: if entry.slot == SlotId::FOREVER { None } else { self.state.deadlines.at(entry.slot) },
-                };
-                self.state.live_entries(&self.config, table).into_iter().map(view).collect()
+                let live = self.state.live_entries(&self.config, table);
+                live.into_iter().map(|(key, entry)| self.view(table, key, entry)).collect()
             }
+        }
+    }
+
+    /// The live entry of a table with a key.
+    pub fn live(&self, table: TableId, key: &[u128]) -> Option<EntryView> {
+        self.state.live(&self.config, table, key).map(|entry| self.view(table, key, entry))
+    }
+
+    fn view(&self, table: TableId, key: &[u128], entry: &super::table::Entry) -> EntryView {
+        EntryView {
+            key: key.to_vec(),
+            value: match (self.config.buckets[table.index()], &*entry.value) {
+                (Some(bucket), [tokens, last]) => vec![bucket.tokens(*tokens, *last, self.state.now)],
+                (_, value) => value.to_vec(),
+            },
+            deadline: if entry.slot == SlotId::FOREVER { None } else { self.state.deadlines.at(entry.slot) },
         }
     }
 

@@ -3,9 +3,9 @@
 
 use super::packets::Grammar;
 use super::{Broken, Counterexample, Trace};
-use crate::interp::judge::Verdict;
+use crate::interp::judge::{self, Verdict};
 use crate::interp::{Outcome, Seeded, Stimulus};
-use crate::ir::Program;
+use crate::ir::{Form, Program};
 use std::sync::Arc;
 
 /// At most so many ways to leave something out are tried.
@@ -34,6 +34,13 @@ impl Counterexample {
     /// Carries the events out once more, and tells of each what it did. Whether the same goes wrong behind the last.
     pub fn replays(&self, program: &Arc<Program>, tell: &mut dyn FnMut(&Trace, &Outcome)) -> bool {
         self.again(program, tell).is_some()
+    }
+
+    /// What decides on the choices of the packet that a property speaks of behind the events, if it speaks of one.
+    pub fn oracle_of_arrival(&self, program: &Program) -> Option<Seeded> {
+        let Broken::Property(id, arrivals) = &self.broken else { return None };
+        let one = arrivals.len() == 1 && matches!(program.properties.get(id.0 as usize)?.form, Form::Step { .. });
+        one.then(|| judge::oracle(arrivals))
     }
 
     fn again(&self, program: &Arc<Program>, tell: &mut dyn FnMut(&Trace, &Outcome)) -> Option<Broken> {

@@ -91,7 +91,7 @@ pub fn filled(program: &Arc<Program>, starts: &[Trace], table: TableId) -> Vec<T
             continue;
         }
         let before = run.machine().occupied(table);
-        fill(&grammar, &mut run, (table, capacity), (port, &packet));
+        fill(&grammar, richest, &mut run, (table, capacity), (port, &packet));
         let now = run.machine().occupied(table);
         if now > before {
             known.push(kind);
@@ -119,13 +119,20 @@ fn brings(start: &Trace, table: TableId) -> Vec<(PortId, Vec<u8>)> {
     packets
 }
 
-/// Lets packets like one arrive until the table is full, or they bring no more entries.
-fn fill(grammar: &Grammar<'_>, run: &mut Trace, (table, capacity): (TableId, usize), (port, packet): (PortId, &[u8])) {
-    let held = run.machine().occupied(table);
+/// Lets packets like one arrive until the table is full, or they bring no more entries. What makes an entry of its own is tried out
+/// on a run with few.
+fn fill(
+    grammar: &Grammar<'_>,
+    few: &Trace,
+    run: &mut Trace,
+    (table, capacity): (TableId, usize),
+    (port, packet): (PortId, &[u8]),
+) {
+    let held = few.machine().occupied(table);
     // Fields that make another entry of a packet that differs in them. All are changed at once, so that what is chosen for one
     // entry is seldom what another has.
     let brings = |field: Varied, step: u128| {
-        let mut run = run.clone();
+        let mut run = few.clone();
         let [first, second] = [step, 2 * step].map(|by| Stimulus::Packet(port, grammar.varied(packet, &[(field, by)])));
         run.happens(first, Seeded::exact(0)).is_ok()
             && run.happens(second, Seeded::exact(0)).is_ok()

@@ -108,7 +108,7 @@ impl Trace {
     /// The run as a counterexample for what one of the packets did that may arrive then.
     pub(super) fn stopped(&self, defect: Defect, arrivals: &[(PortId, Vec<u8>)]) -> Counterexample {
         for (port, bytes) in arrivals {
-            for oracle in [Seeded::exact(0), Seeded::adversarial(judge::seed_of(arrivals))] {
+            for oracle in [Seeded::exact(0), judge::oracle(arrivals)] {
                 let mut run = self.clone();
                 if let Err(found) = run.happens(Stimulus::Packet(*port, bytes.clone()), oracle)
                     && found.kind == defect.kind

@@ -210,7 +210,7 @@ impl<'c, 'p> Case<'c, 'p> {
     pub(super) fn give_index(&mut self, index: Sym, value: u128) {
         let terms = &self.formula.engine.terms;
         let mut term = term_of(index);
-        while let [inner] = terms.children(term)[..] {
+        while let [inner] = terms.children(term).collect::<Vec<_>>()[..] {
             term = inner;
         }
         self.give(term, value);

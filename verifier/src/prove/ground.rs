@@ -5,12 +5,12 @@
 use super::{Asked, Text, View};
 use crate::sym::{Engine, Fact, Sym, Unsupported, is_keyed};
 use crate::term::lighten::lighten;
-use crate::term::narrow::{Facts, Limits, Narrowed, cases, narrow, under};
+use crate::term::narrow::{Facts, Limits, Narrowed, cases, narrow, under, under_more};
 use crate::term::print::script;
 use crate::term::sums::{congruent, has_remainders};
 use crate::term::{Node, Sort, Term, Terms};
 use grv_lang::ir::TableId;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeMap;
 
 /// Instances bring up new keys, and these new instances; so many times.
@@ -20,15 +20,16 @@ const GENERATIONS: u32 = 1;
 
 /// How far questions are told apart by cases: as long as that makes them smaller; those about sums of words further, since these are
 /// compared term by term.
-const CASES: Limits = Limits { most: 24, small: 400, growth: 1.5 };
-const OF_SUMS: Limits = Limits { most: 48, small: 1, growth: 2.5 };
+const CASES: Limits = Limits { most: 24, small: 400, growth: 1.5, sums: false };
+const WITH_SUMS: Limits = Limits { most: 48, small: 1, growth: 2.5, sums: false };
+const OF_SUMS: Limits = Limits { sums: true, ..WITH_SUMS };
 
 /// The question whether `goal` follows from `given`, as text: its negation, told apart by cases.
 pub(super) fn ask(engine: &mut Engine<'_>, given: &[Term], goal: Term) -> Result<Asked, Unsupported> {
     let mut all = given.to_vec();
     all.push(engine.terms.not(goal));
     let Some(all) = exceptions(engine, &all)? else { return Ok(Asked::Decided(true)) };
-    let limits = if has_remainders(&engine.terms, &all) { OF_SUMS } else { CASES };
+    let limits = if has_remainders(&engine.terms, &all) { WITH_SUMS } else { CASES };
     let mut texts = Vec::new();
     let before = engine.mark();
     for case in cases(&mut engine.terms, &all, limits) {
@@ -153,7 +154,7 @@ pub(super) fn roots(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<
         aside = still;
         said.extend(axioms.iter().map(|root: &Term| (*root, true)));
         let (facts, cone) = relevant(engine, &known);
-        let looked_up = arguments(&engine.terms, &cone);
+        let mut spoken = Spoken { facts: &known.facts, looked_up: arguments(&engine.terms, &cone), now: FxHashMap::default() };
         let asked = asked_for(engine, &known, &said, &facts);
         for (number, needed) in uses(&engine.terms, asked) {
             let stands = engine.terms.quantified(number);
@@ -164,7 +165,7 @@ pub(super) fn roots(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<
                 axioms.push(stands_with(engine, number, instance));
             }
             if if universal { needed.claimed } else { needed.denied } {
-                for (key, generation) in keys(engine, number, &known.facts, &looked_up) {
+                for (key, generation) in keys(engine, number, &mut spoken) {
                     let generation = generation.max(engine.generation_of(number));
                     if generation <= GENERATIONS && seen.insert((number, Some(key.clone()))) {
                         let counts = engine.counts.len();
@@ -181,7 +182,7 @@ pub(super) fn roots(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<
             }
         }
         for (number, at) in engine.matches.clone().into_iter().enumerate() {
-            for (key, _) in spoken_of(engine, at.table, &known.facts, &looked_up) {
+            for (key, _) in spoken.keys(engine, at.table) {
                 if seen.insert((u32::MAX - number as u32, Some(key.clone())))
                     && let Some(axiom) = engine.longest_at(&at, &key)
                 {
@@ -213,23 +214,35 @@ fn arguments(terms: &Terms, cone: &[Term]) -> FxHashSet<Vec<Term>> {
     cone.iter().filter_map(args).collect()
 }
 
-/// The keys of a table that were looked up, as facts make them, and that something still speaks of.
-fn spoken_of(engine: &mut Engine<'_>, table: TableId, facts: &Facts, looked_up: &FxHashSet<Vec<Term>>) -> Vec<(Vec<Sym>, u32)> {
-    let mut keys: Vec<(Vec<Sym>, u32)> = Vec::new();
-    for (key, generation) in engine.touched[table.index()].clone() {
-        let terms = engine.key_terms(&key);
-        let now = under(&mut engine.terms, facts, &terms);
-        let terms: Vec<Term> = terms.iter().map(|part| now[part]).collect();
-        if !looked_up.contains(&terms) {
-            continue;
+/// What some formulas speak of.
+struct Spoken<'f> {
+    /// What they say outright.
+    facts: &'f Facts,
+    /// What functions are applied to in them.
+    looked_up: FxHashSet<Vec<Term>>,
+    /// What facts make of terms.
+    now: FxHashMap<Term, Term>,
+}
+
+impl Spoken<'_> {
+    /// The keys of a table that were looked up, as facts make them, and that something still speaks of.
+    fn keys(&mut self, engine: &mut Engine<'_>, table: TableId) -> Vec<(Vec<Sym>, u32)> {
+        let mut keys: Vec<(Vec<Sym>, u32)> = Vec::new();
+        for (key, generation) in engine.touched[table.index()].clone() {
+            let terms = engine.key_terms(&key);
+            under_more(&mut engine.terms, self.facts, &terms, &mut self.now);
+            let terms: Vec<Term> = terms.iter().map(|part| self.now[part]).collect();
+            if !self.looked_up.contains(&terms) {
+                continue;
+            }
+            let key = engine.key_made_of(&terms);
+            match keys.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, first)) => *first = generation.min(*first),
+                None => keys.push((key, generation)),
+            }
         }
-        let key = engine.key_made_of(&terms);
-        match keys.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, first)) => *first = generation.min(*first),
-            None => keys.push((key, generation)),
-        }
+        keys
     }
-    keys
 }
 
 /// Whether a formula is a quantified one that speaks only of tables no key of which was looked up.
@@ -268,16 +281,16 @@ fn uses(terms: &Terms, mut open: Vec<(Term, bool)>) -> BTreeMap<u32, Needed> {
                 open.extend([(*c, true), (*c, false), (*a, claimed), (*b, claimed)]);
             }
             // Below anything else it may stand for both.
-            _ => open.extend(terms.children(term).into_iter().flat_map(|t| [(t, true), (t, false)])),
+            _ => open.extend(terms.children(term).flat_map(|t| [(t, true), (t, false)])),
         }
     }
     found
 }
 
 /// The keys that a quantified formula is to be instantiated at.
-fn keys(engine: &mut Engine<'_>, number: u32, facts: &Facts, looked_up: &FxHashSet<Vec<Term>>) -> Vec<(Vec<Sym>, u32)> {
+fn keys(engine: &mut Engine<'_>, number: u32, spoken: &mut Spoken<'_>) -> Vec<(Vec<Sym>, u32)> {
     match engine.over(number) {
-        Some(table) if is_keyed(&engine.program.tables[table.index()].kind) => spoken_of(engine, table, facts, looked_up),
+        Some(table) if is_keyed(&engine.program.tables[table.index()].kind) => spoken.keys(engine, table),
         Some(table) => engine.touched[table.index()].clone(),
         None => engine.numbers(number),
     }

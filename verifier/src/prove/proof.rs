@@ -77,7 +77,10 @@ pub(super) enum Effort {
 
 /// How a question is asked if more is spent on it, one way after the other: for which share of the budget, and whether by the older
 /// procedure for integers.
-const SLOW: [(u32, bool); 3] = [(8, true), (8, false), (2, true)];
+const SLOW: [(u32, bool); 2] = [(2, true), (2, false)];
+
+/// What is to be found at once may cost one part in so many of what is quick.
+const AT_ONCE: u32 = 8;
 
 /// Asks about a goal. `about` says what it belongs to, the name is for files. None: that little did not settle it.
 pub(super) fn settle(
@@ -152,7 +155,9 @@ impl Case<'_, '_> {
         // What is quick in one way or the other is tried first.
         let little = [(quick, true), (quick, false)];
         let slow = SLOW.map(|(share, older)| (budget / share, older));
-        let ways = if effort == Effort::Little { &little[..] } else { &slow[..2] };
+        // With less given, it is found at once or not at all.
+        let at_once = little.map(|(quick, older)| (quick / AT_ONCE, older));
+        let ways = if effort == Effort::Little { &at_once[..] } else { &slow[..] };
         for way in ways {
             let Some(bare) = &text.bare else { break };
             match self.ask(bare, *way, "bare")? {

@@ -225,6 +225,14 @@ impl Terms {
                 let narrow = self.bits(bits, width);
                 return self.eq(inner, narrow);
             }
+            if let (Node::ToInt(inner), Some(number)) = (self.node(one).clone(), self.as_int(other)) {
+                let width = self.width(inner);
+                let Some(bits) = u128::try_from(number).ok().filter(|bits| *bits <= mask(width)) else {
+                    return self.bool(false);
+                };
+                let bits = self.bits(bits, width);
+                return self.eq(inner, bits);
+            }
         }
         if let (Node::ZeroExtend(_, x), Node::ZeroExtend(_, y)) = (self.node(a).clone(), self.node(b).clone())
             && self.sort(x) == self.sort(y)
@@ -504,6 +512,9 @@ impl Terms {
 impl Terms {
     /// A term made anew of other parts.
     pub(crate) fn remade(&mut self, term: Term, at: impl Fn(Term) -> Term) -> Term {
+        if self.children(term).all(|part| at(part) == part) {
+            return term;
+        }
         match self.node(term) {
             Node::Bool(_) | Node::Bits(..) | Node::Int(_) | Node::Quantified(_) => term,
             Node::Apply(_, args) if args.is_empty() => term,

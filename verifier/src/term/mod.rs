@@ -240,21 +240,21 @@ impl Terms {
     }
 
     /// The terms that a node is made of.
-    pub fn children(&self, term: Term) -> Vec<Term> {
-        match self.node(term) {
-            Node::Bool(_) | Node::Bits(..) | Node::Int(_) | Node::Quantified(_) => Vec::new(),
-            Node::Apply(_, args) => args.to_vec(),
-            Node::And(all) | Node::Or(all) => all.to_vec(),
-            Node::Ite(a, b, c) => vec![*a, *b, *c],
-            Node::Eq(a, b) | Node::Op(_, a, b) => vec![*a, *b],
+    pub fn children(&self, term: Term) -> impl Iterator<Item = Term> + '_ {
+        let (few, many): ([Option<Term>; 3], &[Term]) = match self.node(term) {
+            Node::Bool(_) | Node::Bits(..) | Node::Int(_) | Node::Quantified(_) => ([None; 3], &[]),
+            Node::Apply(_, all) | Node::And(all) | Node::Or(all) => ([None; 3], all),
+            Node::Ite(a, b, c) => ([Some(*a), Some(*b), Some(*c)], &[]),
+            Node::Eq(a, b) | Node::Op(_, a, b) => ([Some(*a), Some(*b), None], &[]),
             Node::Not(a)
             | Node::Complement(a)
             | Node::ZeroExtend(_, a)
             | Node::SignExtend(_, a)
             | Node::Extract { of: a, .. }
             | Node::ToInt(a)
-            | Node::ToBits(_, a) => vec![*a],
-        }
+            | Node::ToBits(_, a) => ([Some(*a), None, None], &[]),
+        };
+        few.into_iter().flatten().chain(many.iter().copied())
     }
 
     /// The application of a symbol, in a term, that was made last.
@@ -290,14 +290,30 @@ impl Terms {
 
     /// All terms that some terms are made of, themselves included, parts before wholes.
     pub fn cone(&self, roots: &[Term]) -> Vec<Term> {
-        let mut seen = vec![false; self.nodes.len()];
-        let mut open = roots.to_vec();
+        self.cone_without(roots, |_| false)
+    }
+
+    /// The same without some terms, and what only they are made of.
+    pub fn cone_without(&self, roots: &[Term], left_out: impl Fn(Term) -> bool) -> Vec<Term> {
+        // Parts are made before wholes: what is newer than the roots is in none of them.
+        let Some(newest) = roots.iter().max() else { return Vec::new() };
+        let mut seen = vec![0u64; newest.0 as usize / 64 + 1];
+        let (mut open, mut count) = (roots.to_vec(), 0);
         while let Some(term) = open.pop() {
-            if !std::mem::replace(&mut seen[term.0 as usize], true) {
+            let (word, bit) = (term.0 as usize / 64, 1u64 << (term.0 % 64));
+            if seen[word] & bit == 0 && !left_out(term) {
+                seen[word] |= bit;
+                count += 1;
                 open.extend(self.children(term));
             }
         }
-        // Parts are made before wholes.
-        (0..self.nodes.len() as u32).map(Term).filter(|t| seen[t.0 as usize]).collect()
+        let mut all = Vec::with_capacity(count);
+        for (word, mut bits) in (0..).zip(seen) {
+            while bits != 0 {
+                all.push(Term(word * 64 + bits.trailing_zeros()));
+                bits &= bits - 1;
+            }
+        }
+        all
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Why a fact may be used: it is used only in terms that are larger than what it is about, so that no two facts lean on each other.
 
-use super::{Node, Sort, Term, Terms};
+use super::{Node, Op, Sort, Term, Terms};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Facts bring up others; so many times at most. To stop early only leaves more to the solver.
@@ -46,13 +46,18 @@ pub fn narrow(terms: &mut Terms, formulas: &[Term]) -> Option<Narrowed> {
 
 /// Terms, and what they are where facts hold.
 pub fn under(terms: &mut Terms, facts: &Facts, all: &[Term]) -> FxHashMap<Term, Term> {
-    let mut parts = FxHashMap::default();
-    for part in terms.cone(all) {
-        let remade = terms.remade(part, |t| parts[&t]);
+    let mut known = FxHashMap::default();
+    under_more(terms, facts, all, &mut known);
+    known
+}
+
+/// The same of more terms, where that of some is known.
+pub fn under_more(terms: &mut Terms, facts: &Facts, all: &[Term], known: &mut FxHashMap<Term, Term>) {
+    for part in terms.cone_without(all, |term| known.contains_key(&term)) {
+        let remade = terms.remade(part, |t| known[&t]);
         let value = facts.get(&part).or_else(|| facts.get(&remade)).copied().unwrap_or(remade);
-        parts.insert(part, value);
+        known.insert(part, value);
     }
-    parts
 }
 
 /// The parts of conjunctions, sorted, each once; none, if one is false.
@@ -124,6 +129,8 @@ pub struct Limits {
     pub small: usize,
     /// And only if the cases together are not larger than the whole by more than this, in parts of it.
     pub growth: f64,
+    /// Whether only what sums of integers depend on is told apart.
+    pub sums: bool,
 }
 
 /// So many conditions are tried.
@@ -139,7 +146,7 @@ pub fn cases(terms: &mut Terms, formulas: &[Term], limits: Limits) -> Vec<Narrow
     while let Some(at) = (0..open.len()).max_by_key(|at| (open[*at].0, std::cmp::Reverse(*at))) {
         let (size, case) = open.swap_remove(at);
         let full = open.len() + done.len() + 2 > limits.most;
-        let conditions = if size < limits.small || full { Vec::new() } else { decide_most(terms, &case.formulas) };
+        let conditions = if size < limits.small || full { Vec::new() } else { decide_most(terms, &case.formulas, limits.sums) };
         let sides = conditions.into_iter().find_map(|condition| {
             let mut sides = Vec::new();
             for side in [condition, terms.not(condition)] {
@@ -160,16 +167,26 @@ pub fn cases(terms: &mut Terms, formulas: &[Term], limits: Limits) -> Vec<Narrow
 }
 
 /// The conditions that most depends on, the first one most: each is worth the alternatives that it takes part in.
-fn decide_most(terms: &Terms, formulas: &[Term]) -> Vec<Term> {
+fn decide_most(terms: &Terms, formulas: &[Term], sums: bool) -> Vec<Term> {
     let outright: FxHashSet<Term> = formulas.iter().map(|f| says(terms, *f).0).collect();
     let mut worth: FxHashMap<Term, u64> = FxHashMap::default();
     let mut all: Vec<(u64, Term)> = Vec::new();
+    let cone = terms.cone(formulas);
+    let counts: Option<FxHashSet<Term>> = sums.then(|| {
+        let of_sums = |term: &Term| match *terms.node(*term) {
+            Node::Eq(a, _) => terms.sort(a) == Sort::Int,
+            Node::Op(Op::IntMod, ..) => true,
+            _ => false,
+        };
+        terms.cone(&cone.iter().copied().filter(of_sums).collect::<Vec<_>>()).into_iter().collect()
+    });
     // Wholes before parts.
-    for term in terms.cone(formulas).into_iter().rev() {
+    for term in cone.into_iter().rev() {
         let own = worth.get(&term).copied().unwrap_or(0);
         match terms.node(term) {
             Node::Ite(c, a, b) => {
-                *worth.entry(*c).or_default() += own + 1;
+                let here = u64::from(counts.as_ref().is_none_or(|counts| counts.contains(&term)));
+                *worth.entry(*c).or_default() += own + here;
                 if terms.sort(*a) == Sort::Bool {
                     *worth.entry(*a).or_default() += own;
                     *worth.entry(*b).or_default() += own;
@@ -178,7 +195,7 @@ fn decide_most(terms: &Terms, formulas: &[Term]) -> Vec<Term> {
             Node::Not(a) => *worth.entry(*a).or_default() += own,
             Node::And(all) | Node::Or(all) => all.iter().for_each(|part| *worth.entry(*part).or_default() += own),
             Node::Eq(..) | Node::Op(..) | Node::Apply(..)
-                if terms.sort(term) == Sort::Bool && own > 1 && !outright.contains(&term) =>
+                if terms.sort(term) == Sort::Bool && own > u64::from(!sums) && !outright.contains(&term) =>
             {
                 all.push((own, term));
             }
