@@ -174,7 +174,7 @@ impl Loaded {
     }
 
     /// What is in the program's variables by now.
-    fn remember(&mut self) {
+    pub(crate) fn remember(&mut self) {
         if !self.data.is_empty() {
             self.data = sized!(4, self.data.len(), first(&self.ebpf, ".data"));
         }
@@ -198,6 +198,14 @@ impl Loaded {
         if self.artefact.variables.iter().any(|v| v.name == "generation") {
             self.set("generation", self.generation.into());
         }
+        let data = self.data.clone();
+        sized!(4, data.len(), array(&mut self.ebpf, ".data", &[0; 4], &data));
+    }
+
+    /// Packets come to a port, at the kernel's own time.
+    pub(crate) fn runs(&mut self, port: u32) {
+        self.set_up(port, 0);
+        self.set("probe_frozen", 0);
         let data = self.data.clone();
         sized!(4, data.len(), array(&mut self.ebpf, ".data", &[0; 4], &data));
     }

@@ -163,4 +163,6 @@ fn headers_fields_and_numbers_are_what_they_are_in_the_interpreter() {
 fn entries_live_and_die_as_in_the_interpreter() {
     agrees("tests/targets/entries.grv", 60);
     agrees("tests/targets/count.grv", 5);
+    agrees("tests/targets/pairs.grv", 60);
+    agrees("tests/targets/turns.grv", 10);
 }
