@@ -96,7 +96,8 @@ pub struct TableInfo {
     pub name: String,
     /// The map.
     pub map: String,
-    /// `entries`, `buckets`, `control`, `control array`, `prefixes`, `feed` or `counters`.
+    /// `entries`, `mirror`, `buckets`, `control`, `control array` (a cell is one of one element), `prefixes`, `feed`, `counters`, or `cell`: a
+    /// global variable, whose one number is at the offset in its section.
     pub keeping: &'static str,
     /// The key's scalars. Keys of `control` end with the number of the generation (0 or 1); indexes of `control array` have the
     /// capacity added in generation 1; keys of `prefixes` begin with their length in bits, those of the generation (32) included, and the generation in network order.
@@ -113,8 +114,22 @@ pub struct TableInfo {
     pub deadline_shift: u8,
     /// The logarithm of nanoseconds a tick.
     pub tick: u8,
+    /// Of `entries` whose deadlines others share: where the ticket is, a word that no two incarnations have in common.
+    pub ticket: Option<u16>,
+    /// Of `mirror`: whose deadlines its entries share. An entry lives if its word, a ticket, is not 0, and the owner's entry has
+    /// the same ticket, and lives.
+    pub owner: Option<OwnerInfo>,
     /// Of `control array`: what elements hold that are not given, if that is known; a loader fills both generations with it.
     pub initial: Vec<u64>,
+}
+
+/// The table that has the deadlines of a mirror's entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OwnerInfo {
+    /// Its number in the core IR.
+    pub table: u32,
+    /// The columns of its key: by number, those of the mirror's key, and behind them those of its value.
+    pub key: Vec<usize>,
 }
 
 /// What a program needs.

@@ -91,6 +91,7 @@ fn agrees(file: &str, random: u64) {
         for (number, event) in recorded.events.iter().enumerate() {
             compared.happens(event, &format!("{file}: test {:?}, event {number}", test.name));
         }
+        compared.ends(&format!("{file}: test {:?}, its end", test.name));
         packets += compared.packets;
         short += compared.short;
     }
@@ -106,6 +107,7 @@ fn agrees(file: &str, random: u64) {
                 let outcome = compared.happens(&event, &format!("{file}: run {seed}, event {number}"));
                 events.caused(&outcome);
             }
+            compared.ends(&format!("{file}: run {seed}, its end"));
             packets += compared.packets;
             short += compared.short;
         }
@@ -136,6 +138,21 @@ fn the_firewall_does_what_the_interpreter_does() {
 }
 
 #[test]
+fn the_nat_does_what_the_interpreter_does() {
+    agrees("examples/nat/nat.grv", 8);
+}
+
+#[test]
+fn the_proxy_does_what_the_interpreter_does() {
+    agrees("examples/proxy/proxy.grv", 8);
+}
+
+#[test]
+fn the_nat_balancer_does_what_the_interpreter_does() {
+    agrees("examples/lb-nat/lb-nat.grv", 8);
+}
+
+#[test]
 fn headers_fields_and_numbers_are_what_they_are_in_the_interpreter() {
     agrees("tests/targets/rewrite.grv", 30);
     agrees("tests/targets/headers.grv", 30);
@@ -146,4 +163,6 @@ fn headers_fields_and_numbers_are_what_they_are_in_the_interpreter() {
 fn entries_live_and_die_as_in_the_interpreter() {
     agrees("tests/targets/entries.grv", 60);
     agrees("tests/targets/count.grv", 5);
+    agrees("tests/targets/pairs.grv", 60);
+    agrees("tests/targets/turns.grv", 10);
 }
