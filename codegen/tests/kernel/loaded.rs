@@ -1,10 +1,10 @@
 //! A program in the kernel: loaded by aya, run packet by packet, its maps read and written as bytes.
 
-use crate::memory;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use grv_codegen::ebpf::memory;
 use grv_codegen::ebpf::{Artefact, TableInfo};
 use grv_lang::ir::Program;
 

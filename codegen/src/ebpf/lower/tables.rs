@@ -22,7 +22,7 @@
 
 use super::super::lir::MapId;
 use super::super::maps::{Kind, Layout, Map, NO_PREALLOC, identifier};
-use super::super::{ColumnInfo, TableInfo};
+use super::super::{BucketInfo, ColumnInfo, TableInfo};
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::{Code, Diagnostic};
 use grv_lang::ir::{self, Body, Column, Expr, Lifetime, Role, Scalar, Stmt, StmtKind, TableId, TableKind};
@@ -312,6 +312,7 @@ impl Lower<'_> {
                 deadline_shift: 0,
                 tick: 0,
                 initial: Vec::new(),
+                bucket: None,
             };
             match &kept.keeping {
                 Keeping::Entries(entries) => {
@@ -329,6 +330,7 @@ impl Lower<'_> {
                 Keeping::Bucket(bucket) => {
                     info.keeping = "buckets";
                     info.tick = bucket.tick;
+                    info.bucket = Some(BucketInfo { cost: bucket.cost, unit: bucket.unit, burst: bucket.burst });
                     info.value = all(&map.value, table.key.len());
                 }
                 Keeping::Control => {

@@ -1,0 +1,16 @@
+//! Boxes on real interfaces, with real traffic: hosts are network namespaces, wires are veth pairs, and the box is loaded by the command
+//! in a namespace of its own.
+//!
+//! Without the rights that this takes the tests are skipped by name; with `GRV_NO_SKIP=1` that is a failure.
+
+#![allow(clippy::print_stderr, reason = "what is skipped is said")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod echo;
+mod firewall;
+mod life;
+mod net;
+mod policer;
+mod router;
+mod switch;
