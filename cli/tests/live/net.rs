@@ -6,6 +6,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The networks of this process so far: names are told apart by it.
@@ -18,7 +19,9 @@ pub(crate) struct Net {
     hosts: Vec<String>,
 }
 
-/// Why live tests cannot be run here.
+/// Why live tests cannot be run here. Asked once: tests run side by side.
+static IMPOSSIBLE: LazyLock<Option<String>> = LazyLock::new(impossible);
+
 fn impossible() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("only root may do this".to_string());
@@ -35,7 +38,7 @@ fn impossible() -> Option<String> {
 
 /// Whether a test may be run; says so if not, or fails where none may be skipped.
 pub(crate) fn allowed(test: &str) -> bool {
-    let Some(reason) = impossible() else { return true };
+    let Some(reason) = &*IMPOSSIBLE else { return true };
     assert!(std::env::var_os("GRV_NO_SKIP").is_none_or(|v| v != "1"), "{test} must not be skipped: {reason}");
     eprintln!("skipped: {test}: {reason}");
     false
