@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Tried};
 use crate::installed::Installed;
+use crate::state::length;
 use grv_codegen::ebpf::{TableInfo, memory};
 use grv_lang::config::Settings;
 use grv_lang::interp::{Machine, Seeded, TableUpdate};
@@ -67,7 +68,7 @@ impl Installed {
         let map = self.table_map(info)?;
         let mut entries = Vec::new();
         for (key, value) in map.entries().tried(|| format!("table `{}` cannot be read", info.name))? {
-            let (key, of) = memory::key_of(info, &key, declared.capacity);
+            let (key, of) = memory::key_of(info, &key, length(declared));
             if of == generation {
                 let mut value = memory::value_of(info, &value);
                 value.truncate(declared.value.len());
@@ -90,18 +91,18 @@ impl Installed {
             let map = self.table_map(info)?;
             let tried = || format!("table `{}` cannot be written", info.name);
             let put = |key: &[u128], value: &[u128]| {
-                let bytes = memory::key(info, key, generation, declared.capacity);
+                let bytes = memory::key(info, key, generation, length(declared));
                 map.set(&bytes, &memory::value(info, key, value)).tried(tried)
             };
             if info.keeping == "control array" {
-                for index in 0..declared.capacity {
+                for index in 0..length(declared) {
                     let value = machine.element(id, index).unwrap_or_default();
                     put(&[index.into()], &value)?;
                 }
                 continue;
             }
             for key in map.keys().tried(tried)? {
-                if memory::key_of(info, &key, declared.capacity).1 == generation {
+                if memory::key_of(info, &key, length(declared)).1 == generation {
                     map.remove(&key).tried(tried)?;
                 }
             }

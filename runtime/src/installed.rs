@@ -5,7 +5,7 @@ use crate::object::Description;
 use crate::pins::{self, Pins};
 use crate::record::{Attached, Mode, Record};
 use crate::sys::Bytes;
-use grv_codegen::ebpf::TableInfo;
+use grv_codegen::ebpf::{GENERATION_SECTION, TableInfo};
 use std::path::PathBuf;
 
 /// A box that is loaded.
@@ -22,9 +22,6 @@ pub struct Installed {
     pub(crate) params: Vec<Vec<u128>>,
     pub(crate) folder: PathBuf,
 }
-
-/// What a name in the section of global variables that changes is.
-const GENERATION: &str = "generation";
 
 impl Installed {
     /// Finds a box.
@@ -68,34 +65,30 @@ impl Installed {
         Ok(map)
     }
 
-    /// The variable that says which generation of the control tables counts: its map, all of its bytes, and where it is in them.
-    fn generation_variable(&self) -> Result<Option<(Bytes, Vec<u8>, std::ops::Range<usize>)>, Error> {
+    /// The map that holds the number of the generation, and nothing else.
+    fn generation_map(&self) -> Result<Option<Bytes>, Error> {
         let variables = &self.description.manifest.variables;
-        let Some(variable) = variables.iter().find(|v| v.section == ".data" && v.name == GENERATION) else { return Ok(None) };
-        let map = self.map(variable.section)?;
-        let bad = |what: &str| Error::Pins { path: self.folder.clone(), what: what.to_string() };
-        if map.key_size() != 4 {
-            return Err(bad("the map of variables is none"));
+        if variables.iter().all(|variable| variable.section != GENERATION_SECTION) {
+            return Ok(None);
         }
-        let bytes = map.get(&[0; 4]).tried(|| "variables cannot be read".to_string())?.unwrap_or_default();
-        let range = usize::from(variable.offset)..usize::from(variable.offset) + 8;
-        if bytes.get(range.clone()).is_none() {
-            return Err(bad("the variable of the generation is not where it should be"));
+        let map = self.map(GENERATION_SECTION)?;
+        if (map.key_size(), map.value_size()) != (4, 8) {
+            let what = "it does not hold the number of a generation".to_string();
+            return Err(Error::Pins { path: self.folder.join(pins::map(GENERATION_SECTION)), what });
         }
-        Ok(Some((map, bytes, range)))
+        Ok(Some(map))
     }
 
     /// Which generation of the control tables counts.
     pub(crate) fn generation(&self) -> Result<u32, Error> {
-        let Some((_, bytes, range)) = self.generation_variable()? else { return Ok(0) };
-        Ok(u32::from(bytes[range].first().copied().unwrap_or(0)) & 1)
+        let Some(map) = self.generation_map()? else { return Ok(0) };
+        let bytes = map.get(&[0; 4]).tried(|| "the generation cannot be read".to_string())?.unwrap_or_default();
+        Ok(u32::from(bytes.first().copied().unwrap_or(0)) & 1)
     }
 
-    /// Says which generation counts from now on. The variable is stored as one word. The others beside it say when tables may be swept
-    /// again: if packets changed one at this instant, that table may be swept once more, which changes nothing but its cost.
+    /// Says which generation counts from now on. Packets see the old number or the new one: it is one word.
     pub(crate) fn set_generation(&self, generation: u32) -> Result<(), Error> {
-        let Some((map, mut bytes, range)) = self.generation_variable()? else { return Ok(()) };
-        bytes[range].copy_from_slice(&u64::from(generation).to_le_bytes());
-        map.set(&[0; 4], &bytes).tried(|| "the generation cannot be set".to_string())
+        let Some(map) = self.generation_map()? else { return Ok(()) };
+        map.set(&[0; 4], &u64::from(generation).to_le_bytes()).tried(|| "the generation cannot be set".to_string())
     }
 }

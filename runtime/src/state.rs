@@ -3,7 +3,8 @@
 use crate::error::{Error, Tried};
 use crate::installed::Installed;
 use grv_codegen::ebpf::{TableInfo, memory};
-use grv_lang::ir::Lifetime;
+use grv_lang::ir::{Lifetime, Table, TableKind};
+use std::collections::BTreeMap;
 
 /// A table of a loaded box.
 #[derive(Clone, Debug)]
@@ -38,6 +39,14 @@ pub enum Life {
     Dead,
 }
 
+/// By key, tickets and deadlines.
+type Owners = BTreeMap<Vec<u128>, (u64, u64)>;
+
+/// How many entries a table has room for; a cell is an array of one.
+pub(crate) fn length(table: &Table) -> u64 {
+    if matches!(table.kind, TableKind::Cell) { 1 } else { table.capacity }
+}
+
 /// The kernel's clock, which deadlines are told by.
 fn now() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -54,30 +63,45 @@ impl Installed {
     pub(crate) fn table_state(&self, info: &TableInfo) -> Result<TableState, Error> {
         let declared = self.description.table(info);
         let forever = |(key, value)| Entry { key, value, life: Life::Forever };
+        let numbered = |values: Vec<Vec<u128>>| (0..).zip(values).map(|(n, value)| forever((vec![n], value)));
         let mut entries: Vec<Entry> = match info.keeping {
-            "control" | "control array" | "prefixes" => {
-                let entries = self.generation_of(info, self.generation()?)?;
-                let array = info.keeping == "control array";
+            "control" | "prefixes" => self.generation_of(info, self.generation()?)?.into_iter().map(forever).collect(),
+            "control array" => {
                 let initial: Vec<u128> = info.initial.iter().map(|number| u128::from(*number)).collect();
-                let numbered = entries.into_iter().enumerate();
-                let all = numbered.map(|(n, (key, value))| forever((if array { vec![n as u128] } else { key }, value)));
-                all.filter(|entry| !array || entry.value != initial).collect()
+                let values = self.generation_of(info, self.generation()?)?.into_iter().map(|(_, value)| value).collect();
+                numbered(values).filter(|entry| entry.value != initial).collect()
             }
-            "counters" => {
-                self.counters(info)?.into_iter().enumerate().map(|(n, c)| forever((vec![n as u128], vec![c]))).collect()
+            "counters" => numbered(self.sums(&info.map)?.into_iter().map(|count| vec![count.into()]).collect()).collect(),
+            "cell" => {
+                let section = self.map(&info.map)?.get(&[0; 4]).tried(|| format!("cell `{}` cannot be read", info.name))?;
+                numbered(vec![memory::value_of(info, &section.unwrap_or_default())]).collect()
             }
             _ => {
+                let owners = self.owners(info)?;
                 let all = self.table_map(info)?.entries().tried(|| format!("table `{}` cannot be read", info.name))?;
                 let now = now();
-                all.iter().filter_map(|(key, value)| self.entry(info, key, value, now)).collect()
+                all.iter().filter_map(|(key, value)| self.entry(info, &owners, key, value, now)).collect()
             }
         };
         entries.sort_unstable();
-        Ok(TableState { table: info.table as usize, capacity: declared.capacity, entries })
+        Ok(TableState { table: info.table as usize, capacity: length(declared), entries })
+    }
+
+    /// By key, tickets and deadlines of the entries that a mirror's share theirs with.
+    fn owners(&self, info: &TableInfo) -> Result<Owners, Error> {
+        let tables = &self.description.manifest.tables;
+        let owner = info.owner.as_ref().and_then(|owner| tables.iter().find(|of| of.table == owner.table));
+        let Some(owner) = owner else { return Ok(Owners::new()) };
+        let entries = self.table_map(owner)?.entries().tried(|| format!("table `{}` cannot be read", owner.name))?;
+        let entry = |(key, value): (Vec<u8>, Vec<u8>)| {
+            let deadline = memory::word(owner.word, &value)? >> owner.deadline_shift;
+            Some((memory::key_of(owner, &key, 0).0, (memory::word(owner.ticket, &value)?, deadline)))
+        };
+        Ok(entries.into_iter().filter_map(entry).collect())
     }
 
     /// An entry of state or of a fed table; none, if it was given up and is about to be deleted.
-    fn entry(&self, info: &TableInfo, key: &[u8], value: &[u8], now: u64) -> Option<Entry> {
+    fn entry(&self, info: &TableInfo, owners: &Owners, key: &[u8], value: &[u8], now: u64) -> Option<Entry> {
         let declared = self.description.table(info);
         let (key, _) = memory::key_of(info, key, 0);
         let numbers = memory::value_of(info, value);
@@ -93,7 +117,7 @@ impl Installed {
                 Some(Entry { key, value: vec![tokens.into()], life: life(deadline) })
             }
             "entries" => {
-                let word = memory::word(info, value)?;
+                let word = memory::word(info.word, value)?;
                 let forever = matches!(declared.lifetime, Lifetime::Forever);
                 if word == 0 && !forever {
                     return None;
@@ -101,13 +125,15 @@ impl Installed {
                 let life = if forever { Life::Forever } else { life(word >> info.deadline_shift) };
                 Some(Entry { key, value: numbers, life })
             }
+            "mirror" => {
+                let ticket = memory::word(info.word, value).filter(|ticket| *ticket != 0)?;
+                let columns: Vec<u128> = key.iter().chain(&numbers).copied().collect();
+                let owner: Vec<u128> = info.owner.iter().flat_map(|owner| &owner.key).map(|column| columns[*column]).collect();
+                let of = owners.get(&owner).filter(|(of, _)| *of == ticket);
+                Some(Entry { key, value: numbers, life: of.map_or(Life::Dead, |(_, deadline)| life(*deadline)) })
+            }
             _ => Some(Entry { key, value: numbers, life: Life::Forever }),
         }
-    }
-
-    /// Counters, summed over processors.
-    fn counters(&self, info: &TableInfo) -> Result<Vec<u128>, Error> {
-        Ok(self.sums(&info.map)?.into_iter().map(u128::from).collect())
     }
 
     /// The numbers of an array of which each processor has its own, summed. They wrap.

@@ -63,6 +63,7 @@ fn helper(helper: Helper) -> (u32, u32) {
         Helper::KtimeGetNs => (4, 8),
         Helper::XdpAdjustHead => (4, 10),
         Helper::RedirectMap => (4, 14),
+        Helper::Random => (4, 8),
         Helper::ForEach => (5, 13),
     }
 }

@@ -12,14 +12,25 @@ pub fn fits(info: &TableInfo) -> bool {
         sized && end.is_some_and(|end| end <= size) && u16::from(column.shift) + u16::from(column.bits) <= bits
     };
     let keys = info.key.iter().all(|column| within(column, info.key_bytes));
-    let values = info.value.iter().all(|column| within(column, info.value_bytes));
-    let word = info.word.is_none_or(|at| at.checked_add(8).is_some_and(|end| end <= info.value_bytes));
+    // A cell is somewhere in its section.
+    let most = if info.keeping == "cell" { u16::MAX } else { info.value_bytes };
+    let values = info.value.iter().all(|column| within(column, most));
+    let inside = |at: Option<u16>| at.is_none_or(|at| at.checked_add(8).is_some_and(|end| end <= info.value_bytes));
+    let word = inside(info.word) && inside(info.ticket);
     let counts = match info.keeping {
         "prefixes" => info.key.len() == 1 && info.key_bytes >= 8 && info.value_bytes >= 4,
         "control" => info.key_bytes >= 4,
         "control array" => info.key_bytes == 4,
         "buckets" => info.value.len() == 2,
         "entries" => info.word.is_some(),
+        "mirror" => {
+            info.word.is_some()
+                && info
+                    .owner
+                    .as_ref()
+                    .is_some_and(|owner| owner.key.iter().all(|column| *column < info.key.len() + info.value.len()))
+        }
+        "cell" => info.value.len() == 1,
         _ => true,
     };
     keys && values && word && counts && info.deadline_shift < 64 && info.tick < 63
@@ -133,9 +144,9 @@ pub fn value_of(info: &TableInfo, bytes: &[u8]) -> Vec<u128> {
     info.value.iter().map(|column| get(bytes, column)).collect()
 }
 
-/// The word of an entry with its deadline.
-pub fn word(info: &TableInfo, bytes: &[u8]) -> Option<u64> {
-    let at = usize::from(info.word?);
+/// Eight bytes of a value: the word with the deadline, or a ticket.
+pub fn word(at: Option<u16>, bytes: &[u8]) -> Option<u64> {
+    let at = usize::from(at?);
     bytes.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes)
 }
 
@@ -162,6 +173,8 @@ mod tests {
             tick: 0,
             initial: Vec::new(),
             bucket: None,
+            ticket: None,
+            owner: None,
         }
     }
 

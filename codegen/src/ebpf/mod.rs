@@ -80,7 +80,7 @@ pub struct ColumnInfo {
 /// A global variable of the program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Variable {
-    /// `.rodata` or `.data`.
+    /// `.rodata`, `.data` or [`GENERATION_SECTION`].
     #[serde(deserialize_with = "section")]
     pub section: Name,
     /// Its name.
@@ -100,7 +100,8 @@ pub struct TableInfo {
     pub name: String,
     /// The map.
     pub map: String,
-    /// `entries`, `buckets`, `control`, `control array`, `prefixes`, `feed` or `counters`.
+    /// `entries`, `mirror`, `buckets`, `control`, `control array` (a cell is one of one element), `prefixes`, `feed`, `counters`, or `cell`: a
+    /// global variable, whose one number is at the offset in its section.
     #[serde(deserialize_with = "keeping")]
     pub keeping: Name,
     /// The key's scalars. Keys of `control` end with the number of the generation (0 or 1); indexes of `control array` have the
@@ -118,6 +119,11 @@ pub struct TableInfo {
     pub deadline_shift: u8,
     /// The logarithm of nanoseconds a tick.
     pub tick: u8,
+    /// Of `entries` whose deadlines others share: where the ticket is, a word that no two incarnations have in common.
+    pub ticket: Option<u16>,
+    /// Of `mirror`: whose deadlines its entries share. An entry lives if its word, a ticket, is not 0, and the owner's entry has
+    /// the same ticket, and lives.
+    pub owner: Option<OwnerInfo>,
     /// Of `control array`: what elements hold that are not given, if that is known; a loader fills both generations with it.
     pub initial: Vec<u64>,
     /// Of `buckets`: what their numbers count in.
@@ -141,6 +147,15 @@ impl BucketInfo {
         let lacking = full.saturating_sub(now.saturating_mul(self.unit));
         self.burst.saturating_sub(lacking) / self.cost.max(1)
     }
+}
+
+/// The table that has the deadlines of a mirror's entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerInfo {
+    /// Its number in the core IR.
+    pub table: u32,
+    /// The columns of its key: by number, those of the mirror's key, and behind them those of its value.
+    pub key: Vec<usize>,
 }
 
 /// What a program needs.
@@ -236,10 +251,14 @@ pub fn print_lowered(program: &Program, options: &Options) -> Result<String, Vec
 pub type Name = &'static str;
 
 /// The ways to keep a table, as manifests name them.
-const KEEPINGS: [&str; 7] = ["entries", "buckets", "control", "control array", "prefixes", "feed", "counters"];
+const KEEPINGS: [&str; 9] = ["entries", "mirror", "buckets", "control", "control array", "prefixes", "feed", "counters", "cell"];
 
 /// Sections of global variables.
-const SECTIONS: [&str; 2] = [".rodata", ".data"];
+const SECTIONS: [&str; 3] = [".rodata", ".data", GENERATION_SECTION];
+
+/// The section of the variable that says which generation of the control tables counts. It has nothing else in it: who sets it from outside
+/// can only write whole sections, and programs change what is in the others.
+pub const GENERATION_SECTION: &str = ".data.generation";
 
 fn keeping<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D::Error> {
     one_of(from, &KEEPINGS)

@@ -5,7 +5,8 @@ use grv_codegen::ebpf::memory;
 use grv_codegen::ebpf::{Options, TableInfo};
 use grv_lang::interp::oracle::{Choice, Oracle, Pick};
 use grv_lang::interp::{EntryView, Machine, Outcome, Stimulus, UpdateError};
-use grv_lang::ir::{Lifetime, PortId, Program, Role, TableId};
+use grv_lang::ir::{Lifetime, PortId, Program, Role, TableId, TableKind};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The least frame that the kernel takes.
@@ -19,6 +20,8 @@ pub(crate) struct Compared {
     pub(crate) packets: usize,
     /// Packets that the kernel does not take.
     pub(crate) short: usize,
+    /// Events since tables were compared.
+    since: usize,
 }
 
 /// The decisions of the target: clocks in ticks, full tables swept once a second, nobody else there.
@@ -27,11 +30,14 @@ struct Target {
     ticks: Vec<u8>,
     /// By table: when it may be swept.
     due: Vec<u64>,
+    /// What the target chose.
+    chosen: Option<Option<u64>>,
 }
 
 impl Oracle for Target {
     fn choose(&mut self, choice: &Choice<'_>) -> Pick {
-        panic!("nobody said how `{}` is chosen", choice.name)
+        let chosen = self.chosen.take().unwrap_or_else(|| panic!("the target did not choose `{}`", choice.name));
+        Pick::Given(chosen.map(u128::from))
     }
 
     fn contended(&mut self, _: TableId) -> bool {
@@ -61,7 +67,7 @@ impl Compared {
     /// A box at its start.
     pub(crate) fn new(kernel: Loaded, program: &Arc<Program>, params: &[Vec<u128>]) -> Compared {
         let machine = Machine::with_skew(program.clone(), params.to_vec(), Options::default().skew).unwrap();
-        let mut compared = Compared { kernel, machine, program: program.clone(), packets: 0, short: 0 };
+        let mut compared = Compared { kernel, machine, program: program.clone(), packets: 0, short: 0, since: 0 };
         // Arrays have elements from the start.
         compared.install();
         compared
@@ -72,7 +78,7 @@ impl Compared {
             self.kernel.artefact.tables.iter().find(|info| info.name == table.name).map_or(0, |info| info.tick)
         };
         let due = |table: &grv_lang::ir::Table| {
-            let swept = |info: &&TableInfo| info.name == table.name && matches!(info.keeping, "entries" | "buckets");
+            let swept = |info: &&TableInfo| info.name == table.name && matches!(info.keeping, "entries" | "mirror" | "buckets");
             let info = self.kernel.artefact.tables.iter().find(swept);
             info.filter(|_| !matches!(table.lifetime, Lifetime::Forever)).map_or(u64::MAX, |info| self.kernel.sweep_due(info))
         };
@@ -80,6 +86,7 @@ impl Compared {
             now: self.machine.now() + passed,
             ticks: self.program.tables.iter().map(tick).collect(),
             due: self.program.tables.iter().map(due).collect(),
+            chosen: None,
         }
     }
 
@@ -113,8 +120,18 @@ impl Compared {
                 Outcome::default()
             }
         };
-        self.same_tables(at);
+        // Large tables are compared now and then: it takes two calls of the kernel for each entry.
+        self.since += 1;
+        let occupied: usize = (0..self.program.tables.len() as u32).map(|id| self.machine.occupied(TableId(id))).sum();
+        if self.since * 128 > occupied {
+            self.same_tables(at);
+        }
         outcome
+    }
+
+    /// Nothing happens any more.
+    pub(crate) fn ends(&mut self, at: &str) {
+        self.same_tables(at);
     }
 
     fn info(&self, table: TableId) -> &TableInfo {
@@ -132,24 +149,27 @@ impl Compared {
             let info = self.info(id).clone();
             let entries: Vec<(Vec<u128>, Vec<u128>)> = if info.keeping == "control array" {
                 let element = |index| (vec![u128::from(index)], self.machine.element(id, index).unwrap());
-                (0..table.capacity).map(element).collect()
+                (0..length(table)).map(element).collect()
             } else {
                 self.machine.entries(id).into_iter().map(|entry| (entry.key, entry.value)).collect()
             };
-            self.kernel.replace(&info, next, table.capacity, &entries);
+            self.kernel.replace(&info, next, length(table), &entries);
         }
         self.kernel.generation = next;
     }
 
     fn packet(&mut self, port: PortId, bytes: &[u8], at: &str) -> Outcome {
-        let mut target = self.target(0);
         if bytes.len() < LEAST || bytes.len() > 3_000 {
             // What the kernel cannot be given must not happen to the other side either.
             self.short += 1;
             return Outcome::default();
         }
-        let expected = self.machine.packet(port, bytes, &mut target, None).unwrap_or_else(|d| panic!("{at}: {d}"));
+        // When tables may be swept is said before.
+        let mut target = self.target(0);
         let found = self.kernel.packet(port.0, self.machine.now(), bytes);
+        target.chosen = found.chosen;
+        let expected = self.machine.packet(port, bytes, &mut target, None).unwrap_or_else(|d| panic!("{at}: {d}"));
+        assert_eq!(target.chosen, None, "{at}: a choice that nobody asked for");
         self.packets += 1;
         let sent = expected.out.iter().fold(0, |sent, (port, _)| sent | (1 << port.index()));
         let reason = expected.drops.last().map(|drop| u64::from(drop.reason.0));
@@ -171,19 +191,24 @@ impl Compared {
     }
 
     /// Live entries are the same.
-    fn same_tables(&self, at: &str) {
+    fn same_tables(&mut self, at: &str) {
+        self.since = 0;
         for (id, table) in (0..).map(TableId).zip(&self.program.tables) {
             if table.role != Role::State {
                 continue;
             }
             let info = self.info(id);
-            if !matches!(info.keeping, "entries" | "buckets") {
+            if info.keeping == "cell" {
+                assert_eq!(Some(vec![self.kernel.cell(info)]), self.machine.element(id, 0), "{at}: cell {}", table.name);
+            }
+            if !matches!(info.keeping, "entries" | "mirror" | "buckets") {
                 continue;
             }
+            let owners = self.owners(info);
             let ours = self.machine.entries(id);
             let all = self.kernel.entries(info);
             assert_eq!(all.len(), self.machine.occupied(id), "{at}: entries in table {}, dead ones too", table.name);
-            let theirs: Vec<Vec<u128>> = all.iter().filter_map(|entry| self.live(info, entry)).collect();
+            let theirs: Vec<Vec<u128>> = all.iter().filter_map(|entry| self.live(info, &owners, entry)).collect();
             let mut theirs = theirs;
             theirs.sort();
             let expected: Vec<Vec<u128>> = ours.into_iter().map(|entry| shown(info, entry)).collect();
@@ -191,15 +216,41 @@ impl Compared {
         }
     }
 
+    /// By key, tickets and deadlines of the entries that a mirror's share theirs with.
+    fn owners(&self, info: &TableInfo) -> HashMap<Vec<u128>, (u64, u64)> {
+        let Some(owner) = &info.owner else { return HashMap::new() };
+        let owner = self.info(TableId(owner.table));
+        let number = |value: &[u8], at: Option<u16>| word(value, at.unwrap());
+        let entry = |(key, value): (Vec<u8>, Vec<u8>)| {
+            let key = owner.key.iter().map(|column| memory::get(&key, column)).collect();
+            (key, (number(&value, owner.ticket), number(&value, owner.word) >> owner.deadline_shift))
+        };
+        self.kernel.entries(owner).into_iter().map(entry).collect()
+    }
+
     /// Key, value and deadline of a live entry in the kernel.
-    fn live(&self, info: &TableInfo, (key, value): &(Vec<u8>, Vec<u8>)) -> Option<Vec<u128>> {
+    fn live(
+        &self,
+        info: &TableInfo,
+        owners: &HashMap<Vec<u128>, (u64, u64)>,
+        (key, value): &(Vec<u8>, Vec<u8>),
+    ) -> Option<Vec<u128>> {
         let now = self.machine.now();
         let mut scalars: Vec<u128> = info.key.iter().map(|column| memory::get(key, column)).collect();
-        let word = |at: u16| u64::from_le_bytes(value[at.into()..][..8].try_into().unwrap());
-        let deadline = match info.word {
-            Some(at) => word(at) >> info.deadline_shift,
+        let deadline = match (info.word, &info.owner) {
+            (Some(at), Some(owner)) => {
+                let columns = scalars.iter().copied().chain(info.value.iter().map(|column| memory::get(value, column)));
+                let all: Vec<u128> = columns.collect();
+                let key: Vec<u128> = owner.key.iter().map(|column| all[*column]).collect();
+                let (ticket, deadline) = owners.get(&key)?;
+                if *ticket != word(value, at) {
+                    return None;
+                }
+                *deadline
+            }
+            (Some(at), None) => word(value, at) >> info.deadline_shift,
             // Of buckets, the deadline is the second number.
-            None => word(info.value[1].offset),
+            (None, _) => word(value, info.value[1].offset),
         };
         let forever = self.program.tables[info.table as usize].lifetime.clone();
         if matches!(forever, Lifetime::Forever) {
@@ -209,7 +260,7 @@ impl Compared {
         if (now >> info.tick) + 1 >= deadline {
             return None;
         }
-        if info.keeping == "entries" {
+        if info.keeping != "buckets" {
             scalars.extend(info.value.iter().map(|column| memory::get(value, column)));
         }
         scalars.push(deadline.into());
@@ -220,13 +271,23 @@ impl Compared {
 /// An entry of the interpreter in the same form.
 fn shown(info: &TableInfo, entry: EntryView) -> Vec<u128> {
     let mut scalars = entry.key;
-    if info.keeping == "entries" {
+    if info.keeping != "buckets" {
         scalars.extend(entry.value);
     }
     if let Some(deadline) = entry.deadline {
         scalars.push(u128::from(deadline).div_ceil(1 << info.tick) + 1);
     }
     scalars
+}
+
+/// Elements of an array; a cell is one of one.
+fn length(table: &grv_lang::ir::Table) -> u64 {
+    if matches!(table.kind, TableKind::Cell) { 1 } else { table.capacity }
+}
+
+/// Eight bytes of a value.
+fn word(value: &[u8], at: u16) -> u64 {
+    u64::from_le_bytes(value[at.into()..][..8].try_into().unwrap())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -5,7 +5,7 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use grv_codegen::ebpf::memory;
-use grv_codegen::ebpf::{Artefact, TableInfo};
+use grv_codegen::ebpf::{Artefact, GENERATION_SECTION, TableInfo};
 use grv_lang::ir::Program;
 
 /// A program in the kernel.
@@ -24,8 +24,13 @@ pub(crate) struct Left {
     pub(crate) sent: u64,
     /// What the drop was counted by.
     pub(crate) reason: Option<u64>,
+    /// What a choice came to, if one was made.
+    pub(crate) chosen: Option<Option<u64>>,
     pub(crate) bytes: Vec<u8>,
 }
+
+/// No choice was made.
+const NOT_ASKED: u64 = u64::MAX - 1;
 
 /// Does something with the sizes of a map's keys and values as constants.
 macro_rules! sized {
@@ -56,6 +61,9 @@ macro_rules! sized {
             64 => $f::<$k, 64>($($arg),*),
             72 => $f::<$k, 72>($($arg),*),
             80 => $f::<$k, 80>($($arg),*),
+            88 => $f::<$k, 88>($($arg),*),
+            96 => $f::<$k, 96>($($arg),*),
+            104 => $f::<$k, 104>($($arg),*),
             other => panic!("values of {other} bytes"),
         }
     };
@@ -139,7 +147,9 @@ impl Loaded {
         }
         let size = artefact.variables.iter().filter(|v| v.section == ".data").map(|v| v.offset + u16::from(v.bytes)).max();
         let data = vec![0; size.unwrap_or(0).into()];
-        Loaded { artefact, ebpf, data, generation: 0 }
+        let mut loaded = Loaded { artefact, ebpf, data, generation: 0 };
+        loaded.remember();
+        loaded
     }
 
     /// How a table is kept.
@@ -163,15 +173,31 @@ impl Loaded {
         self.variable(&self.data, &format!("sweep_{}", info.map))
     }
 
+    /// What is in the program's variables by now.
+    fn remember(&mut self) {
+        if !self.data.is_empty() {
+            self.data = sized!(4, self.data.len(), first(&self.ebpf, ".data"));
+        }
+    }
+
+    /// What is in a cell.
+    pub(crate) fn cell(&self, info: &TableInfo) -> u128 {
+        memory::get(&self.data, &info.value[0])
+    }
+
     /// The port and the time of the packets that come.
     pub(crate) fn set_up(&mut self, port: u32, now: u64) {
+        // What the program keeps there stays as it is.
+        self.remember();
         for (name, value) in [("probe_frozen", 1), ("probe_clock", now), ("probe_port", u64::from(port) + 1)] {
             self.set(name, value);
         }
         self.set("probe_sent", 0);
         self.set("probe_reason", u64::MAX);
-        if self.artefact.variables.iter().any(|v| v.name == "generation") {
-            self.set("generation", self.generation.into());
+        self.set("probe_chosen", NOT_ASKED);
+        if self.artefact.variables.iter().any(|v| v.section == GENERATION_SECTION) {
+            let generation = u64::from(self.generation).to_le_bytes();
+            array::<4, 8>(&mut self.ebpf, GENERATION_SECTION, &[0; 4], &generation);
         }
         let data = self.data.clone();
         sized!(4, data.len(), array(&mut self.ebpf, ".data", &[0; 4], &data));
@@ -198,12 +224,15 @@ impl Loaded {
         let xdp: &mut Xdp = self.ebpf.program_mut(&self.artefact.program).unwrap().try_into().unwrap();
         let result = xdp.test_run(options).unwrap_or_else(|e| panic!("{} bytes: {e:?}", bytes.len()));
         out.truncate(result.data_size_out as usize);
-        let data = sized!(4, self.data.len(), first(&self.ebpf, ".data"));
-        // What the program keeps there stays as it is.
-        self.data.clone_from(&data);
-        let reason = self.variable(&data, "probe_reason");
-        let sent = self.variable(&data, "probe_sent");
-        Left { verdict: result.return_value, sent, reason: (reason != u64::MAX).then_some(reason), bytes: out }
+        self.remember();
+        let reason = self.variable(&self.data, "probe_reason");
+        let sent = self.variable(&self.data, "probe_sent");
+        let chosen = match self.variable(&self.data, "probe_chosen") {
+            NOT_ASKED => None,
+            u64::MAX => Some(None),
+            value => Some(Some(value)),
+        };
+        Left { verdict: result.return_value, sent, reason: (reason != u64::MAX).then_some(reason), chosen, bytes: out }
     }
 
     /// The entries of a table, as bytes.

@@ -90,6 +90,7 @@ fn agrees(file: &str, random: u64) {
         for (number, event) in recorded.events.iter().enumerate() {
             compared.happens(event, &format!("{file}: test {:?}, event {number}", test.name));
         }
+        compared.ends(&format!("{file}: test {:?}, its end", test.name));
         packets += compared.packets;
         short += compared.short;
     }
@@ -105,6 +106,7 @@ fn agrees(file: &str, random: u64) {
                 let outcome = compared.happens(&event, &format!("{file}: run {seed}, event {number}"));
                 events.caused(&outcome);
             }
+            compared.ends(&format!("{file}: run {seed}, its end"));
             packets += compared.packets;
             short += compared.short;
         }
@@ -132,6 +134,21 @@ fn the_router_does_what_the_interpreter_does() {
 fn the_firewall_does_what_the_interpreter_does() {
     // The kernel takes a second to check it.
     agrees("examples/firewall/firewall.grv", 8);
+}
+
+#[test]
+fn the_nat_does_what_the_interpreter_does() {
+    agrees("examples/nat/nat.grv", 8);
+}
+
+#[test]
+fn the_proxy_does_what_the_interpreter_does() {
+    agrees("examples/proxy/proxy.grv", 8);
+}
+
+#[test]
+fn the_nat_balancer_does_what_the_interpreter_does() {
+    agrees("examples/lb-nat/lb-nat.grv", 8);
 }
 
 #[test]

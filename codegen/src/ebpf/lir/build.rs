@@ -108,7 +108,7 @@ impl Builder {
 
     fn push(&mut self, op: Op, result: Option<Value>) {
         let commit = match op {
-            Op::Store { .. } | Op::CompareSwap { .. } | Op::Call { .. } => self.commit.take(),
+            Op::Store { .. } | Op::CompareSwap { .. } | Op::FetchAdd { .. } | Op::Call { .. } => self.commit.take(),
             _ => None,
         };
         let inst = Inst { op, result, span: self.span, commit };
@@ -247,8 +247,17 @@ impl Builder {
     /// Calls a helper.
     pub(crate) fn call(&mut self, helper: Helper, args: Vec<Arg>) -> Arg {
         // The clock counts nanoseconds since the machine was started: less than 2^62 for 146 years.
-        let bits = if helper == Helper::KtimeGetNs { 62 } else { 64 };
+        let bits = match helper {
+            Helper::KtimeGetNs => 62,
+            Helper::Random => 32,
+            _ => 64,
+        };
         self.define(Op::Call { helper, args }, helper.result(), bits)
+    }
+
+    /// Adds to 8 bytes at once; what they were.
+    pub(crate) fn fetch_add(&mut self, base: Arg, offset: i16, amount: Arg) -> Arg {
+        self.define(Op::FetchAdd { base, offset, amount }, Type::Word, 64)
     }
 
     fn end(&mut self, end: End) {
@@ -391,6 +400,7 @@ impl Op {
             Op::Load { base, .. } => vec![*base],
             Op::Store { base, value, .. } => vec![*base, *value],
             Op::CompareSwap { base, expected, new, .. } => vec![*base, *expected, *new],
+            Op::FetchAdd { base, amount, .. } => vec![*base, *amount],
             Op::Call { args, .. } => args.clone(),
         }
     }
@@ -398,7 +408,7 @@ impl Op {
     /// Whether it does more than give a result.
     pub(crate) fn has_effect(&self) -> bool {
         match self {
-            Op::Store { .. } | Op::CompareSwap { .. } => true,
+            Op::Store { .. } | Op::CompareSwap { .. } | Op::FetchAdd { .. } => true,
             Op::Call { helper, .. } => !matches!(helper, Helper::MapLookup | Helper::KtimeGetNs),
             _ => false,
         }

@@ -112,6 +112,7 @@ fn typed(function: &Function, op: &Op) -> Result<(), String> {
         Op::Load { base, bytes, .. } => memory(base) && matches!(bytes, 1 | 2 | 4 | 8),
         Op::Store { base, bytes, value, .. } => memory(base) && word(value) && matches!(bytes, 1 | 2 | 4 | 8),
         Op::CompareSwap { base, expected, new, .. } => memory(base) && word(expected) && word(new),
+        Op::FetchAdd { base, amount, .. } => memory(base) && word(amount),
         Op::Call { args, .. } => args.len() <= 5,
     };
     if good { Ok(()) } else { Err(format!("operands of other types: {op:?}")) }

@@ -186,6 +186,8 @@ pub(crate) enum Op {
     Store { base: Arg, offset: i16, bytes: u8, value: Arg },
     /// If the 8 bytes are `expected`, they become `new`, at once. The result is what they were.
     CompareSwap { base: Arg, offset: i16, expected: Arg, new: Arg },
+    /// Adds to 8 bytes, at once. The result is what they were.
+    FetchAdd { base: Arg, offset: i16, amount: Arg },
     /// Calls a helper of the kernel.
     Call { helper: Helper, args: Vec<Arg> },
 }
@@ -216,6 +218,8 @@ pub(crate) enum Effect {
     Change,
     /// A new entry is there.
     Insert,
+    /// An entry is held: others wait until who did this lets go of it.
+    Hold,
     /// An entry is given up: it is dead, and nobody but who did this deletes it.
     Claim,
     /// Tokens are taken.
@@ -268,6 +272,7 @@ pub(crate) enum Helper {
     XdpAdjustHead,
     RedirectMap,
     ForEach,
+    Random,
 }
 
 impl Helper {
@@ -281,6 +286,7 @@ impl Helper {
             Helper::XdpAdjustHead => 44,
             Helper::RedirectMap => 51,
             Helper::ForEach => 164,
+            Helper::Random => 7,
         }
     }
 
@@ -294,6 +300,7 @@ impl Helper {
             Helper::XdpAdjustHead => "bpf_xdp_adjust_head",
             Helper::RedirectMap => "bpf_redirect_map",
             Helper::ForEach => "bpf_for_each_map_elem",
+            Helper::Random => "bpf_get_prandom_u32",
         }
     }
 

@@ -39,6 +39,7 @@ fn shown(inst: &Inst) -> String {
         Op::CompareSwap { base, offset, expected, new } => {
             format!("compare-swap {}, {} -> {}", at(*base, *offset), arg(*expected), arg(*new))
         }
+        Op::FetchAdd { base, offset, amount } => format!("fetch-add {}, {}", at(*base, *offset), arg(*amount)),
         Op::Call { helper, args } => format!("{}({})", helper.name(), list(args)),
     };
     let result = inst.result.map_or_else(String::new, |value| format!("v{} = ", value.0));

@@ -10,15 +10,19 @@
 //! again. If more may become of the entry in the same step, it is inserted dead, with the word 0, which nobody else
 //! touches, and comes to life when it is settled.
 //!
+//! What is beside the word does not change with it at once: who changes it swaps in 0 first, which others wait for.
+//!
 //! A step changes one entry at most, and looks at no other one before: then it is as if it happened when it changed it. After that it may
-//! look at others; it is then as if that were a step of its own, right behind.
+//! look at others; it is then as if that were a step of its own, right behind. More is in [`super::joint`] and [`super::cell`]. What
+//! only time can make untrue ([`uses::only_ages`]) is no look in this sense, and entries that nothing depends on
+//! ([`uses::is_notebook`]) may be written after anything. A packet that comes to an element again is as if it were another one.
 
-use super::super::lir::{Arg, Bin, BlockId, Cmp, Commit, Effect, Helper, mask};
+use super::super::lir::{Arg, Bin, BlockId, Cmp, Commit, Effect, mask};
 use super::super::maps::Layout;
-use super::env::{Env, Open, Retry, Seen};
+use super::env::{CellSeen, Env, Open, Retry, Seen};
 use super::ops::{Outcome, bits_of};
 use super::tables::{Entries, Keeping, Kept, Table};
-use super::{Lower, Lowering, sweep};
+use super::{Lower, Lowering};
 use grv_lang::diagnostics::Code;
 use grv_lang::ir::{Lifetime, TableId};
 use grv_lang::span::Span;
@@ -35,7 +39,7 @@ pub(super) const LATEST: u64 = (1 << 62) - (1 << 42);
 pub(super) const CLAIMED: Arg = Arg::Number(0);
 
 impl<'p> Lower<'p> {
-    fn layout(&self, table: &Table) -> Layout {
+    pub(super) fn layout(&self, table: &Table) -> Layout {
         self.maps.map(table.map).map(|map| map.value.clone()).unwrap_or_default()
     }
 
@@ -74,12 +78,12 @@ impl<'p> Lower<'p> {
     }
 
     /// Whether entries have deadlines.
-    fn is_mortal(&self, table: TableId, kept: &Entries) -> bool {
+    pub(super) fn is_mortal(&self, table: TableId, kept: &Entries) -> bool {
         !matches!(self.program.tables[table.index()].lifetime, Lifetime::Forever) || kept.expires
     }
 
     /// The columns beside an entry's word.
-    fn beside(&mut self, table: TableId, kept: &Entries, layout: &Layout, entry: Arg) -> Vec<Arg> {
+    pub(super) fn beside(&mut self, table: TableId, kept: &Entries, layout: &Layout, entry: Arg) -> Vec<Arg> {
         let declared = &self.program.tables[table.index()].value;
         let column = |(column, declared): (&Kept, &grv_lang::ir::Column)| match column {
             Kept::Word(..) => Arg::Number(0),
@@ -93,7 +97,7 @@ impl<'p> Lower<'p> {
     }
 
     /// The word of an entry with this deadline and these columns.
-    fn pack(&mut self, kept: &Entries, deadline: Arg, value: &[Arg]) -> Arg {
+    pub(super) fn pack(&mut self, kept: &Entries, deadline: Arg, value: &[Arg]) -> Arg {
         let mut word = self.b.bin(Bin::Shl, deadline, Arg::Number(kept.low.into()));
         for (column, value) in kept.columns.iter().zip(value) {
             if let Kept::Word(shift, _) = column {
@@ -115,31 +119,45 @@ impl<'p> Lower<'p> {
         self.b.bin(Bin::Or, deadline, columns)
     }
 
-    fn commit(&mut self, table: TableId, what: Effect) {
+    pub(super) fn commit(&mut self, table: TableId, what: Effect) {
         self.b.commit = Some(Commit { table, what });
     }
 
-    /// Takes note that the step changes an entry; refused if another one is part of the step that others could change meanwhile.
+    /// Takes note that the step changes an entry.
     pub(super) fn writes(&mut self, env: &mut Env<'p>, table: TableId, key: &[Arg], span: Span) -> Lowering<()> {
+        if self.notebooks[table.index()] {
+            return Ok(());
+        }
+        let cell = env.cell.as_ref().filter(|cell| cell.old != cell.new).map(|cell| (cell.table, Vec::new()));
+        let entries: Vec<(TableId, Vec<Arg>)> = std::iter::once((table, key.to_vec())).chain(cell).collect();
+        self.writes_all(env, &entries, span)
+    }
+
+    /// Takes note that the step changes entries at once; refused if another one is part of the step that others could change meanwhile.
+    pub(super) fn writes_all(&mut self, env: &mut Env<'p>, entries: &[(TableId, Vec<Arg>)], span: Span) -> Lowering<()> {
         if env.written {
             return Err(self.refuse(Code::TargetOperation, span, "changing several entries in one step".to_string()));
         }
-        if env.looked.iter().any(|(of, other)| (*of, other.as_slice()) != (table, key)) {
+        if env.looked.iter().any(|looked| !entries.contains(looked)) {
             let what = "changing an entry after another one was looked at".to_string();
             return Err(self.refuse(Code::TargetOperation, span, what));
         }
         env.written = true;
+        env.looked.clear();
         Ok(())
     }
 
     /// What is to become of the entry that was looked at takes effect.
     pub(super) fn settle(&mut self, env: &mut Env<'p>) -> Lowering<()> {
-        let Some(seen) = env.seen.clone() else { return Ok(()) };
-        if seen.new == seen.word {
-            return Ok(());
-        }
+        let cell = env.cell.clone().filter(|cell| cell.old != cell.new);
+        let Some(seen) = env.seen.clone().filter(|seen| seen.new != seen.word || seen.dirty) else {
+            return if let Some(cell) = cell { self.settle_cell(env, &cell) } else { Ok(()) };
+        };
         let Some(Keeping::Entries(kept)) = self.map_of(seen.table).map(|of| of.keeping) else { return Ok(()) };
         self.writes(env, seen.table, &seen.key, self.b.span)?;
+        if seen.dirty || cell.is_some() {
+            return self.settle_held(env, &kept, &seen, cell);
+        }
         let (differs, done, changed) = (self.b.block(), self.b.block(), self.b.block());
         self.b.branch(Cmp::Eq, seen.word, seen.new, done, differs);
         self.b.enter(differs);
@@ -153,17 +171,91 @@ impl<'p> Lower<'p> {
         Ok(())
     }
 
+    /// The same of an entry with more than its word, or together with a cell: the entry is held meanwhile.
+    fn settle_held(&mut self, env: &mut Env<'p>, kept: &Entries, seen: &Seen, cell: Option<CellSeen>) -> Lowering<()> {
+        let (entry, at) = (Arg::Value(seen.entry), kept.word as i16);
+        if seen.word != CLAIMED {
+            let changed = self.b.block();
+            self.commit(seen.table, Effect::Hold);
+            let was = self.b.compare_swap(entry, at, seen.word, CLAIMED);
+            self.b.unless(Cmp::Eq, was, seen.word, changed);
+            let held = self.b.here();
+            self.b.enter(changed);
+            self.begin_again(seen.retry);
+            self.b.enter(held);
+        }
+        if let Some(cell) = cell {
+            let taken = self.b.block();
+            self.swap_cell(&cell, taken);
+            let here = self.b.here();
+            self.b.enter(taken);
+            // It becomes what it was: alive, or dead and nobody's.
+            let back = self.pick(Cmp::Eq, seen.word, CLAIMED, self.dead(kept), seen.word, 64);
+            self.b.compare_swap(entry, at, CLAIMED, back);
+            self.begin_again(seen.retry);
+            self.b.enter(here);
+            env.cell = Some(CellSeen { old: cell.new, ..cell });
+        }
+        if seen.dirty {
+            self.write_beside(seen, kept);
+        }
+        self.commit(seen.table, Effect::Change);
+        self.b.compare_swap(entry, at, CLAIMED, seen.new);
+        env.seen = Some(Seen { word: seen.new, dirty: false, ..seen.clone() });
+        Ok(())
+    }
+
+    /// Lets go of what the step holds, on its way to an early end.
+    pub(super) fn abandon(&mut self, env: &Env<'p>) {
+        let Some(seen) = &env.seen else { return };
+        let Some(Keeping::Entries(kept)) = self.map_of(seen.table).map(|of| of.keeping) else { return };
+        let (there, held, done) = (self.b.block(), self.b.block(), self.b.block());
+        self.b.branch(Cmp::Eq, seen.word, CLAIMED, there, done);
+        self.b.enter(there);
+        self.b.branch(Cmp::Ne, Arg::Value(seen.entry), Arg::Number(0), held, done);
+        self.b.enter(held);
+        let dead = self.dead(&kept);
+        self.b.compare_swap(Arg::Value(seen.entry), kept.word as i16, CLAIMED, dead);
+        self.b.jump(done, Vec::new());
+        self.b.enter(done);
+    }
+
+    /// The word of an entry that is dead for every clock, and nobody's.
+    pub(super) fn dead(&self, kept: &Entries) -> Arg {
+        Arg::Number(1 << kept.low)
+    }
+
+    /// Writes the columns beside the word of an entry that is held.
+    pub(super) fn write_beside(&mut self, seen: &Seen, kept: &Entries) {
+        let layout = self.map_of(seen.table).map(|of| self.layout(&of)).unwrap_or_default();
+        for (column, value) in kept.columns.iter().zip(&seen.beside) {
+            if let Kept::Beside(index) = column {
+                let place = &layout.places[*index];
+                self.b.store(Arg::Value(seen.entry), place.offset as i16, place.bytes, *value);
+            }
+        }
+    }
+
+    /// What was looked at is looked at again when it is needed again.
+    pub(super) fn forget(&mut self, env: &mut Env<'p>) {
+        env.seen = None;
+        env.cell = None;
+    }
+
     /// Before something that cannot be done twice: what is to become of the entry takes effect, and the step does not begin again from before.
     pub(super) fn goes_on(&mut self, env: &mut Env<'p>) -> Lowering<()> {
         self.settle(env)?;
         if let Some(seen) = &mut env.seen {
             seen.retry = None;
         }
+        if let Some(cell) = &mut env.cell {
+            cell.retry = None;
+        }
         Ok(())
     }
 
     /// The step begins again where it looked, if it can.
-    fn begin_again(&mut self, retry: Option<Retry>) {
+    pub(super) fn begin_again(&mut self, retry: Option<Retry>) {
         match retry {
             Some(retry) => self.try_again(&retry),
             None => self.contended(),
@@ -171,7 +263,7 @@ impl<'p> Lower<'p> {
     }
 
     /// Goes on in one of two blocks, by whether an entry with this word is live.
-    fn branch_live(&mut self, kept: &Entries, word: Arg, tick: Option<Arg>, live: BlockId, dead: BlockId) {
+    pub(super) fn branch_live(&mut self, kept: &Entries, word: Arg, tick: Option<Arg>, live: BlockId, dead: BlockId) {
         match tick {
             Some(tick) => {
                 let deadline = self.deadline_of(kept, word);
@@ -182,7 +274,14 @@ impl<'p> Lower<'p> {
     }
 
     /// Looks at an entry: ways on which it is live, and the one on which it is dead or not there.
-    fn look(&mut self, mut env: Env<'p>, table: TableId, kept: &Entries, key: &[Arg], span: Span) -> Lowering<Vec<Open<'p>>> {
+    pub(super) fn look(
+        &mut self,
+        mut env: Env<'p>,
+        table: TableId,
+        kept: &Entries,
+        key: &[Arg],
+        span: Span,
+    ) -> Lowering<Vec<Open<'p>>> {
         if let Some(seen) = env.seen.clone().filter(|seen| (seen.table, seen.key.as_slice()) == (table, key)) {
             if seen.live.is_some() {
                 return Ok(vec![Open { env, block: self.b.here() }]);
@@ -202,8 +301,8 @@ impl<'p> Lower<'p> {
         let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
         let layout = self.layout(&of);
         self.settle(&mut env)?;
-        env.seen = None;
-        if !env.written {
+        self.forget(&mut env);
+        if !env.written && !self.notebooks[table.index()] {
             if env.looked.iter().any(|(of, other)| (*of, other.as_slice()) == (table, key)) {
                 // What was read first may not be so any more.
                 let what = "looking at an entry again that was looked at on some of the ways to here".to_string();
@@ -226,12 +325,17 @@ impl<'p> Lower<'p> {
         let mut ways = Vec::new();
         for (block, is_live) in [(live, true), (dead, false)] {
             self.b.enter(block);
-            // What never changes is read before the key is compared: until then it may be another's.
-            let nothing = vec![Arg::Number(0); kept.columns.len()];
-            let beside = if is_live { self.beside(table, kept, &layout, found) } else { nothing };
+            let mut beside = vec![Arg::Number(0); kept.columns.len()];
+            if is_live {
+                beside = self.beside_of(table, kept, &layout, found, word, other);
+            } else {
+                // Somebody holds it: what will it be?
+                self.b.unless(Cmp::Ne, word, CLAIMED, other);
+            }
             let live = Some(is_live);
             let mut env = env.clone();
-            env.seen = Some(Seen { table, key: key.to_vec(), entry, word, new: word, beside, live, retry: Some(retry) });
+            env.seen =
+                Some(Seen { table, key: key.to_vec(), entry, word, new: word, beside, dirty: false, live, retry: Some(retry) });
             // The memory belongs to another key by now: where is ours?
             self.same_key(&layout, found, key, other);
             ways.push(Open { env, block: self.b.here() });
@@ -240,9 +344,28 @@ impl<'p> Lower<'p> {
         self.try_again(&retry);
         let (word, new, beside) = (CLAIMED, CLAIMED, vec![Arg::Number(0); kept.columns.len()]);
         let (key, live) = (key.to_vec(), Some(false));
-        env.seen = Some(Seen { table, key, entry, word, new, beside, live, retry: Some(retry) });
+        env.seen = Some(Seen { table, key, entry, word, new, beside, dirty: false, live, retry: Some(retry) });
         ways.push(Open { env, block: absent });
         Ok(ways)
+    }
+
+    /// The columns beside the word that was read; goes on in `other` if they are those of another word, or of another key.
+    pub(super) fn beside_of(
+        &mut self,
+        table: TableId,
+        kept: &Entries,
+        layout: &Layout,
+        entry: Arg,
+        word: Arg,
+        other: BlockId,
+    ) -> Vec<Arg> {
+        // They are read before the key is compared: until then they may be another's.
+        let beside = self.beside(table, kept, layout, entry);
+        if kept.columns.iter().any(|column| matches!(column, Kept::Beside(_))) {
+            let still = self.b.load(entry, kept.word as i16, 8);
+            self.b.unless(Cmp::Eq, still, word, other);
+        }
+        beside
     }
 
     /// The columns of the live entry that was looked at, as they are to be.
@@ -302,10 +425,17 @@ impl<'p> Lower<'p> {
         value: &[Arg],
         span: Span,
     ) -> Lowering<Vec<Outcome<'p>>> {
-        self.change(env, table, kept, key, span, |lower, seen| {
+        let outcomes = self.change(env, table, kept, key, span, |lower, seen| {
             let deadline = lower.deadline_of(kept, seen.new);
             (lower.pack(kept, deadline, value), seen.live)
-        })
+        })?;
+        let with_beside = |(mut open, results): Outcome<'p>| {
+            if let Some(seen) = &mut open.env.seen {
+                set_beside(kept, seen, value);
+            }
+            (open, results)
+        };
+        Ok(outcomes.into_iter().map(with_beside).collect())
     }
 
     /// Sets the deadline of a live entry.
@@ -353,207 +483,14 @@ impl<'p> Lower<'p> {
         }
         Ok(outcomes)
     }
+}
 
-    /// Inserts an entry: whether it is there now.
-    #[allow(clippy::too_many_arguments, reason = "a table, an entry, and where they are")]
-    pub(super) fn insert(
-        &mut self,
-        env: Env<'p>,
-        table: TableId,
-        kept: &Entries,
-        key: &[Arg],
-        value: &[Arg],
-        or_update: bool,
-        span: Span,
-    ) -> Lowering<Vec<Outcome<'p>>> {
-        let idle = matches!(self.program.tables[table.index()].lifetime, Lifetime::Idle(_));
-        let scalars: Vec<Arg> = key.iter().chain(value).copied().collect();
-        let mut outcomes = Vec::new();
-        let mut not_live = Vec::new();
-        for mut open in self.look(env, table, kept, key, span)? {
-            let Some(seen) = open.env.seen.clone().filter(|seen| seen.live == Some(true)) else {
-                not_live.push(open);
-                continue;
-            };
-            self.b.enter(open.block);
-            if !or_update {
-                // A step that looked has found it dead or absent: another processor was faster. A transient failure.
-                outcomes.push((open, vec![Arg::Number(0)]));
-                continue;
-            }
-            let old = self.deadline_of(kept, seen.new);
-            let deadline = if idle {
-                let deadline = self.deadline(&mut open.env, table, kept.tick, &scalars, span)?;
-                self.pick(Cmp::Gt, old, deadline, old, deadline, 64)
-            } else {
-                old
-            };
-            let new = self.pack(kept, deadline, value);
-            open.env.seen = Some(Seen { new, ..seen });
-            open.block = self.b.here();
-            outcomes.push((open, vec![Arg::Number(1)]));
+/// What the columns beside an entry's word are to be.
+pub(super) fn set_beside(kept: &Entries, seen: &mut Seen, value: &[Arg]) {
+    for ((column, beside), value) in kept.columns.iter().zip(&mut seen.beside).zip(value) {
+        if matches!(column, Kept::Beside(_)) && beside != value {
+            *beside = *value;
+            seen.dirty = true;
         }
-        if not_live.is_empty() {
-            return Ok(outcomes);
-        }
-        let mut env = self.join(not_live)?;
-        let deadline = self.deadline(&mut env, table, kept.tick, &scalars, span)?;
-        // What lives for no time at all is dead at once.
-        let live = (self.shortest > 0).then_some(true);
-        let new = self.pack(kept, deadline, value);
-        let Some(seen) = env.seen.clone() else { return Err(self.broken(span, "an entry that was not looked at")) };
-        let (create, dead, failed) = (self.b.block(), self.b.block(), self.b.block());
-        self.b.branch(Cmp::Eq, Arg::Value(seen.entry), Arg::Number(0), create, dead);
-        self.b.enter(dead);
-        // Given up: whoever did that deletes it soon.
-        self.b.unless(Cmp::Ne, seen.word, CLAIMED, failed);
-        let beside = kept.columns.iter().any(|column| matches!(column, Kept::Beside(_)));
-        if beside {
-            // What is beside the word cannot be changed at once with it: the entry is replaced.
-            let again = self.b.block();
-            self.commit(table, Effect::Claim);
-            let was = self.b.compare_swap(Arg::Value(seen.entry), kept.word as i16, seen.word, CLAIMED);
-            self.b.unless(Cmp::Eq, was, seen.word, again);
-            self.delete(table, key, span)?;
-            self.b.jump(create, Vec::new());
-            self.b.enter(again);
-            self.begin_again(seen.retry);
-        } else {
-            let mut env = env.clone();
-            env.seen = Some(Seen { new, live, ..seen.clone() });
-            outcomes.push((Open { env, block: self.b.here() }, vec![Arg::Number(1)]));
-        }
-        self.b.enter(create);
-        let made = self.create(env.clone(), table, kept, (key, value), (new, live), (&seen, failed), span)?;
-        outcomes.push((made, vec![Arg::Number(1)]));
-        env.seen = None;
-        outcomes.push((Open { env, block: failed }, vec![Arg::Number(0)]));
-        Ok(outcomes)
-    }
-
-    /// Has the kernel insert an entry that was not there; goes on in `failed` if there is no room.
-    #[allow(clippy::too_many_arguments, reason = "a table, an entry, and where to go")]
-    fn create(
-        &mut self,
-        mut env: Env<'p>,
-        table: TableId,
-        kept: &Entries,
-        (key, value): (&[Arg], &[Arg]),
-        (new, live): (Arg, Option<bool>),
-        (seen, failed): (&Seen, BlockId),
-        span: Span,
-    ) -> Lowering<Open<'p>> {
-        let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
-        let layout = self.layout(&of);
-        let later = kept.later;
-        self.write_key(&of, key, None);
-        self.write_value(kept, &layout, key, value, if later { CLAIMED } else { new });
-        if !later {
-            self.writes(&mut env, table, key, span)?;
-            self.commit(table, Effect::Insert);
-        }
-        let (slot, base) = (Arg::Stack(self.key_slot, 0), Arg::Stack(self.value_slot, 0));
-        let update = vec![Arg::Map(of.map), slot, base, Arg::Number(NO_EXIST)];
-        let commit = self.b.commit;
-        let made = self.b.call(Helper::MapUpdate, update.clone());
-        let (inserted, fails, again, full) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
-        self.b.branch(Cmp::Eq, made, Arg::Number(0), inserted, fails);
-        self.b.enter(fails);
-        // Another processor inserted it since this step looked.
-        self.b.branch(Cmp::Eq, made, Arg::Number(EXISTS), again, full);
-        self.b.enter(full);
-        if sweep::dies(&self.program.tables[table.index()]) {
-            self.sweep(&mut env, table, &of, failed)?;
-            self.b.commit = commit;
-            let made = self.b.call(Helper::MapUpdate, update);
-            let fails = self.b.block();
-            self.b.branch(Cmp::Eq, made, Arg::Number(0), inserted, fails);
-            self.b.enter(fails);
-            self.b.branch(Cmp::Eq, made, Arg::Number(EXISTS), again, failed);
-        } else {
-            self.b.jump(failed, Vec::new());
-        }
-        self.b.enter(again);
-        self.begin_again(seen.retry);
-        self.b.enter(inserted);
-        env.seen = None;
-        if later {
-            // It is there, and nobody else touches it.
-            let found = self.find(&of);
-            let gone = self.b.block();
-            self.b.unless(Cmp::Ne, found, Arg::Number(0), gone);
-            let here = self.b.here();
-            self.b.enter(gone);
-            self.defect();
-            self.b.enter(here);
-            let Arg::Value(entry) = found else { return Err(self.broken(span, "a look-up without a result")) };
-            let column = |(column, value): (&Kept, &Arg)| if let Kept::Beside(_) = column { *value } else { Arg::Number(0) };
-            let beside = kept.columns.iter().zip(value).map(column).collect();
-            env.seen = Some(Seen { entry, word: CLAIMED, new, beside, live, ..seen.clone() });
-        } else {
-            self.fence();
-        }
-        Ok(Open { env, block: self.b.here() })
-    }
-
-    /// What was stored is seen by others before anything more is read: an atomic instruction waits for it.
-    pub(super) fn fence(&mut self) {
-        let base = Arg::Stack(self.value_slot, 0);
-        self.b.compare_swap(base, 0, Arg::Number(0), Arg::Number(0));
-    }
-
-    /// Deletes an entry that this step has given up.
-    fn delete(&mut self, table: TableId, key: &[Arg], span: Span) -> Lowering<()> {
-        let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
-        self.write_key(&of, key, None);
-        self.b.call(Helper::MapDelete, vec![Arg::Map(of.map), Arg::Stack(self.key_slot, 0)]);
-        Ok(())
-    }
-
-    /// Puts a value into its slot.
-    fn write_value(&mut self, kept: &Entries, layout: &Layout, key: &[Arg], value: &[Arg], word: Arg) {
-        let base = Arg::Stack(self.value_slot, 0);
-        self.zero_gaps(layout, base);
-        for (place, column) in layout.places.iter().zip(key) {
-            self.b.store(base, place.offset as i16, place.bytes, *column);
-        }
-        self.b.store(base, kept.word as i16, 8, word);
-        for (column, value) in kept.columns.iter().zip(value) {
-            if let Kept::Beside(index) = column {
-                let place = &layout.places[*index];
-                self.b.store(base, place.offset as i16, place.bytes, *value);
-            }
-        }
-    }
-
-    /// Removes an entry, if it is there and live.
-    pub(super) fn remove(
-        &mut self,
-        env: Env<'p>,
-        table: TableId,
-        kept: &Entries,
-        key: &[Arg],
-        span: Span,
-    ) -> Lowering<Vec<Outcome<'p>>> {
-        let mut outcomes = Vec::new();
-        for mut open in self.look(env, table, kept, key, span)? {
-            if let Some(seen) = open.env.seen.clone().filter(|seen| seen.live == Some(true)) {
-                self.b.enter(open.block);
-                self.writes(&mut open.env, table, key, span)?;
-                let again = self.b.block();
-                self.commit(table, Effect::Claim);
-                let was = self.b.compare_swap(Arg::Value(seen.entry), kept.word as i16, seen.word, CLAIMED);
-                self.b.unless(Cmp::Eq, was, seen.word, again);
-                let here = self.b.here();
-                self.b.enter(again);
-                self.begin_again(seen.retry);
-                self.b.enter(here);
-                self.delete(table, key, span)?;
-                open.env.seen = None;
-                open.block = self.b.here();
-            }
-            outcomes.push((open, Vec::new()));
-        }
-        Ok(outcomes)
     }
 }

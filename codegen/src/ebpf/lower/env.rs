@@ -5,6 +5,7 @@ use super::linear::Linear;
 use super::{Lower, Lowering};
 use grv_lang::ir::validate::ghost_locals;
 use grv_lang::ir::{Body, ElementId, Program, TableId};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// Where a header is.
@@ -62,11 +63,22 @@ pub(super) struct Seen {
     /// Its word as it was read, or as it is by now, and as it is to be.
     pub(super) word: Arg,
     pub(super) new: Arg,
-    /// By column: those beside the word; zero for the others.
+    /// By column: those beside the word, as they are to be; zero for the others.
     pub(super) beside: Vec<Arg>,
+    /// Whether those in memory are others.
+    pub(super) dirty: bool,
     /// Whether it is live as it is to be; not known where ways met on which it is and is not.
     pub(super) live: Option<bool>,
     /// Where to begin again if it has changed meanwhile; nowhere, if something was done since that cannot be done twice.
+    pub(super) retry: Option<Retry>,
+}
+
+/// A cell that the step has read, and what is to become of it.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct CellSeen {
+    pub(super) table: TableId,
+    pub(super) old: Arg,
+    pub(super) new: Arg,
     pub(super) retry: Option<Retry>,
 }
 
@@ -98,10 +110,13 @@ pub(super) struct Env<'p> {
     /// Whether fields were written that the places of headers depend on.
     pub(super) moved: bool,
     pub(super) seen: Option<Seen>,
+    pub(super) cell: Option<CellSeen>,
     /// Entries that handlers write, and that the step has only looked at.
     pub(super) looked: Vec<(TableId, Vec<Arg>)>,
     /// Whether the step has changed an entry.
     pub(super) written: bool,
+    /// Elements that the packet came to.
+    pub(super) visited: Rc<BTreeSet<ElementId>>,
     pub(super) reads: Vec<Read>,
     /// What is not negative.
     pub(super) facts: Vec<Linear>,
@@ -170,7 +185,21 @@ impl<'p> Lower<'p> {
             let more = open.env.looked.iter().filter(|looked| !opens[0].env.looked.contains(looked));
             env.looked.extend(more.cloned());
         }
+        // Where the packet has been on all ways that depend on what it found there, or on all.
+        let busy = |open: &&Open<'p>| open.env.written || !open.env.looked.is_empty();
+        let any = opens.iter().any(|open| busy(&open));
+        let mut visited = opens.iter().filter(|open| busy(open) == any).map(|open| &open.env.visited);
+        if let Some(first) = visited.next() {
+            let common = visited.fold((**first).clone(), |common, other| common.intersection(other).copied().collect());
+            env.visited = Rc::new(common);
+        }
+        if let Some(cell) = &mut env.cell {
+            let old = self.word(&mut meet, &opens, |env| env.cell.as_ref().map(|cell| cell.old));
+            let new = self.word(&mut meet, &opens, |env| env.cell.as_ref().map(|cell| cell.new));
+            (cell.old, cell.new) = (old.unwrap_or(cell.old), new.unwrap_or(cell.new));
+        }
         if let Some(seen) = &mut env.seen {
+            seen.dirty = opens.iter().any(|open| open.env.seen.as_ref().is_some_and(|seen| seen.dirty));
             let word = self.word(&mut meet, &opens, |env| env.seen.as_ref().map(|seen| seen.word));
             let new = self.word(&mut meet, &opens, |env| env.seen.as_ref().map(|seen| seen.new));
             (seen.word, seen.new) = (word.unwrap_or(seen.word), new.unwrap_or(seen.new));
@@ -218,11 +247,18 @@ impl<'p> Lower<'p> {
     /// Where ways have not looked at the same entry, or know different things of it, what is to become of it takes effect now.
     fn meet_seen(&mut self, opens: &mut [Open<'p>]) -> Lowering<()> {
         let same = |a: &Seen, b: &Seen| (a.table, &a.key, a.retry) == (b.table, &b.key, b.retry);
-        let first = opens[0].env.seen.clone();
-        let alike = |open: &Open<'p>| match (&first, &open.env.seen) {
-            (Some(a), Some(b)) => same(a, b),
-            (None, None) => true,
-            _ => false,
+        let same_cell = |a: &CellSeen, b: &CellSeen| (a.table, a.retry) == (b.table, b.retry);
+        let (first, cell) = (opens[0].env.seen.clone(), opens[0].env.cell.clone());
+        let alike = |open: &Open<'p>| {
+            let entries = match (&first, &open.env.seen) {
+                (Some(a), Some(b)) => same(a, b),
+                (a, b) => a.is_none() && b.is_none(),
+            };
+            let cells = match (&cell, &open.env.cell) {
+                (Some(a), Some(b)) => same_cell(a, b),
+                (a, b) => a.is_none() && b.is_none(),
+            };
+            entries && cells
         };
         if opens.iter().all(alike) {
             return Ok(());
@@ -230,7 +266,7 @@ impl<'p> Lower<'p> {
         for open in opens {
             self.b.enter(open.block);
             self.settle(&mut open.env)?;
-            open.env.seen = None;
+            self.forget(&mut open.env);
             open.block = self.b.here();
         }
         Ok(())

@@ -9,7 +9,9 @@ use super::env::{Env, Frame, Open};
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::Code;
 use grv_lang::ir::validate::is_ghost_stmt;
-use grv_lang::ir::{BinaryOp, Expr, HeaderId, InputRef, PortId, ReasonId, Scalar, Stmt, StmtKind, Target, UnaryOp};
+use grv_lang::ir::{
+    BinaryOp, ElementId, Expr, HeaderId, InputRef, PortId, Program, ReasonId, Scalar, Stmt, StmtKind, Target, UnaryOp,
+};
 use grv_lang::span::Span;
 use std::collections::BTreeMap;
 
@@ -34,7 +36,19 @@ impl<'p> Lower<'p> {
             if opens.is_empty() {
                 break;
             }
+            if let StmtKind::Assign { dst, value: value @ (Expr::Local(_) | Expr::Const(..)) } = &stmt.kind
+                && opens.iter().all(|open| copied(&open.env, value).is_some())
+            {
+                // No reason to meet.
+                for open in &mut opens {
+                    let value = copied(&open.env, value);
+                    open.env.frame_mut().locals[dst.index()] = value;
+                }
+                continue;
+            }
             let tail = tail && index + 1 == stmts.len();
+            let depth = opens.first().map_or(0, |open| open.env.frames.len() - 1);
+            self.rest.push((depth, &stmts[index + 1..]));
             opens = match &stmt.kind {
                 StmtKind::If { cond, then, other } => self.fork(opens, stmt.span, cond, then, other, tail)?,
                 StmtKind::Switch { on, cases, default } => self.switch(opens, stmt.span, on, cases, default, tail)?,
@@ -46,6 +60,7 @@ impl<'p> Lower<'p> {
                     next
                 }
             };
+            self.rest.pop();
             if opens.len() > MOST_WAYS {
                 return Err(self.refuse(Code::TargetPacket, stmt.span, "so many ways to send copies".to_string()));
             }
@@ -173,8 +188,7 @@ impl<'p> Lower<'p> {
                     let (yes, no) = (self.b.block(), self.b.block());
                     self.cond(&mut env, cond, None, span, yes, no)?;
                     self.b.enter(no);
-                    // What the step has begun is not left half done.
-                    self.settle(&mut env.clone())?;
+                    self.abandon(&env);
                     self.defect();
                     self.b.enter(yes);
                 }
@@ -211,14 +225,20 @@ impl<'p> Lower<'p> {
                 open(self, env)
             }
             StmtKind::First { .. } => self.first(env, stmt),
-            StmtKind::Choose { .. } => Err(self.refuse(Code::TargetOperation, span, "`choose`".to_string())),
+            StmtKind::Choose { .. } => self.choose(env, stmt),
             StmtKind::Spec(_) | StmtKind::Test(_) => Err(self.broken(span, "a specification in a handler")),
             _ => self.table_stmt(env, stmt),
         }
     }
 
+    /// Whether what follows in the blocks around does nothing on a way.
+    fn is_done(&self, env: &Env<'p>) -> bool {
+        self.rest.iter().all(|(depth, stmts)| env.frames.get(*depth).is_some_and(|frame| is_idle(self.program, frame, stmts)))
+    }
+
     /// Sends the packet along an output.
     fn emit(&mut self, mut env: Env<'p>, output: u32, args: &[Expr], span: Span, tail: bool) -> Lowering<Vec<Open<'p>>> {
+        let tail = tail || self.is_done(&env);
         let element = &self.program.elements[env.frame().element.index()];
         match element.outputs[output as usize].target {
             Target::Port(port) => {
@@ -239,6 +259,7 @@ impl<'p> Lower<'p> {
             }
             Target::Input(to) => {
                 let values = args.iter().map(|arg| self.eval(&mut env, arg, span)).collect::<Lowering<Vec<Arg>>>()?;
+                self.visit(&mut env, to.element)?;
                 let frame = self.entered(&env, to, &values, span)?;
                 let block = self.b.here();
                 if tail && env.frames.len() == 1 {
@@ -258,6 +279,20 @@ impl<'p> Lower<'p> {
                 Ok(out)
             }
         }
+    }
+
+    /// A packet comes to an element. If it has been there, and the step has changed something since, it is as if it were another one.
+    fn visit(&mut self, env: &mut Env<'p>, element: ElementId) -> Lowering<()> {
+        if env.visited.contains(&element) {
+            self.settle(env)?;
+            if env.written {
+                self.forget(env);
+                env.written = false;
+            }
+        } else {
+            std::rc::Rc::make_mut(&mut env.visited).insert(element);
+        }
+        Ok(())
     }
 
     /// The variables of a handler that a packet comes into: the values beside it, and the headers that are promised.
@@ -425,7 +460,8 @@ impl<'p> Lower<'p> {
             self.b.enter(hit);
             let span = self.program.span;
             let frame = self.entered(env, *to, &[], span)?;
-            let env = Env { frames: vec![frame], ..env.clone() };
+            let mut env = Env { frames: vec![frame], ..env.clone() };
+            self.visit(&mut env, to.element)?;
             self.pending.entry(*to).or_default().push(Open { env, block: hit });
             self.b.enter(next);
         }
@@ -471,21 +507,50 @@ fn apart(opens: Vec<Open<'_>>) -> Vec<Vec<Open<'_>>> {
     groups.into_values().collect()
 }
 
+/// A variable or a number, as an operand.
+fn copied(env: &Env<'_>, expr: &Expr) -> Option<Arg> {
+    match expr {
+        Expr::Const(value, _) => Some(Arg::Number(*value as u64)),
+        Expr::Local(id) => env.frame().locals.get(id.index()).copied().flatten(),
+        _ => None,
+    }
+}
+
+/// Whether statements do nothing, as far as variables that are known decide it.
+fn is_idle(program: &Program, frame: &Frame<'_>, stmts: &[Stmt]) -> bool {
+    let idle = |stmt: &Stmt| match &stmt.kind {
+        StmtKind::Branch { .. } => true,
+        StmtKind::If { cond, then, other } => {
+            known_in(frame, cond).is_some_and(|holds| is_idle(program, frame, if holds == 0 { other } else { then }))
+        }
+        StmtKind::Switch { on, cases, default } => known_in(frame, on).is_some_and(|number| {
+            let case = cases.iter().find(|(value, ..)| *value == u128::from(number)).map_or(default, |(_, _, block)| block);
+            is_idle(program, frame, case)
+        }),
+        other => is_ghost_stmt(program, &frame.ghost, other),
+    };
+    stmts.iter().all(idle)
+}
+
 /// The value of an expression, if variables that are known decide it.
 pub(super) fn known(env: &Env<'_>, expr: &Expr) -> Option<u64> {
+    known_in(env.frame(), expr)
+}
+
+fn known_in(frame: &Frame<'_>, expr: &Expr) -> Option<u64> {
     match expr {
         Expr::Const(value, _) => u64::try_from(*value).ok(),
-        Expr::Local(id) => env.frame().locals.get(id.index()).copied().flatten()?.number(),
-        Expr::Unary(UnaryOp::Not, a) => known(env, a).map(|a| u64::from(a == 0)),
-        Expr::Binary(BinaryOp::And, a, b) => match (known(env, a), known(env, b)) {
+        Expr::Local(id) => frame.locals.get(id.index()).copied().flatten()?.number(),
+        Expr::Unary(UnaryOp::Not, a) => known_in(frame, a).map(|a| u64::from(a == 0)),
+        Expr::Binary(BinaryOp::And, a, b) => match (known_in(frame, a), known_in(frame, b)) {
             (Some(0), _) | (_, Some(0)) => Some(0),
             (Some(a), Some(b)) => Some(a & b),
             _ => None,
         },
-        Expr::Binary(BinaryOp::Eq, a, b) => Some(u64::from(known(env, a)? == known(env, b)?)),
-        Expr::Binary(BinaryOp::Ne, a, b) => Some(u64::from(known(env, a)? != known(env, b)?)),
-        Expr::Binary(BinaryOp::Lt, a, b) => Some(u64::from(known(env, a)? < known(env, b)?)),
-        Expr::Binary(BinaryOp::Le, a, b) => Some(u64::from(known(env, a)? <= known(env, b)?)),
+        Expr::Binary(BinaryOp::Eq, a, b) => Some(u64::from(known_in(frame, a)? == known_in(frame, b)?)),
+        Expr::Binary(BinaryOp::Ne, a, b) => Some(u64::from(known_in(frame, a)? != known_in(frame, b)?)),
+        Expr::Binary(BinaryOp::Lt, a, b) => Some(u64::from(known_in(frame, a)? < known_in(frame, b)?)),
+        Expr::Binary(BinaryOp::Le, a, b) => Some(u64::from(known_in(frame, a)? <= known_in(frame, b)?)),
         _ => None,
     }
 }

@@ -5,27 +5,32 @@
 //! - `env`: what is known at a place, and what is known where ways meet
 //! - [`expr`], [`linear`]: expressions; sums for the places of headers
 //! - [`packet`]: headers, fields, checksums; [`resize`]: headers that are put in and taken out
-//! - [`tables`]: how each table is kept in maps
-//! - [`ops`], [`entries`], [`bucket`]: operations on tables; [`sweep`]: dead entries make room
+//! - [`tables`]: how each table is kept in maps; `uses`: what the program does with it
+//! - [`ops`], [`entries`], [`insert`], [`joint`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room
 
 mod bucket;
+mod cell;
+mod choose;
 mod entries;
 mod env;
 mod expr;
 mod flow;
+mod insert;
+mod joint;
 mod linear;
 mod ops;
 mod packet;
 mod resize;
 mod sweep;
 mod tables;
+mod uses;
 
 use super::lir::{Arg, BlockId, Builder, Field, Function, MapId, Slot, Type, Value};
 use super::maps::{Kind, Layout, Map, Maps, Place, identifier};
 use super::{Options, Parameter};
 use env::{Env, Open};
 use grv_lang::diagnostics::{Code, Diagnostic};
-use grv_lang::ir::{ElementId, InputRef, ParamId, PortId, Program, Role, Scalar, Stmt, StmtKind, TableId, Target};
+use grv_lang::ir::{ElementId, InputRef, ParamId, PortId, Program, Role, Scalar, Stmt, StmtKind, TableId, TableKind, Target};
 use grv_lang::span::Span;
 use std::collections::BTreeMap;
 use tables::Table;
@@ -65,6 +70,7 @@ struct Probe {
     clock: u32,
     port: u32,
     sent: u32,
+    chosen: u32,
     reason: u32,
 }
 
@@ -87,6 +93,12 @@ struct Lower<'p> {
     ports: MapId,
     groups: BTreeMap<u64, MapId>,
     host: Option<PortId>,
+    /// The section of variables that programs change.
+    state: Option<MapId>,
+    /// The variable that holds the next ticket.
+    tickets: Arg,
+    /// By table, whether its entries are notes for others.
+    notebooks: Vec<bool>,
     /// The variable that holds the number of the generation.
     generation: Option<(MapId, u32)>,
     /// Inputs that packets are on their way to.
@@ -96,6 +108,8 @@ struct Lower<'p> {
     exits: BTreeMap<u64, BlockId>,
     drops: BTreeMap<u64, BlockId>,
     parameters: Vec<Parameter>,
+    /// What follows in the blocks that are being lowered, and of which handler they are.
+    rest: Vec<(usize, &'p [Stmt])>,
     /// Functions that helpers call.
     callbacks: Vec<Function>,
     /// By table: the function that sweeps it, and the variable that says when that may be done again.
@@ -132,12 +146,16 @@ pub(crate) fn lower(program: &Program, options: &Options) -> Result<Lowered, Vec
         ports,
         groups: BTreeMap::new(),
         host,
+        state: None,
+        tickets: Arg::Number(0),
+        notebooks: (0..program.tables.len()).map(|id| uses::is_notebook(program, TableId(id as u32))).collect(),
         generation: None,
         pending: BTreeMap::new(),
         left: Vec::new(),
         exits: BTreeMap::new(),
         drops: BTreeMap::new(),
         parameters: Vec::new(),
+        rest: Vec::new(),
         callbacks: Vec::new(),
         sweepers: BTreeMap::new(),
         shortest: 0,
@@ -217,18 +235,27 @@ impl<'p> Lower<'p> {
         let control = program.tables.iter().any(|table| table.role == Role::Control);
         let swept: Vec<TableId> =
             (0..).map(TableId).zip(&program.tables).filter(|(_, t)| sweep::dies(t)).map(|(id, _)| id).collect();
-        if !control && !self.options.probe && swept.is_empty() {
+        let cells = program.tables.iter().any(|table| matches!((table.role, &table.kind), (Role::State, TableKind::Cell)));
+        if control {
+            let section = self.maps.push_globals(super::GENERATION_SECTION);
+            let place = self.variable(section, "generation", 64, 0);
+            self.generation = Some((section, place.offset.into()));
+        }
+        let shared = (0..program.tables.len() as u32).any(|id| uses::is_shared(program, TableId(id)));
+        if !self.options.probe && swept.is_empty() && !cells && !shared {
             return;
         }
         let section = self.maps.push_globals(".data");
+        self.state = Some(section);
+        if shared {
+            // Tickets are counted from 1.
+            let place = self.variable(section, "tickets", 64, 1);
+            self.tickets = Arg::Global(section, place.offset.into());
+        }
         for table in swept {
             let place = self.variable(section, &format!("sweep_{}", program.tables[table.index()].name), 64, 0);
             // The function is made when it is first asked for.
             self.sweepers.insert(table, (u32::MAX, Arg::Global(section, place.offset.into())));
-        }
-        if control {
-            let place = self.variable(section, "generation", 64, 0);
-            self.generation = Some((section, place.offset.into()));
         }
         if self.options.probe {
             let mut place = |name: &str| u32::from(self.variable(section, name, 64, 0).offset);
@@ -238,6 +265,7 @@ impl<'p> Lower<'p> {
                 clock: place("probe_clock"),
                 port: place("probe_port"),
                 sent: place("probe_sent"),
+                chosen: place("probe_chosen"),
                 reason: place("probe_reason"),
             });
         }
@@ -269,6 +297,8 @@ impl<'p> Lower<'p> {
             kept: false,
             moved: false,
             seen: None,
+            cell: None,
+            visited: std::rc::Rc::default(),
             looked: Vec::new(),
             written: false,
             reads: Vec::new(),

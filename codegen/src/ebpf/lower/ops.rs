@@ -7,7 +7,7 @@ use super::env::{Env, Frame, Open, Retry};
 use super::tables::{Keeping, Table};
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::Code;
-use grv_lang::ir::{Expr, LifetimeFn, Scalar, Stmt, StmtKind, TableId};
+use grv_lang::ir::{Expr, LifetimeFn, LocalId, Scalar, Stmt, StmtKind, TableId};
 use grv_lang::span::Span;
 
 /// How often an operation begins again because others changed the same entry meanwhile.
@@ -31,6 +31,10 @@ impl<'p> Lower<'p> {
                 let kept = self.kept(*table, span)?;
                 match kept.keeping.clone() {
                     Keeping::Entries(entries) => self.look_up(env, *table, &entries, &key, *touch, span)?,
+                    Keeping::Mirror(_) if *touch => {
+                        return refused(self, "refreshing an entry by another that shares its deadline");
+                    }
+                    Keeping::Mirror(mirror) => self.look_up_mirror(env, *table, &mirror, &key, span)?,
                     Keeping::Control => self.control(env, &kept, &key, &self.widths_of(*table)),
                     Keeping::Feed => self.feed_entry(env, &kept, &key, &self.widths_of(*table)),
                     _ => return refused(self, "looking such a table up"),
@@ -50,21 +54,14 @@ impl<'p> Lower<'p> {
                     return refused(self, "reading such an array");
                 }
                 assigned.extend(value);
-                let mut outcomes = self.control(env, &kept, &index, &self.widths_of(*table));
-                // The index was checked, and an array has all its elements: the other way is a defect.
-                if let Some((open, _)) = outcomes.pop() {
-                    self.b.enter(open.block);
-                    self.defect();
-                }
-                for (_, results) in &mut outcomes {
-                    results.remove(0);
-                }
-                outcomes
+                let outcomes = self.control(env, &kept, &index, &self.widths_of(*table));
+                self.elements(outcomes)
             }
             StmtKind::Insert { entries, ok } => {
                 assigned.push(*ok);
                 let [entry] = entries.as_slice() else {
-                    return refused(self, "inserting into several tables at once");
+                    let outcomes = self.insert_both(env, entries, span)?;
+                    return Ok(assign(&assigned, outcomes));
                 };
                 let (key, value) = (self.evals(&mut env, &entry.key, span)?, self.evals(&mut env, &entry.value, span)?);
                 let Keeping::Entries(kept) = self.kept(entry.table, span)?.keeping else {
@@ -118,20 +115,41 @@ impl<'p> Lower<'p> {
                 self.expire_at(env, *table, &kept, &key, at, span)?
             }
             StmtKind::ReadCounter { .. } => return refused(self, "reading a counter"),
-            StmtKind::ReadCell { .. } | StmtKind::WriteCell { .. } => return refused(self, "a cell"),
+            StmtKind::ReadCell { table, value } => {
+                assigned.extend(value);
+                let kept = self.kept(*table, span)?;
+                if let Keeping::Control = kept.keeping {
+                    let outcomes = self.control(env, &kept, &[Arg::Number(0)], &self.widths_of(*table));
+                    return Ok(assign(&assigned, self.elements(outcomes)));
+                }
+                let value = self.read_cell(&mut env, *table, span)?;
+                vec![(Open { env, block: self.b.here() }, vec![value])]
+            }
+            StmtKind::WriteCell { table, value } => {
+                let value = self.evals(&mut env, value, span)?;
+                let [value] = value.as_slice() else { return refused(self, "a cell of several numbers") };
+                self.write_cell(&mut env, *table, *value, span)?;
+                vec![(Open { env, block: self.b.here() }, Vec::new())]
+            }
             StmtKind::WriteArray { .. } => return refused(self, "writing an array"),
             _ => return Err(self.broken(span, "a statement out of its place")),
         };
-        let way = |(mut open, results): Outcome<'p>| {
-            for (local, result) in assigned.iter().zip(results) {
-                open.env.frame_mut().locals[local.index()] = Some(result);
-            }
-            open
-        };
-        Ok(outcomes.into_iter().map(way).collect())
+        Ok(assign(&assigned, outcomes))
     }
 
-    fn evals(&mut self, env: &mut Env<'p>, exprs: &[Expr], span: Span) -> Lowering<Vec<Arg>> {
+    /// What was found at an index: it was checked, and an array has all its elements, so that the other way is a defect.
+    fn elements(&mut self, mut outcomes: Vec<Outcome<'p>>) -> Vec<Outcome<'p>> {
+        if let Some((open, _)) = outcomes.pop() {
+            self.b.enter(open.block);
+            self.defect();
+        }
+        for (_, results) in &mut outcomes {
+            results.remove(0);
+        }
+        outcomes
+    }
+
+    pub(super) fn evals(&mut self, env: &mut Env<'p>, exprs: &[Expr], span: Span) -> Lowering<Vec<Arg>> {
         exprs.iter().map(|expr| self.eval(env, expr, span)).collect()
     }
 
@@ -378,6 +396,17 @@ impl<'p> Lower<'p> {
         let result = result?;
         Ok(self.pick(Cmp::Gt, result, most, most, result, 63))
     }
+}
+
+/// The ways on which an operation ended, with its results in variables.
+fn assign<'p>(assigned: &[LocalId], outcomes: Vec<Outcome<'p>>) -> Vec<Open<'p>> {
+    let way = |(mut open, results): Outcome<'p>| {
+        for (local, result) in assigned.iter().zip(results) {
+            open.env.frame_mut().locals[local.index()] = Some(result);
+        }
+        open
+    };
+    outcomes.into_iter().map(way).collect()
 }
 
 /// The width of a column's type.

@@ -43,6 +43,7 @@ impl<'p> Lower<'p> {
         let tick = match of.keeping {
             Keeping::Entries(ref kept) => kept.tick,
             Keeping::Bucket(ref bucket) => bucket.tick,
+            Keeping::Mirror(ref mirror) => self.owner_of(mirror, self.b.span)?.kept.tick,
             _ => 0,
         };
         let tick = self.ticks(now, tick);
@@ -78,6 +79,10 @@ impl<'p> Lower<'p> {
                 self.b.unless(Cmp::Ge, tick, deadline, stays);
                 (word, entries::CLAIMED, kept.word)
             }
+            Keeping::Mirror(mirror) => match self.sweep_mirror((table, of), mirror, value, tick, stays) {
+                Some(ticket) => (ticket, entries::CLAIMED, mirror.word),
+                None => (entries::CLAIMED, entries::CLAIMED, mirror.word),
+            },
             _ => (Arg::Number(0), Arg::Number(0), 0),
         };
         self.b.unless(Cmp::Ne, word, claimed, stays);

@@ -5,12 +5,18 @@
 //! what was read from it is trusted only after the key was compared. Behind it comes one word of 64 bits that holds all that
 //! changes while the entry lives, its deadline and the columns that handlers change, so that one compare-and-swap is the commit
 //! point of whatever is done to it. The word 0 means that the entry was given up: who swapped that in deletes it, nobody
-//! else does. Columns that never change come last. The kernel copies values from their first byte on: who sees a new word
+//! else does. Columns that never change come last, and so do those for which there is no room in the word: who changes them holds the
+//! entry meanwhile, with 0 for a word, which others wait for. The kernel copies values from their first byte on: who sees a new word
 //! sees the new key. (That needs a machine that keeps stores and loads in order, as x86-64 does.)
 //!
 //! Deadlines are counted in ticks of 2^k nanoseconds, from 1 on, rounded up, and compared with the clock in ticks, rounded down. That is
 //! the clock of lifetimes that lags by less than 2^k. A tick is at most half the granularity, or half the skew of the clocks
 //! where none is declared; the other half is for the clocks.
+//!
+//! # Shared deadlines
+//! Of two tables whose entries share deadlines (`idle with`), the entry that has the deadline is the truth. It has a ticket, a number
+//! that no other incarnation has; the other entry (a mirror's) has the same one, and lives exactly if the entry that its value and key name
+//! is there, has that ticket, and lives. So both come to life, and die, by one word.
 //!
 //! # Control
 //! Tables that the control plane writes hold two generations; the number of the generation is part of the key. A step reads once
@@ -22,10 +28,12 @@
 
 use super::super::lir::MapId;
 use super::super::maps::{Kind, Layout, Map, NO_PREALLOC, identifier};
-use super::super::{BucketInfo, ColumnInfo, TableInfo};
+use super::super::{BucketInfo, ColumnInfo, OwnerInfo, TableInfo};
+use super::ops::bits_of;
+use super::uses;
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::{Code, Diagnostic};
-use grv_lang::ir::{self, Body, Column, Expr, Lifetime, Role, Scalar, Stmt, StmtKind, TableId, TableKind};
+use grv_lang::ir::{self, Column, Expr, Lifetime, LifetimeFn, Role, Scalar, StmtKind, TableId, TableKind};
 
 /// How a table is kept.
 #[derive(Clone)]
@@ -41,8 +49,12 @@ pub(super) struct Table {
 pub(super) enum Keeping {
     /// Keys with a word and what never changes.
     Entries(Entries),
+    /// Keys whose entries live as long as others.
+    Mirror(Mirror),
     /// Token buckets.
     Bucket(Bucket),
+    /// A number that handlers change.
+    Cell(Cell),
     /// Entries of a generation.
     Control,
     /// Prefixes of a generation, with their lengths.
@@ -58,6 +70,8 @@ pub(super) enum Keeping {
 pub(super) struct Entries {
     /// Where the word is in the value.
     pub(super) word: u16,
+    /// Where the ticket is, if others share the entries' deadlines.
+    pub(super) ticket: Option<u16>,
     pub(super) columns: Vec<Kept>,
     /// Low bits of the word that hold columns; above them is the deadline.
     pub(super) low: u8,
@@ -75,6 +89,25 @@ pub(super) enum Kept {
     Word(u8, u8),
     /// Behind it: which place of the layout.
     Beside(usize),
+}
+
+/// Entries that live as long as others: a word with the ticket, and columns that never change.
+#[derive(Clone)]
+pub(super) struct Mirror {
+    pub(super) word: u16,
+    /// Which places of the layout hold the value.
+    pub(super) columns: Vec<usize>,
+    /// The table with the deadlines.
+    pub(super) owner: TableId,
+    /// Its key, of columns of this key and, behind them, of this value.
+    pub(super) key: Vec<usize>,
+}
+
+/// A cell of handlers: a global variable.
+#[derive(Clone, Copy)]
+pub(super) struct Cell {
+    pub(super) section: MapId,
+    pub(super) offset: u16,
 }
 
 /// A token bucket is the time at which it is full again. A byte costs `cost` units; `unit` of them are a nanosecond.
@@ -124,12 +157,15 @@ impl Lower<'_> {
         match (table.role, &table.kind) {
             (Role::Control, _) if table.computed.is_some() => state("a table that the runtime computes"),
             (Role::Control, TableKind::Lpm) => self.keep_prefixes(table),
-            (Role::Control, TableKind::Map | TableKind::Set | TableKind::Array) => self.keep_control(table),
+            (Role::Control, TableKind::Map | TableKind::Set | TableKind::Array | TableKind::Cell) => self.keep_control(table),
             (Role::Feed, TableKind::Map | TableKind::Set) => self.keep_feed(table),
-            (Role::State, TableKind::Map | TableKind::Set) => self.keep_entries(id, table),
+            (Role::State, TableKind::Map | TableKind::Set) => match &table.lifetime {
+                Lifetime::IdleWith { table: owner, key } => self.keep_mirror(table, *owner, key),
+                _ => self.keep_entries(id, table),
+            },
             (Role::State, TableKind::Bucket { rate, burst }) => self.keep_bucket(table, rate, burst),
             (Role::State, TableKind::Counter) => self.keep_counters(table),
-            (Role::State, TableKind::Cell) => state("a cell that handlers write"),
+            (Role::State, TableKind::Cell) => self.keep_cell(table),
             (Role::State, TableKind::Array) => state("an array that handlers write"),
             _ => state("such a table"),
         }
@@ -153,7 +189,8 @@ impl Lower<'_> {
     }
 
     fn push_map(&mut self, table: &ir::Table, kind: Kind, key: Layout, value: Layout, times: u64, flags: u32) -> Lowering<MapId> {
-        let entries = u32::try_from(table.capacity.saturating_mul(times));
+        let capacity = if matches!(table.kind, TableKind::Cell) { 1 } else { table.capacity };
+        let entries = u32::try_from(capacity.saturating_mul(times));
         let Ok(entries) = entries else {
             return Err(self.refuse(Code::TargetState, table.span, format!("a table of {} entries", table.capacity)));
         };
@@ -162,7 +199,8 @@ impl Lower<'_> {
 
     fn keep_control(&mut self, table: &ir::Table) -> Lowering<Table> {
         let (mut key, mut value) = (Layout::new(), Layout::new());
-        let array = matches!(table.kind, TableKind::Array);
+        // A cell is an array of one.
+        let array = matches!(table.kind, TableKind::Array | TableKind::Cell);
         if table.initial.iter().any(|initial| !matches!(initial, Expr::Const(..))) {
             let what = "an array whose elements begin with a parameter".to_string();
             return Err(self.refuse(Code::TargetState, table.span, what));
@@ -223,41 +261,80 @@ impl Lower<'_> {
     }
 
     fn keep_entries(&mut self, id: TableId, table: &ir::Table) -> Lowering<Table> {
-        if let Lifetime::IdleWith { .. } = table.lifetime {
-            return Err(self.refuse(Code::TargetState, table.span, "a lifetime that tables share".to_string()));
-        }
         let (mut key, mut value) = (Layout::new(), Layout::new());
         let places = self.columns(&mut key, &table.key, table, "key")?;
         self.columns(&mut value, &table.key, table, "key")?;
         let word = value.push("word", 64);
         let word = value.places[word].offset;
+        let ticket = uses::is_shared(self.program, id).then(|| {
+            let ticket = value.push("ticket", 64);
+            value.places[ticket].offset
+        });
         let tick = self.tick_of(table);
+        let room = 64 - (TIME_BITS - tick);
+        let bits =
+            |index: usize, column: &Column| Ok(uses::written(self.program, id, index).min(self.width(column.ty, table.span)?));
+        let widths = table.value.iter().enumerate().map(|(index, column)| bits(index, column)).collect::<Lowering<Vec<u8>>>()?;
+        let all = widths.iter().fold(0_u8, |sum, width| sum.saturating_add(*width));
+        let changed = if uses::changes(self.program, id) && all <= room {
+            (0..widths.len()).collect()
+        } else {
+            uses::changed(self.program, id)
+        };
         let mut columns = Vec::new();
         let mut low = 0;
-        if changes(self.program, id) {
-            for (index, column) in table.value.iter().enumerate() {
-                let width = self.width(column.ty, table.span)?;
-                let bits = written(self.program, id, index).min(width);
+        for (index, (column, bits)) in table.value.iter().zip(widths).enumerate() {
+            if changed.contains(&index) && low + bits <= room {
                 columns.push(Kept::Word(low, bits));
-                low = low.saturating_add(bits);
+                low += bits;
+            } else {
+                let place = self.columns(&mut value, std::slice::from_ref(column), table, "value")?;
+                columns.extend(place.into_iter().map(Kept::Beside));
             }
-            if low > 64 - (TIME_BITS - tick) {
-                let what = format!("changing a value of {low} bits together with its lifetime");
-                return Err(self.refuse(Code::TargetState, table.span, what));
-            }
-        } else {
-            let places = self.columns(&mut value, &table.value, table, "value")?;
-            columns.extend(places.into_iter().map(Kept::Beside));
         }
         let (mut sets, mut expires) = (false, false);
-        statements(self.program, &mut |_, stmt| match &stmt.kind {
+        uses::statements(self.program, &mut |_, stmt| match &stmt.kind {
             StmtKind::SetValue { table, .. } => sets |= *table == id,
             StmtKind::ExpireAt { table, .. } => expires |= *table == id,
             _ => {}
         });
-        let entries = Entries { word, columns, low, tick, later: sets || expires, expires };
+        // What takes effect together with a cell is not there before.
+        let later = sets || expires || uses::writes_cells(self.program);
+        let entries = Entries { word, ticket, columns, low, tick, later, expires };
         let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
         Ok(Table { map, keeping: Keeping::Entries(entries), key: places })
+    }
+
+    fn keep_mirror(&mut self, table: &ir::Table, owner: TableId, function: &LifetimeFn) -> Lowering<Table> {
+        // The variables of the function begin with the columns.
+        let column = |expr: &Expr| match expr {
+            Expr::Local(local) if local.index() < table.key.len() + table.value.len() => Some(local.index()),
+            _ => None,
+        };
+        let of = function.result.iter().map(column).collect::<Option<Vec<usize>>>();
+        let Some(of) = of.filter(|_| function.body.block.is_empty()) else {
+            let what = "a lifetime shared with an entry whose key is computed".to_string();
+            return Err(self.refuse(Code::TargetState, table.span, what));
+        };
+        let (mut key, mut value) = (Layout::new(), Layout::new());
+        let places = self.columns(&mut key, &table.key, table, "key")?;
+        self.columns(&mut value, &table.key, table, "key")?;
+        let word = value.push("word", 64);
+        let word = value.places[word].offset;
+        let columns = self.columns(&mut value, &table.value, table, "value")?;
+        let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
+        Ok(Table { map, keeping: Keeping::Mirror(Mirror { word, columns, owner, key: of }), key: places })
+    }
+
+    fn keep_cell(&mut self, table: &ir::Table) -> Lowering<Table> {
+        let ([column], [Expr::Const(initial, _)]) = (table.value.as_slice(), table.initial.as_slice()) else {
+            let what = "a cell of several numbers, or one that begins with a parameter".to_string();
+            return Err(self.refuse(Code::TargetState, table.span, what));
+        };
+        self.width(column.ty, table.span)?;
+        let Some(section) = self.state else { return Err(self.broken(table.span, "a cell without a section")) };
+        let place = self.variable(section, &format!("cell_{}", table.name), 64, *initial as u64);
+        Ok(Table { map: section, keeping: Keeping::Cell(Cell { section, offset: place.offset }), key: Vec::new() })
     }
 
     fn keep_bucket(&mut self, table: &ir::Table, rate: &Expr, burst: &Expr) -> Lowering<Table> {
@@ -292,6 +369,10 @@ impl Lower<'_> {
         let mut infos = Vec::new();
         for (id, table) in self.program.tables.iter().enumerate() {
             let Some(kept) = self.tables.get(id).and_then(Option::as_ref) else { continue };
+            if let Keeping::Cell(cell) = kept.keeping {
+                infos.push(cell_info(id, table, cell));
+                continue;
+            }
             let Some(map) = self.maps.map(kept.map) else { continue };
             let place = |layout: &Layout, index: usize| {
                 let place = &layout.places[index];
@@ -313,11 +394,14 @@ impl Lower<'_> {
                 tick: 0,
                 initial: Vec::new(),
                 bucket: None,
+                ticket: None,
+                owner: None,
             };
             match &kept.keeping {
                 Keeping::Entries(entries) => {
                     info.keeping = "entries";
                     info.word = Some(entries.word);
+                    info.ticket = entries.ticket;
                     (info.deadline_shift, info.tick) = (entries.low, entries.tick);
                     let column = |kept: &Kept| match kept {
                         Kept::Word(shift, bits) => {
@@ -327,6 +411,17 @@ impl Lower<'_> {
                     };
                     info.value = entries.columns.iter().map(column).collect();
                 }
+                Keeping::Mirror(mirror) => {
+                    info.keeping = "mirror";
+                    info.word = Some(mirror.word);
+                    info.value = mirror.columns.iter().map(|index| place(&map.value, *index)).collect();
+                    info.owner = Some(OwnerInfo { table: mirror.owner.0, key: mirror.key.clone() });
+                    if let Some(Keeping::Entries(owner)) = self.map_of(mirror.owner).map(|of| of.keeping) {
+                        info.tick = owner.tick;
+                    }
+                }
+                // Said above.
+                Keeping::Cell(_) => {}
                 Keeping::Bucket(bucket) => {
                     info.keeping = "buckets";
                     info.tick = bucket.tick;
@@ -355,6 +450,28 @@ impl Lower<'_> {
     }
 }
 
+/// How a cell is kept: a global variable.
+fn cell_info(id: usize, table: &ir::Table, cell: Cell) -> TableInfo {
+    let bits = table.value.first().map_or(1, |column| bits_of(column.ty));
+    TableInfo {
+        table: id as u32,
+        name: table.name.clone(),
+        map: ".data".to_string(),
+        keeping: "cell",
+        key: Vec::new(),
+        value: vec![ColumnInfo { offset: cell.offset, bytes: 8, shift: 0, bits, network: false }],
+        key_bytes: 4,
+        value_bytes: 8,
+        word: None,
+        deadline_shift: 0,
+        tick: 0,
+        initial: Vec::new(),
+        bucket: None,
+        ticket: None,
+        owner: None,
+    }
+}
+
 /// A bucket in whole numbers: units a byte, units a nanosecond, units of a full bucket. Rate x time must be whole units, and no
 /// time may overflow: then nothing is ever rounded.
 fn exact(rate: u128, burst: u128) -> Option<(u64, u64, u64)> {
@@ -372,63 +489,4 @@ fn exact(rate: u128, burst: u128) -> Option<(u64, u64, u64)> {
 
 fn gcd(a: u128, b: u128) -> u128 {
     if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// Whether handlers change values of the table's entries while they live.
-fn changes(program: &ir::Program, id: TableId) -> bool {
-    let mut any = false;
-    statements(program, &mut |_, stmt| match &stmt.kind {
-        StmtKind::SetValue { table, .. } => any |= *table == id,
-        StmtKind::Insert { entries, .. } => {
-            let updated = |e: &ir::InsertEntry| e.table == id && e.or_update && !e.value.is_empty();
-            any |= entries.iter().any(updated);
-        }
-        _ => {}
-    });
-    any
-}
-
-/// How many bits what handlers write into a column can have.
-fn written(program: &ir::Program, id: TableId, column: usize) -> u8 {
-    let mut most = 1;
-    let mut note = |body: &Body, value: Option<&Expr>| {
-        let bits = match value {
-            Some(Expr::Const(value, _)) => (128 - value.leading_zeros()) as u8,
-            Some(Expr::Local(local)) => match body.locals.get(local.index()).map(|l| l.ty) {
-                Some(Scalar::Bits(width)) => width,
-                _ => 1,
-            },
-            Some(Expr::Binary(op, ..)) if op.compares() => 1,
-            _ => 128,
-        };
-        most = most.max(bits);
-    };
-    statements(program, &mut |body, stmt| match &stmt.kind {
-        StmtKind::SetValue { table, value, .. } if *table == id => note(body, value.get(column)),
-        StmtKind::Insert { entries, .. } => {
-            entries.iter().filter(|entry| entry.table == id).for_each(|entry| note(body, entry.value.get(column)));
-        }
-        _ => {}
-    });
-    most
-}
-
-/// All statements of handlers of packets.
-fn statements<'p>(program: &'p ir::Program, visit: &mut dyn FnMut(&'p Body, &'p Stmt)) {
-    fn walk<'p>(body: &'p Body, block: &'p [Stmt], visit: &mut dyn FnMut(&'p Body, &'p Stmt)) {
-        for stmt in block {
-            visit(body, stmt);
-            match &stmt.kind {
-                StmtKind::If { then, other, .. } => [then, other].into_iter().for_each(|b| walk(body, b, visit)),
-                StmtKind::Switch { cases, default, .. } => {
-                    cases.iter().map(|(_, _, b)| b).chain([default]).for_each(|b| walk(body, b, visit));
-                }
-                StmtKind::Parse { ok, malformed, .. } => [ok, malformed].into_iter().for_each(|b| walk(body, b, visit)),
-                _ => {}
-            }
-        }
-    }
-    for input in program.elements.iter().flat_map(|element| &element.inputs) {
-        walk(&input.body, &input.body.block, visit);
-    }
 }

@@ -117,6 +117,11 @@ impl Insn {
         Insn::new((STX | size(8)) + MODE_MEM_TO_ATOMIC, dst, src, offset, 0xf1)
     }
 
+    /// `src` becomes `*(dst + offset)`, to which it is added, of 8 bytes at once.
+    pub(crate) fn fetch_add(dst: u8, offset: i16, src: u8) -> Insn {
+        Insn::new((STX | size(8)) + MODE_MEM_TO_ATOMIC, dst, src, offset, 0x01)
+    }
+
     /// Calls a helper.
     pub(crate) fn call(helper: u32) -> Insn {
         Insn::new(0x80 | JMP, 0, 0, 0, helper as i32)
@@ -247,6 +252,7 @@ mod tests {
             (Insn::swap(16, 4), [0xdc, 0x04, 0, 0, 16, 0, 0, 0]),
             (Insn::alu_imm(Bin::And, false, 7, -256), [0x54, 0x07, 0, 0, 0, 0xff, 0xff, 0xff]),
             (Insn::compare_swap(2, 16, 8), [0xdb, 0x82, 16, 0, 0xf1, 0, 0, 0]),
+            (Insn::fetch_add(2, 16, 8), [0xdb, 0x82, 16, 0, 1, 0, 0, 0]),
             (Insn::jump_if(Cmp::Gt, true, 1, 2), [0x2d, 0x21, 0, 0, 0, 0, 0, 0]),
             (Insn::jump_if_imm(Cmp::Ne, false, 1, 8), [0x56, 0x01, 0, 0, 8, 0, 0, 0]),
             (Insn::call(1), [0x85, 0, 0, 0, 1, 0, 0, 0]),

@@ -182,6 +182,7 @@ impl Emit {
             Action::StoreStackImm(bytes, slot, offset, imm) => {
                 self.push(Insn::store_imm(*bytes, FRAME, self.slot(*slot) + offset, *imm));
             }
+            Action::FetchAdd(offset) => self.push(Insn::fetch_add(reg(0), *offset, reg(1))),
             Action::CompareSwap(offset) => self.push(Insn::compare_swap(reg(0), *offset, reg(1))),
             Action::Call(helper) => {
                 *self.code.calls.entry(*helper).or_default() += 1;

@@ -44,6 +44,8 @@ pub(crate) enum Action {
     StoreStackImm(u8, Slot, i16, i32),
     /// `r0 = compare and swap *(0 + offset), r0, 1`
     CompareSwap(i16),
+    /// `1 = *(0 + offset), to which 1 is added`
+    FetchAdd(i16),
     /// Calls a helper.
     Call(Helper),
     /// Goes on in a block.
@@ -292,6 +294,11 @@ impl Select<'_> {
                     Operand::reg_fixed_def(into, register(0)),
                 ];
                 self.step(Action::CompareSwap(*offset), operands);
+            }
+            Op::FetchAdd { base, offset, amount } => {
+                let (base, amount) = (self.reg(*base), self.reg(*amount));
+                let operands = vec![Operand::reg_use(base), Operand::reg_use(amount), Operand::reg_reuse_def(into, 1)];
+                self.step(Action::FetchAdd(*offset), operands);
             }
             Op::Call { helper, args } => {
                 let args: Vec<VReg> = args.iter().map(|arg| self.reg(*arg)).collect();

@@ -3,12 +3,13 @@
 
 mod btf;
 
+use super::lir::MapId;
 use super::machine::Code;
 use super::maps::{Layout, Maps};
 use btf::{Btf, Line, Member, TypeId};
 use grv_lang::source::SourceMap;
 use grv_lang::span::Span;
-use object::write::{Object, Relocation, Symbol, SymbolSection};
+use object::write::{Object, Relocation, SectionId, Symbol, SymbolSection};
 use object::{Architecture, BinaryFormat, Endianness, RelocationFlags, SectionKind, SymbolFlags, SymbolKind, SymbolScope, elf};
 
 /// The licence that is declared to the kernel: some helpers ask for one that goes with its own.
@@ -45,8 +46,13 @@ pub(crate) fn write(
     let size = bytes.len() as u64;
     object.append_section_data(text, &bytes, 8);
     object.add_symbol(symbol(&code.name, 0, size, SymbolKind::Text, SymbolSection::Section(text)));
+    // What names a map: the section, where in it, and which one.
+    let mut named: Vec<(SectionId, u64, MapId)> = code.relocations.iter().map(|(at, map)| (text, *at as u64 * 8, *map)).collect();
     if !callbacks.is_empty() {
         let section = object.add_section(Vec::new(), b".text".to_vec(), SectionKind::Text);
+        for (callback, place) in callbacks.iter().zip(&places) {
+            named.extend(callback.relocations.iter().map(|(at, map)| (section, place + *at as u64 * 8, *map)));
+        }
         object.append_section_data(section, &called, 8);
         for (callback, at) in callbacks.iter().zip(&places) {
             let place = SymbolSection::Section(section);
@@ -104,16 +110,14 @@ pub(crate) fn write(
         sections.push(object.section_symbol(section));
     }
 
-    for (at, map) in &code.relocations {
-        let symbol = match maps.section(*map) {
+    for (of, offset, map) in named {
+        let symbol = match maps.section(map) {
             Some(section) => sections.get(section),
             None => symbols.get(map.index()),
         };
         let symbol = *symbol.ok_or("an instruction names a map that is not there")?;
         let flags = RelocationFlags::Elf { r_type: elf::R_BPF_64_64 };
-        object
-            .add_relocation(text, Relocation { offset: *at as u64 * 8, symbol, addend: 0, flags })
-            .map_err(|e| e.to_string())?;
+        object.add_relocation(of, Relocation { offset, symbol, addend: 0, flags }).map_err(|e| e.to_string())?;
     }
 
     let licence = object.add_section(Vec::new(), b"license".to_vec(), SectionKind::Data);

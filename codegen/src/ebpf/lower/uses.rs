@@ -1,0 +1,208 @@
+//! What a program does with its tables, found out before anything is lowered: by that is decided how they are kept.
+
+use grv_lang::ir::validate::validate;
+use grv_lang::ir::{self, BinaryOp, Body, Expr, Lifetime, LocalId, Role, Scalar, Stmt, StmtKind, TableId, Tier};
+use std::collections::BTreeSet;
+
+/// Whether handlers change values of the table's entries while they live.
+pub(super) fn changes(program: &ir::Program, id: TableId) -> bool {
+    let mut any = false;
+    statements(program, &mut |_, stmt| match &stmt.kind {
+        StmtKind::SetValue { table, .. } => any |= *table == id,
+        StmtKind::Insert { entries, .. } => {
+            let updated = |e: &ir::InsertEntry| e.table == id && e.or_update && !e.value.is_empty();
+            any |= entries.iter().any(updated);
+        }
+        _ => {}
+    });
+    any
+}
+
+/// How many bits what handlers write into a column can have.
+pub(super) fn written(program: &ir::Program, id: TableId, column: usize) -> u8 {
+    let mut most = 1;
+    let mut note = |body: &Body, value: Option<&Expr>| {
+        let bits = match value {
+            Some(Expr::Const(value, _)) => (128 - value.leading_zeros()) as u8,
+            Some(Expr::Local(local)) => match body.locals.get(local.index()).map(|l| l.ty) {
+                Some(Scalar::Bits(width)) => width,
+                _ => 1,
+            },
+            Some(Expr::Binary(op, ..)) if op.compares() => 1,
+            _ => 128,
+        };
+        most = most.max(bits);
+    };
+    statements(program, &mut |body, stmt| match &stmt.kind {
+        StmtKind::SetValue { table, value, .. } if *table == id => note(body, value.get(column)),
+        StmtKind::Insert { entries, .. } => {
+            entries.iter().filter(|entry| entry.table == id).for_each(|entry| note(body, entry.value.get(column)));
+        }
+        _ => {}
+    });
+    most
+}
+
+/// All statements of handlers of packets.
+pub(super) fn statements<'p>(program: &'p ir::Program, visit: &mut dyn FnMut(&'p Body, &'p Stmt)) {
+    fn walk<'p>(body: &'p Body, block: &'p [Stmt], visit: &mut dyn FnMut(&'p Body, &'p Stmt)) {
+        for stmt in block {
+            visit(body, stmt);
+            match &stmt.kind {
+                StmtKind::If { then, other, .. } => [then, other].into_iter().for_each(|b| walk(body, b, visit)),
+                StmtKind::Switch { cases, default, .. } => {
+                    cases.iter().map(|(_, _, b)| b).chain([default]).for_each(|b| walk(body, b, visit));
+                }
+                StmtKind::Parse { ok, malformed, .. } => [ok, malformed].into_iter().for_each(|b| walk(body, b, visit)),
+                StmtKind::First { test, .. } => walk(body, test, visit),
+                StmtKind::Choose { test, tiers, .. } => {
+                    walk(body, test, visit);
+                    for tier in tiers {
+                        if let Tier::Test(block, _) = tier {
+                            walk(body, block, visit);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    for input in program.elements.iter().flat_map(|element| &element.inputs) {
+        walk(&input.body, &input.body.block, visit);
+    }
+}
+
+/// The columns of a table's value that `set` changes: those to which it gives anything but what was looked up in the same column.
+/// (That it was looked up in the same entry is checked when the program is lowered.)
+pub(super) fn changed(program: &ir::Program, id: TableId) -> BTreeSet<usize> {
+    let mut changed = BTreeSet::new();
+    statements(program, &mut |body, stmt| {
+        if let StmtKind::SetValue { table, value, .. } = &stmt.kind
+            && *table == id
+        {
+            for (column, value) in value.iter().enumerate() {
+                let kept = matches!(value, Expr::Local(local) if is_column(program, body, *local, id, column));
+                if !kept {
+                    changed.insert(column);
+                }
+            }
+        }
+    });
+    changed
+}
+
+/// Whether a variable is what was looked up in a column, wherever it is not a number that stands for nothing.
+fn is_column(program: &ir::Program, body: &Body, local: LocalId, id: TableId, column: usize) -> bool {
+    let mut work = vec![local];
+    let mut seen = BTreeSet::new();
+    let mut found = false;
+    while let Some(local) = work.pop() {
+        if !seen.insert(local) {
+            continue;
+        }
+        let mut other = is_given(program, body, local);
+        statements(program, &mut |of, stmt| {
+            if !std::ptr::eq(of, body) {
+                return;
+            }
+            match &stmt.kind {
+                StmtKind::Lookup { table, value, .. } if value.contains(&local) => {
+                    let same = *table == id && value.get(column) == Some(&local);
+                    found |= same;
+                    other |= !same;
+                }
+                StmtKind::Assign { dst, value } if *dst == local => match value {
+                    Expr::Local(from) => work.push(*from),
+                    Expr::Const(..) => {}
+                    _ => other = true,
+                },
+                _ => {}
+            }
+        });
+        if other {
+            return false;
+        }
+    }
+    found
+}
+
+/// Whether a variable comes beside the packet.
+fn is_given(program: &ir::Program, body: &Body, local: LocalId) -> bool {
+    let mut inputs = program.elements.iter().flat_map(|element| &element.inputs);
+    inputs.any(|input| std::ptr::eq(&input.body, body) && local.index() < input.args.len())
+}
+
+/// The table whose entries' deadlines those of this one share.
+pub(super) fn owner(program: &ir::Program, id: TableId) -> Option<TableId> {
+    match program.tables.get(id.index()).map(|table| &table.lifetime) {
+        Some(Lifetime::IdleWith { table, .. }) => Some(*table),
+        _ => None,
+    }
+}
+
+/// Whether other tables share their deadlines with entries of this one.
+pub(super) fn is_shared(program: &ir::Program, id: TableId) -> bool {
+    (0..program.tables.len() as u32).any(|other| owner(program, TableId(other)) == Some(id))
+}
+
+/// Whether only time kills entries of a table: nobody removes one, and deadlines are set to what is still to come. What was seen
+/// alive is then alive at the time of the step, whatever others do meanwhile.
+pub(super) fn only_ages(program: &ir::Program, id: TableId) -> bool {
+    let mut ages = true;
+    statements(program, &mut |body, stmt| match &stmt.kind {
+        StmtKind::Remove { table, .. } => ages &= *table != id,
+        StmtKind::ExpireAt { table, at, .. } if *table == id => ages &= is_to_come(program, body, at),
+        _ => {}
+    });
+    ages
+}
+
+/// Whether an expression is the step's time and more.
+fn is_to_come(program: &ir::Program, body: &Body, at: &Expr) -> bool {
+    let Expr::Binary(BinaryOp::Add | BinaryOp::SatAdd, now, more) = at else { return false };
+    let Expr::Const(more, _) = **more else { return false };
+    let is_now = match &**now {
+        Expr::Now => true,
+        Expr::Local(local) => {
+            let (mut times, mut others) = (0, 0);
+            statements(program, &mut |of, stmt| match &stmt.kind {
+                StmtKind::Assign { dst, value } if std::ptr::eq(of, body) && dst == local => match value {
+                    Expr::Now => times += 1,
+                    _ => others += 1,
+                },
+                _ => {}
+            });
+            times > 0 && others == 0 && !is_given(program, body, *local)
+        }
+        _ => false,
+    };
+    is_now && more > 0
+}
+
+/// Whether nothing but the table itself depends on what is in it: the program would be as good without. Its entries are notes for
+/// others.
+pub(super) fn is_notebook(program: &ir::Program, id: TableId) -> bool {
+    let table = &program.tables[id.index()];
+    if table.role != Role::State || owner(program, id).is_some() || is_shared(program, id) {
+        return false;
+    }
+    let mut inserts = false;
+    statements(program, &mut |_, stmt| {
+        if let StmtKind::Insert { entries, .. } = &stmt.kind {
+            inserts |= entries.iter().any(|entry| entry.table == id);
+        }
+    });
+    if !inserts {
+        return false;
+    }
+    let mut without = program.clone();
+    without.tables[id.index()].role = Role::Ghost;
+    validate(&without).is_ok()
+}
+
+/// Whether a step writes cells.
+pub(super) fn writes_cells(program: &ir::Program) -> bool {
+    let mut any = false;
+    statements(program, &mut |_, stmt| any |= matches!(stmt.kind, StmtKind::WriteCell { .. }));
+    any
+}
