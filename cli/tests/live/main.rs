@@ -5,12 +5,15 @@
 
 #![allow(clippy::print_stderr, reason = "what is skipped is said")]
 
+mod balancer;
 #[path = "../common/mod.rs"]
 mod common;
 mod echo;
 mod firewall;
 mod life;
+mod nat;
 mod net;
 mod policer;
+mod proxy;
 mod router;
 mod switch;

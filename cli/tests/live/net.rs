@@ -127,6 +127,33 @@ impl Net {
         assert!(!text(&output.stderr).contains("ethtool"), "far ends are not ready: {}", text(&output.stderr));
     }
 
+    /// Loads an example that is a hop, with the addresses and tables of its configuration; its neighbours come from the kernel, by a process that
+    /// runs until the value is gone.
+    pub(crate) fn load_hop(&self, example: &str, tables: Option<serde_json::Value>) -> Beside {
+        let config = std::fs::read_to_string(root().join(format!("examples/{example}/config.json"))).expect("a configuration");
+        let mut config: serde_json::Value = serde_json::from_str(&config).expect("it is JSON");
+        for port in &self.hosts {
+            // Interfaces of a router are numbered as its ports are.
+            let name = port.strip_prefix("p[").map_or_else(|| format!("{port}_if"), |n| format!("if{}", n.trim_end_matches(']')));
+            let text =
+                |field: &str| config["params"][&name][field].as_str().unwrap_or_else(|| panic!("{name}: {field}")).to_string();
+            let (mac, address, subnet) = (text("mac"), text("address"), text("subnet"));
+            let (_, length) = subnet.split_once('/').expect("a prefix");
+            self.ip("box", &["link", "set", "dev", port, "address", &mac]);
+            self.ip("box", &["address", "add", &format!("{address}/{length}"), "dev", port]);
+        }
+        let members = config.as_object_mut().expect("an object");
+        members.remove("feeds");
+        if let Some(tables) = tables {
+            members.insert("tables".to_string(), tables);
+        }
+        let path = std::env::temp_dir().join(format!("{}.json", self.name));
+        std::fs::write(&path, config.to_string()).expect("a file");
+        self.load(&format!("examples/{example}/{example}.grv"), &["--config", &path.display().to_string()]);
+        std::fs::remove_file(&path).expect("the file can be removed");
+        self.beside(&["sync", &self.name])
+    }
+
     /// Brings the far end of a port to its host, with an address.
     pub(crate) fn connect(&self, port: &str, address: &str) {
         self.ip("box", &["link", "set", "dev", &format!("{port}-far"), "netns", &self.space(port), "name", "eth0"]);

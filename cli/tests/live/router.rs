@@ -12,19 +12,7 @@ fn hosts_of_different_networks_hear_each_other() {
     let ports = ["p[0]", "p[1]", "p[2]", "p[3]"];
     let net = Net::new(&ports);
     net.sysctl("box", "net/ipv4/ip_forward", "1");
-    for (number, port) in ports.iter().enumerate() {
-        net.ip("box", &["link", "set", "dev", port, "address", &format!("02:00:00:00:00:1{number}")]);
-        net.ip("box", &["address", "add", &format!("10.0.{number}.1/24"), "dev", port]);
-    }
-    // The example's configuration without its neighbours.
-    let config = std::fs::read_to_string(crate::common::root().join("examples/router/config.json")).expect("a configuration");
-    let mut config: serde_json::Value = serde_json::from_str(&config).expect("it is JSON");
-    config.as_object_mut().expect("an object").remove("feeds");
-    let path = std::env::temp_dir().join(format!("{}.json", net.name));
-    std::fs::write(&path, config.to_string()).expect("a file");
-    net.load("examples/router/router.grv", &["--config", &path.display().to_string()]);
-    std::fs::remove_file(&path).expect("the file can be removed");
-    let _sync = net.beside(&["sync", &net.name]);
+    let _sync = net.load_hop("router", None);
     for (number, port) in ports.iter().enumerate().take(2) {
         net.connect(port, &format!("10.0.{number}.2/24"));
         net.ip(port, &["route", "add", "default", "via", &format!("10.0.{number}.1")]);
