@@ -9,7 +9,7 @@ use grv_lang::diagnostics::Diagnostic;
 use grv_lang::ir::Program;
 use grv_verifier::prove::Verdict;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Builds a middlebox for a target.
@@ -30,18 +30,9 @@ pub(crate) struct Args {
     /// Where the artefact is written
     #[arg(long, short, value_name = "OBJECT", required_unless_present = "emit")]
     output: Option<PathBuf>,
-    /// The middlebox, if the program declares several
-    #[arg(long = "box", value_name = "NAME")]
-    middlebox: Option<String>,
-    /// The oldest kernel that it must run on: 5.15, 6.1, 6.6, 6.12 or 6.18
-    #[arg(long, value_name = "VERSION", default_value = "5.15")]
-    kernel: Kernel,
     /// Print a stage of the compilation
     #[arg(long, value_enum, value_name = "STAGE")]
     emit: Option<Stage>,
-    /// Build what is not proved; the artefact says so
-    #[arg(long)]
-    allow_unproved: bool,
     /// Let tests set the clock and the port, and see where packets go
     #[arg(long)]
     probe: bool,
@@ -49,10 +40,34 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "full")]
     format: Format,
     #[command(flatten)]
+    making: Making,
+}
+
+/// What a build is told besides its program.
+#[derive(clap::Args)]
+pub(crate) struct Making {
+    /// The middlebox, if the program declares several
+    #[arg(long = "box", value_name = "NAME")]
+    middlebox: Option<String>,
+    /// The oldest kernel that it must run on: 5.15, 6.1, 6.6, 6.12 or 6.18
+    #[arg(long, value_name = "VERSION", default_value = "5.15")]
+    kernel: Kernel,
+    /// Take what is not proved; the artefact says so
+    #[arg(long)]
+    pub(crate) allow_unproved: bool,
+    #[command(flatten)]
     solving: Solving,
     /// Where answers of the solver are kept; see `grv verify`
     #[arg(long, value_name = "DIR|off|frozen")]
     cache: Option<String>,
+}
+
+/// What was built.
+pub(crate) struct Made {
+    program: Arc<Program>,
+    options: Options,
+    pub(crate) artefact: Artefact,
+    proved: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -79,51 +94,59 @@ struct Report<'r> {
 }
 
 pub(crate) fn main(args: &Args) -> Result<Status, String> {
-    let sources = verify::read(std::slice::from_ref(&args.path))?;
+    let made = match make(&args.path, &args.making, args.probe, args.format)? {
+        Ok(made) => made,
+        Err(status) => return Ok(status),
+    };
+    if let Some(path) = &args.output {
+        std::fs::write(path, &made.artefact.object).map_err(|e| format!("{}: {}", path.display(), crate::files::reason(&e)))?;
+    }
+    shown(args, &made)?;
+    Ok(Status::Good)
+}
+
+/// Builds a program. If nothing is built, it has been said why.
+pub(crate) fn make(path: &Path, making: &Making, probe: bool, format: Format) -> Result<Result<Made, Status>, String> {
+    let sources = verify::read(&[path.to_path_buf()])?;
     let [source] = sources.as_slice() else {
-        return Err(format!("{}: one file is needed", args.path.display()));
+        return Err(format!("{}: one file is needed", path.display()));
     };
     if source.of.failed() {
-        return refused(args, source, &source.of.diagnostics);
+        return refused(format, source, &source.of.diagnostics).map(Err);
     }
-    let program = chosen(args, source)?;
-    let options = Options { kernel: args.kernel, probe: args.probe, checks: args.allow_unproved, ..Options::default() };
+    let program = chosen(path, making, source)?;
+    let options = Options { kernel: making.kernel, probe, checks: making.allow_unproved, ..Options::default() };
     // What the target does not have need not be proved first.
     let unproved = ebpf::build(&program, &source.of.sources, &options, &Proofs::default());
     if let Err(found) = unproved {
-        return refused(args, source, &found);
+        return refused(format, source, &found).map(Err);
     }
     let mut proofs = Proofs { digests: digests(source), ..Proofs::default() };
-    if !args.allow_unproved {
-        match prove(args, &sources, &program)? {
+    if !making.allow_unproved {
+        match prove(making, &sources, &program)? {
             Ok(proved) => proofs = Proofs { digests: proofs.digests, ..proved },
-            Err(status) => return Ok(status),
+            Err(status) => return Ok(Err(status)),
         }
         if !proofs.complete() {
             for claim in proofs.claims.iter().flatten().filter(|claim| claim.verdict != "proved") {
                 render::remark(&format!("{} `{}` is not proved: {}", claim.kind, claim.name, claim.verdict));
             }
-            let path = args.path.display();
+            let path = path.display();
             render::complain(&format!("{path}: what is not proved is not built; `grv verify {path}` tells more"));
-            return Ok(Status::Bad);
+            return Ok(Err(Status::Bad));
         }
     }
-    let artefact = match ebpf::build(&program, &source.of.sources, &options, &proofs) {
-        Ok(artefact) => artefact,
-        Err(found) => return refused(args, source, &found),
-    };
-    if let Some(path) = &args.output {
-        std::fs::write(path, &artefact.object).map_err(|e| format!("{}: {}", path.display(), crate::files::reason(&e)))?;
+    match ebpf::build(&program, &source.of.sources, &options, &proofs) {
+        Ok(artefact) => Ok(Ok(Made { program, options, artefact, proved: proofs.complete() })),
+        Err(found) => refused(format, source, &found).map(Err),
     }
-    shown(args, &program, &options, &artefact, proofs.complete())?;
-    Ok(Status::Good)
 }
 
 /// The middlebox that is asked for.
-fn chosen(args: &Args, source: &Source) -> Result<Arc<Program>, String> {
+fn chosen(path: &Path, making: &Making, source: &Source) -> Result<Arc<Program>, String> {
     let names = || source.of.boxes.iter().map(|b| b.name.as_str()).collect::<Vec<_>>().join(", ");
-    let path = args.path.display();
-    match (&args.middlebox, source.of.boxes.as_slice()) {
+    let path = path.display();
+    match (&making.middlebox, source.of.boxes.as_slice()) {
         (None, [program]) => Ok(program.clone()),
         (None, []) => Err(format!("{path}: there is no middlebox that could be built")),
         (None, _) => Err(format!("{path}: which one of {}? Say `--box NAME`", names())),
@@ -135,14 +158,14 @@ fn chosen(args: &Args, source: &Source) -> Result<Arc<Program>, String> {
 }
 
 /// Proves what the program promises.
-fn prove(args: &Args, sources: &[Source], program: &Arc<Program>) -> Result<Result<Proofs, Status>, String> {
-    let cache = select::cache(args.cache.as_deref())?;
+fn prove(making: &Making, sources: &[Source], program: &Arc<Program>) -> Result<Result<Proofs, Status>, String> {
+    let cache = select::cache(making.cache.as_deref())?;
     let desk = match verify::open(cache, None, None) {
         Ok(desk) => desk,
         Err(failure) => return verify::failed(failure).map(Err),
     };
     let selection = select::Selection::new(&[], None)?;
-    let reports = match verify::run(sources, &selection, &args.solving.options(0), &desk, &|_, _| {}) {
+    let reports = match verify::run(sources, &selection, &making.solving.options(0), &desk, &|_, _| {}) {
         Ok(reports) => reports,
         Err(failure) => return verify::failed(failure).map(Err),
     };
@@ -169,18 +192,19 @@ fn digests(source: &Source) -> Vec<(String, String)> {
 }
 
 /// Shows why nothing is built.
-fn refused(args: &Args, source: &Source, found: &[Diagnostic]) -> Result<Status, String> {
-    if args.format == Format::Json {
+fn refused(format: Format, source: &Source, found: &[Diagnostic]) -> Result<Status, String> {
+    if format == Format::Json {
         let diagnostics = found.iter().map(|d| render::finding(&source.of.sources, d)).collect();
         render::json(&Report { schema_version: 1, diagnostics, output: None, proved: false, budget: None })?;
     } else {
-        render::findings(&source.of.sources, found, args.format)?;
+        render::findings(&source.of.sources, found, format)?;
         render::remark("nothing is built");
     }
     Ok(Status::Bad)
 }
 
-fn shown(args: &Args, program: &Program, options: &Options, artefact: &Artefact, proved: bool) -> Result<(), String> {
+fn shown(args: &Args, made: &Made) -> Result<(), String> {
+    let Made { program, options, artefact, proved } = made;
     match args.emit {
         Some(Stage::Asm) => render::line(artefact.listing.trim_end()),
         Some(Stage::Lir) => {
@@ -194,10 +218,10 @@ fn shown(args: &Args, program: &Program, options: &Options, artefact: &Artefact,
     let budget = &artefact.budget;
     if args.format == Format::Json {
         let diagnostics = Vec::new();
-        return render::json(&Report { schema_version: 1, diagnostics, output, proved, budget: Some(budget) });
+        return render::json(&Report { schema_version: 1, diagnostics, output, proved: *proved, budget: Some(budget) });
     }
     let Some(output) = output else { return Ok(()) };
-    let status = if proved { "proved" } else { "unproved" };
+    let status = if *proved { "proved" } else { "unproved" };
     render::line(&format!("{output}: {} for XDP, {status}, from {} on", program.name, options.kernel));
     if args.format == Format::Concise {
         return Ok(());

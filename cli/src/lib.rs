@@ -10,6 +10,7 @@ mod files;
 mod fmt;
 mod graph;
 mod happened;
+mod live;
 mod mutate;
 mod new;
 mod render;
@@ -60,6 +61,18 @@ enum Command {
     Verify(verify::Args),
     /// Build a middlebox for a target
     Build(build::Args),
+    /// Load a box into the kernel and attach it to interfaces
+    Load(live::load::Args),
+    /// Take a box off its interfaces and out of the kernel
+    Unload(live::load::Unload),
+    /// Show what a running box holds
+    State(live::state::Args),
+    /// Show what became of the packets of a running box
+    Stats(live::stats::Args),
+    /// Replace control tables of a running box
+    Update(live::update::Args),
+    /// Keep the neighbours of a running box in step with the kernel's
+    Sync(live::sync::Args),
     /// List what proofs of a middlebox take for granted
     Audit(verify::audit::Args),
     /// Repeat proofs with other random choices of the solver
@@ -97,6 +110,12 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(&args),
         Command::Verify(args) => verify::main(&args),
         Command::Build(args) => build::main(&args),
+        Command::Load(args) => live::load::main(&args),
+        Command::Unload(args) => live::load::unload(&args),
+        Command::State(args) => live::state::main(&args),
+        Command::Stats(args) => live::stats::main(&args),
+        Command::Update(args) => live::update::main(&args),
+        Command::Sync(args) => live::sync::main(&args),
         Command::Audit(args) => verify::audit::main(&args),
         Command::Stability(args) => verify::stability::main(&args),
         Command::Mutate(args) => mutate::main(&args),

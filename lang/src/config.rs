@@ -6,9 +6,9 @@
 //! error with its place.
 
 use crate::interp::TableUpdate;
-use crate::ir::{Program, Role, Shape, TableId, TableKind};
+use crate::ir::{Program, Role, Shape, Show, TableId, TableKind};
 use crate::text;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 /// A configuration that fits a program.
@@ -193,6 +193,53 @@ fn read(shape: &Shape, value: &Value, place: &str, bits: &mut Vec<u128>) -> Resu
         }
     }
     Ok(())
+}
+
+/// A value as a configuration has it; `bits` are its scalars. What this gives, is read as the same scalars.
+pub fn write(shape: &Shape, bits: &[u128]) -> Value {
+    let mut rest = bits.iter().copied();
+    written(shape, &mut rest)
+}
+
+fn written(shape: &Shape, bits: &mut dyn Iterator<Item = u128>) -> Value {
+    let mut next = || bits.next().unwrap_or(0);
+    match shape {
+        Shape::Unit => Value::Null,
+        Shape::Scalar(_, Show::Bool) => Value::Bool(next() != 0),
+        Shape::Scalar(_, how) => {
+            let number = next();
+            match (how, u64::try_from(number)) {
+                (Show::Number, Ok(number)) => Value::from(number),
+                _ => Value::String(text::show_scalar(how, number)),
+            }
+        }
+        Shape::Prefix(_, how) => {
+            let (address, length) = (next(), next());
+            Value::String(format!("{}/{length}", text::show_scalar(how, address)))
+        }
+        Shape::Option(inner) => {
+            let some = next() != 0;
+            let value = written(inner, bits);
+            if some { value } else { Value::Null }
+        }
+        Shape::Struct(_, fields) => members(fields, bits),
+        Shape::Enum(_, variants) => {
+            let tag = next();
+            let mut chosen = Value::Null;
+            for (index, (name, fields)) in variants.iter().enumerate() {
+                let of = members(fields, bits);
+                if index as u128 == tag {
+                    chosen = if fields.is_empty() { Value::from(name.as_str()) } else { json!({ name: of }) };
+                }
+            }
+            chosen
+        }
+    }
+}
+
+fn members(fields: &[(String, Shape)], bits: &mut dyn Iterator<Item = u128>) -> Value {
+    let members: Map<String, Value> = fields.iter().map(|(name, shape)| (name.clone(), written(shape, bits))).collect();
+    Value::Object(members)
 }
 
 fn fields_of(fields: &[(String, Shape)], value: &Value, place: &str, bits: &mut Vec<u128>) -> Result<(), SettingsError> {

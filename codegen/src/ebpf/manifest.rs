@@ -3,8 +3,8 @@
 use super::lower::Lowered;
 use super::{Budget, Options, Parameter, TableInfo, Variable};
 use grv_lang::ir::Program;
-use grv_lang::source::SourceMap;
-use serde::Serialize;
+use grv_lang::source::{SourceFile, SourceMap};
+use serde::{Deserialize, Serialize};
 
 /// What is known of a program's obligations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Proofs {
 }
 
 /// An obligation and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// Its name.
     pub name: String,
@@ -40,55 +40,87 @@ impl Proofs {
 }
 
 /// What an artefact says of itself.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Manifest {
-    schema_version: u32,
-    compiler: String,
-    target: &'static str,
-    program_type: &'static str,
-    kernel: &'static str,
+    /// The form of what follows: [`SCHEMA`].
+    pub schema_version: u32,
+    /// Who built it.
+    pub compiler: String,
+    /// `ebpf`.
+    pub target: String,
+    /// `xdp`.
+    pub program_type: String,
+    /// The name of the program in the object.
+    pub program: String,
+    /// The oldest kernel that it was built for.
+    pub kernel: String,
     /// The orders of loads and stores that it relies on.
-    memory_model: &'static str,
-    clock_skew_ns: u64,
+    pub memory_model: String,
+    /// Nanoseconds by which the clocks of processors may differ.
+    pub clock_skew_ns: u64,
     /// Whether a test can set its clock: such a build is for tests only.
-    probe: bool,
-    middlebox: String,
-    sources: Vec<Source>,
+    pub probe: bool,
+    /// The middlebox.
+    pub middlebox: String,
+    /// What it was built from, the program first.
+    pub sources: Vec<Source>,
     /// `proved` or `unproved`; nothing else makes it say proved than proofs of all obligations.
-    status: &'static str,
+    pub status: String,
     /// Checks that were not proved are made when it runs.
-    checks_at_run_time: bool,
-    solver: String,
-    claims: Vec<Claim>,
-    ports: Vec<PortInfo>,
-    groups: Vec<Group>,
-    parameters: Vec<Parameter>,
-    variables: Vec<Variable>,
-    tables: Vec<TableInfo>,
+    pub checks_at_run_time: bool,
+    /// Name and version of the solver.
+    pub solver: String,
+    /// Each obligation with its verdict.
+    pub claims: Vec<Claim>,
+    /// Its ports.
+    pub ports: Vec<PortInfo>,
+    /// Maps of ports that packets are sent to at once.
+    pub groups: Vec<Group>,
+    /// Variables that hold parameters.
+    pub parameters: Vec<Parameter>,
+    /// All global variables.
+    pub variables: Vec<Variable>,
+    /// How its tables are kept.
+    pub tables: Vec<TableInfo>,
     /// Names of what `drops` counts, by index.
-    drops: Vec<String>,
-    budget: Budget,
+    pub drops: Vec<String>,
+    /// What it needs.
+    pub budget: Budget,
 }
 
-#[derive(Clone, Debug, Serialize)]
-struct Source {
-    path: String,
-    digest: String,
+/// The form of manifests that this version writes and reads.
+pub const SCHEMA: u32 = 1;
+
+/// A file that an artefact was built from. Its text goes with the artefact: whoever loads it finds out from there how values are written,
+/// and what is required of tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its path.
+    pub path: String,
+    /// A name for its contents.
+    pub digest: String,
+    /// Its contents.
+    pub text: String,
 }
 
-#[derive(Clone, Debug, Serialize)]
-struct PortInfo {
-    name: String,
+/// A port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortInfo {
+    /// Its name.
+    pub name: String,
     /// The variable that holds the number of its interface, if packets arrive there.
-    interface: Option<String>,
+    pub interface: Option<String>,
     /// Its index in the map `ports`, if packets are sent there.
-    index: Option<usize>,
+    pub index: Option<u32>,
 }
 
-#[derive(Clone, Debug, Serialize)]
-struct Group {
-    map: String,
-    ports: Vec<String>,
+/// A map of ports that packets are sent to at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// The map.
+    pub map: String,
+    /// The ports in it, by index.
+    pub ports: Vec<String>,
 }
 
 impl Manifest {
@@ -101,23 +133,25 @@ impl Manifest {
         budget: &Budget,
     ) -> Manifest {
         let digest = |path: &str| proofs.digests.iter().find(|(p, _)| p == path).map_or_else(String::new, |(_, d)| d.clone());
+        let source = |file: &SourceFile| Source { path: file.path.clone(), digest: digest(&file.path), text: file.text.clone() };
         let port = |(index, port): (usize, &grv_lang::ir::Port)| PortInfo {
             name: port.name.clone(),
             interface: lowered.interfaces.get(index).cloned().flatten(),
-            index: (port.name != "host").then_some(index),
+            index: (port.name != "host").then_some(index as u32),
         };
         Manifest {
-            schema_version: 1,
+            schema_version: SCHEMA,
             compiler: format!("grv {}", env!("CARGO_PKG_VERSION")),
-            target: "ebpf",
-            program_type: "xdp",
-            kernel: options.kernel.name(),
-            memory_model: "total store order",
+            target: "ebpf".to_string(),
+            program_type: "xdp".to_string(),
+            program: lowered.function.name.clone(),
+            kernel: options.kernel.name().to_string(),
+            memory_model: "total store order".to_string(),
             clock_skew_ns: options.skew,
             probe: options.probe,
             middlebox: program.name.clone(),
-            sources: sources.files().iter().map(|f| Source { path: f.path.clone(), digest: digest(&f.path) }).collect(),
-            status: if proofs.complete() { "proved" } else { "unproved" },
+            sources: sources.files().iter().map(source).collect(),
+            status: if proofs.complete() { "proved" } else { "unproved" }.to_string(),
             checks_at_run_time: options.checks,
             solver: proofs.solver.clone(),
             claims: proofs.claims.clone().unwrap_or_default(),

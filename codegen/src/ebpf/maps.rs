@@ -106,7 +106,7 @@ impl Map {
 /// Global variables: a section of its own, which loaders make a map with one element.
 #[derive(Clone, Debug)]
 pub(crate) struct Globals {
-    /// `.rodata` or `.data`.
+    /// `.rodata`, `.data` or one of its kind.
     pub(crate) section: &'static str,
     pub(crate) layout: Layout,
     pub(crate) initial: Vec<u8>,

@@ -7,6 +7,7 @@
 //! - [`maps`]: what the kernel keeps for the program
 //! - [`kernel`]: which kernels have what it uses
 //! - [`manifest`]: what the artefact says of itself
+//! - [`memory`]: keys and values as bytes
 //!
 //! The same program and options give the same bytes.
 
@@ -17,15 +18,17 @@ mod lower;
 mod machine;
 mod manifest;
 mod maps;
+pub mod memory;
 mod object;
 
 use grv_lang::diagnostics::{Code, Diagnostic};
 use grv_lang::ir::Program;
 use grv_lang::source::SourceMap;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use kernel::Kernel;
-pub use manifest::{Claim, Manifest, Proofs};
+pub use manifest::{Claim, Group, Manifest, PortInfo, Proofs, SCHEMA, Source};
+pub use object::MANIFEST;
 
 /// What is asked of a build.
 #[derive(Clone, Debug)]
@@ -47,7 +50,7 @@ impl Default for Options {
 }
 
 /// A variable in `.rodata` that holds a scalar of a parameter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameter {
     /// Its name in the source.
     pub name: String,
@@ -60,7 +63,7 @@ pub struct Parameter {
 }
 
 /// Where a number is in a key or a value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColumnInfo {
     /// Bytes before it.
     pub offset: u16,
@@ -75,10 +78,11 @@ pub struct ColumnInfo {
 }
 
 /// A global variable of the program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Variable {
-    /// `.rodata` or `.data`.
-    pub section: &'static str,
+    /// `.rodata`, `.data` or [`GENERATION_SECTION`].
+    #[serde(deserialize_with = "section")]
+    pub section: Name,
     /// Its name.
     pub name: String,
     /// Bytes before it in its section.
@@ -88,7 +92,7 @@ pub struct Variable {
 }
 
 /// How a table of the program is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableInfo {
     /// Its number in the core IR.
     pub table: u32,
@@ -98,7 +102,8 @@ pub struct TableInfo {
     pub map: String,
     /// `entries`, `mirror`, `buckets`, `control`, `control array` (a cell is one of one element), `prefixes`, `feed`, `counters`, or `cell`: a
     /// global variable, whose one number is at the offset in its section.
-    pub keeping: &'static str,
+    #[serde(deserialize_with = "keeping")]
+    pub keeping: Name,
     /// The key's scalars. Keys of `control` end with the number of the generation (0 or 1); indexes of `control array` have the
     /// capacity added in generation 1; keys of `prefixes` begin with their length in bits, those of the generation (32) included, and the generation in network order.
     pub key: Vec<ColumnInfo>,
@@ -121,10 +126,31 @@ pub struct TableInfo {
     pub owner: Option<OwnerInfo>,
     /// Of `control array`: what elements hold that are not given, if that is known; a loader fills both generations with it.
     pub initial: Vec<u64>,
+    /// Of `buckets`: what their numbers count in.
+    pub bucket: Option<BucketInfo>,
+}
+
+/// A token bucket is kept as the time at which it is full again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketInfo {
+    /// Units that a byte costs.
+    pub cost: u64,
+    /// Units of a nanosecond.
+    pub unit: u64,
+    /// Units that a full bucket holds.
+    pub burst: u64,
+}
+
+impl BucketInfo {
+    /// The bytes that may pass at a time, of a bucket that is full at `full`, in units.
+    pub fn tokens(&self, full: u64, now: u64) -> u64 {
+        let lacking = full.saturating_sub(now.saturating_mul(self.unit));
+        self.burst.saturating_sub(lacking) / self.cost.max(1)
+    }
 }
 
 /// The table that has the deadlines of a mirror's entries.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnerInfo {
     /// Its number in the core IR.
     pub table: u32,
@@ -133,16 +159,16 @@ pub struct OwnerInfo {
 }
 
 /// What a program needs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     /// Instructions of 8 bytes.
     pub instructions: usize,
     /// Bytes of stack, of 512.
     pub stack: usize,
     /// Maps: name, kind, entries, bytes of keys and values (of one processor).
-    pub maps: Vec<(String, &'static str, u32, u64)>,
+    pub maps: Vec<(String, String, u32, u64)>,
     /// Helpers of the kernel, and at how many places they are called.
-    pub helpers: Vec<(&'static str, usize)>,
+    pub helpers: Vec<(String, usize)>,
 }
 
 /// A built program.
@@ -191,8 +217,13 @@ pub fn build(program: &Program, sources: &SourceMap, options: &Options, proofs: 
     let budget = Budget {
         instructions: code.insns.len() + callbacks.iter().map(|c| c.insns.len()).sum::<usize>(),
         stack: code.stack,
-        maps: lowered.maps.maps.iter().map(|map| (map.name.clone(), map.kind.name(), map.entries, map.bytes())).collect(),
-        helpers: code.calls.iter().map(|(helper, count)| (helper.name(), *count)).collect(),
+        maps: lowered
+            .maps
+            .maps
+            .iter()
+            .map(|map| (map.name.clone(), map.kind.name().to_string(), map.entries, map.bytes()))
+            .collect(),
+        helpers: code.calls.iter().map(|(helper, count)| (helper.name().to_string(), *count)).collect(),
     };
     let variables = variables(&lowered.maps);
     let manifest = Manifest::new(program, sources, options, proofs, &lowered, &budget);
@@ -214,6 +245,33 @@ pub fn build(program: &Program, sources: &SourceMap, options: &Options, proofs: 
 pub fn print_lowered(program: &Program, options: &Options) -> Result<String, Vec<Diagnostic>> {
     let lowered = lower::lower(program, options)?;
     Ok(std::iter::once(&lowered.function).chain(&lowered.callbacks).map(lir::print).collect())
+}
+
+/// One of a few names. (An alias, so that serde does not take it for text that is borrowed from its input.)
+pub type Name = &'static str;
+
+/// The ways to keep a table, as manifests name them.
+const KEEPINGS: [&str; 9] = ["entries", "mirror", "buckets", "control", "control array", "prefixes", "feed", "counters", "cell"];
+
+/// Sections of global variables.
+const SECTIONS: [&str; 3] = [".rodata", ".data", GENERATION_SECTION];
+
+/// The section of the variable that says which generation of the control tables counts. It has nothing else in it: who sets it from outside
+/// can only write whole sections, and programs change what is in the others.
+pub const GENERATION_SECTION: &str = ".data.generation";
+
+fn keeping<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D::Error> {
+    one_of(from, &KEEPINGS)
+}
+
+fn section<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D::Error> {
+    one_of(from, &SECTIONS)
+}
+
+fn one_of<'de, D: Deserializer<'de>>(from: D, known: &'static [&'static str]) -> Result<&'static str, D::Error> {
+    let name = String::deserialize(from)?;
+    let found = known.iter().find(|known| **known == name);
+    found.copied().ok_or_else(|| serde::de::Error::unknown_variant(&name, known))
 }
 
 fn variables(maps: &maps::Maps) -> Vec<Variable> {

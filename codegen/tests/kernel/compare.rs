@@ -1,7 +1,7 @@
 //! One box twice: in the interpreter and in the kernel.
 
 use crate::loaded::Loaded;
-use crate::memory;
+use grv_codegen::ebpf::memory;
 use grv_codegen::ebpf::{Options, TableInfo};
 use grv_lang::interp::oracle::{Choice, Oracle, Pick};
 use grv_lang::interp::{EntryView, Machine, Outcome, Stimulus, UpdateError};

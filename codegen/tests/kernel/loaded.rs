@@ -1,11 +1,11 @@
 //! A program in the kernel: loaded by aya, run packet by packet, its maps read and written as bytes.
 
-use crate::memory;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
-use grv_codegen::ebpf::{Artefact, TableInfo};
+use grv_codegen::ebpf::memory;
+use grv_codegen::ebpf::{Artefact, GENERATION_SECTION, TableInfo};
 use grv_lang::ir::Program;
 
 /// A program in the kernel.
@@ -195,8 +195,9 @@ impl Loaded {
         self.set("probe_sent", 0);
         self.set("probe_reason", u64::MAX);
         self.set("probe_chosen", NOT_ASKED);
-        if self.artefact.variables.iter().any(|v| v.name == "generation") {
-            self.set("generation", self.generation.into());
+        if self.artefact.variables.iter().any(|v| v.section == GENERATION_SECTION) {
+            let generation = u64::from(self.generation).to_le_bytes();
+            array::<4, 8>(&mut self.ebpf, GENERATION_SECTION, &[0; 4], &generation);
         }
         let data = self.data.clone();
         sized!(4, data.len(), array(&mut self.ebpf, ".data", &[0; 4], &data));

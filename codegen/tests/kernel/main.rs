@@ -10,7 +10,6 @@
 mod compare;
 mod libbpf;
 mod loaded;
-mod memory;
 mod several;
 
 use compare::Compared;

@@ -1,8 +1,8 @@
 //! Several processors at once on one program, as fast as they can, and what must come out whatever they do to each other.
 
 use crate::loaded::Loaded;
-use crate::{allowed, compiled, memory, options};
-use grv_codegen::ebpf::{Proofs, TableInfo, build};
+use crate::{allowed, compiled, options};
+use grv_codegen::ebpf::{Proofs, TableInfo, build, memory};
 use std::collections::{HashMap, HashSet};
 
 /// Packets that each of two threads sends.

@@ -236,12 +236,18 @@ impl<'p> Lower<'p> {
         let swept: Vec<TableId> =
             (0..).map(TableId).zip(&program.tables).filter(|(_, t)| sweep::dies(t)).map(|(id, _)| id).collect();
         let cells = program.tables.iter().any(|table| matches!((table.role, &table.kind), (Role::State, TableKind::Cell)));
-        if !control && !self.options.probe && swept.is_empty() && !cells {
+        if control {
+            let section = self.maps.push_globals(super::GENERATION_SECTION);
+            let place = self.variable(section, "generation", 64, 0);
+            self.generation = Some((section, place.offset.into()));
+        }
+        let shared = (0..program.tables.len() as u32).any(|id| uses::is_shared(program, TableId(id)));
+        if !self.options.probe && swept.is_empty() && !cells && !shared {
             return;
         }
         let section = self.maps.push_globals(".data");
         self.state = Some(section);
-        if (0..program.tables.len() as u32).any(|id| uses::is_shared(program, TableId(id))) {
+        if shared {
             // Tickets are counted from 1.
             let place = self.variable(section, "tickets", 64, 1);
             self.tickets = Arg::Global(section, place.offset.into());
@@ -250,10 +256,6 @@ impl<'p> Lower<'p> {
             let place = self.variable(section, &format!("sweep_{}", program.tables[table.index()].name), 64, 0);
             // The function is made when it is first asked for.
             self.sweepers.insert(table, (u32::MAX, Arg::Global(section, place.offset.into())));
-        }
-        if control {
-            let place = self.variable(section, "generation", 64, 0);
-            self.generation = Some((section, place.offset.into()));
         }
         if self.options.probe {
             let mut place = |name: &str| u32::from(self.variable(section, name, 64, 0).offset);

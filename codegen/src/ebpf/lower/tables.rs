@@ -28,7 +28,7 @@
 
 use super::super::lir::MapId;
 use super::super::maps::{Kind, Layout, Map, NO_PREALLOC, identifier};
-use super::super::{ColumnInfo, OwnerInfo, TableInfo};
+use super::super::{BucketInfo, ColumnInfo, OwnerInfo, TableInfo};
 use super::ops::bits_of;
 use super::uses;
 use super::{Lower, Lowering};
@@ -393,6 +393,7 @@ impl Lower<'_> {
                 deadline_shift: 0,
                 tick: 0,
                 initial: Vec::new(),
+                bucket: None,
                 ticket: None,
                 owner: None,
             };
@@ -424,6 +425,7 @@ impl Lower<'_> {
                 Keeping::Bucket(bucket) => {
                     info.keeping = "buckets";
                     info.tick = bucket.tick;
+                    info.bucket = Some(BucketInfo { cost: bucket.cost, unit: bucket.unit, burst: bucket.burst });
                     info.value = all(&map.value, table.key.len());
                 }
                 Keeping::Control => {
@@ -464,6 +466,7 @@ fn cell_info(id: usize, table: &ir::Table, cell: Cell) -> TableInfo {
         deadline_shift: 0,
         tick: 0,
         initial: Vec::new(),
+        bucket: None,
         ticket: None,
         owner: None,
     }

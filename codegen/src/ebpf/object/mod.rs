@@ -16,7 +16,7 @@ use object::{Architecture, BinaryFormat, Endianness, RelocationFlags, SectionKin
 const LICENCE: &[u8] = b"Dual MIT/GPL\0";
 
 /// The section that holds the manifest.
-pub(crate) const MANIFEST: &str = "grv.manifest";
+pub const MANIFEST: &str = "grv.manifest";
 
 /// Writes the object file.
 pub(crate) fn write(

@@ -1,0 +1,89 @@
+//! A box outlives the command that loaded it, and is found again; what cannot be is refused, and leaves nothing behind.
+
+use crate::net::{Net, allowed, text};
+
+const POLICER: &str = "examples/policer/policer.grv";
+
+#[test]
+fn what_is_not_proved_is_not_loaded_unless_that_is_allowed() {
+    if !allowed("what is not proved is not loaded unless that is allowed") {
+        return;
+    }
+    let net = Net::new(&["a", "b"]);
+    let object = std::env::temp_dir().join(format!("{}.o", net.name));
+    let path = object.display().to_string();
+    net.grv(&["build", POLICER, "--target", "ebpf", "--allow-unproved", "-o", &path]);
+    let load = ["load", path.as_str(), "--name", &net.name, "--port", "a=a", "--port", "b=b"];
+    let output = net.try_grv(&load);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("is not proved"), "{}", text(&output.stderr));
+    assert_eq!(net.try_grv(&["state", &net.name]).status.code(), Some(2), "nothing is loaded");
+    net.grv(&[load.as_slice(), &["--allow-unproved"]].concat());
+    assert!(net.grv(&["state", &net.name]).contains("Policer, unproved: a at a, b at b"));
+    let metrics = net.grv(&["stats", &net.name, "--format", "prometheus"]);
+    assert!(metrics.contains(&format!("grv_dropped_packets_total{{box=\"{}\",reason=\"rate\"}} 0", net.name)), "{metrics}");
+    // A second one under the same name, or at the same interfaces, is refused; and then it is gone.
+    assert_eq!(net.try_grv(&[load.as_slice(), &["--allow-unproved"]].concat()).status.code(), Some(2));
+    let other = format!("{}-2", net.name);
+    let again = ["load", path.as_str(), "--name", &other, "--port", "a=a", "--port", "b=b", "--allow-unproved"];
+    let output = net.try_grv(&again);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("has an XDP program already"), "{}", text(&output.stderr));
+    net.grv(&["unload", &net.name]);
+    assert_eq!(net.try_grv(&["unload", &net.name]).status.code(), Some(2));
+    net.grv(&again);
+    net.grv(&["unload", &other]);
+    std::fs::remove_file(&object).expect("the object can be removed");
+}
+
+#[test]
+fn ports_are_asked_for_by_name() {
+    if !allowed("ports are asked for by name") {
+        return;
+    }
+    let net = Net::new(&["a", "b"]);
+    let refused = |ports: &[&str], why: &str| {
+        let output = net.try_grv(&[&["load", POLICER, "--name", &net.name, "--allow-unproved"], ports].concat());
+        assert_eq!(output.status.code(), Some(2), "{ports:?}");
+        assert!(text(&output.stderr).contains(why), "{ports:?}: {}", text(&output.stderr));
+    };
+    refused(&["--port", "a=a"], "which interface is `b`?");
+    refused(&["--port", "a=a", "--port", "b=nowhere"], "there is no interface `nowhere`");
+    refused(&["--port", "a=a", "--port", "b=a"], "`a` is given to two ports");
+    refused(&["--port", "a=a", "--port", "c=b"], "the box has no port `c`");
+    refused(&["--port", "a"], "PORT=INTERFACE is expected");
+}
+
+#[test]
+fn objects_with_broken_manifests_are_refused() {
+    if !allowed("objects with broken manifests are refused") {
+        return;
+    }
+    let net = Net::new(&["a", "b"]);
+    let object = std::env::temp_dir().join(format!("{}-broken.o", net.name));
+    let path = object.display().to_string();
+    net.grv(&["build", POLICER, "--target", "ebpf", "--allow-unproved", "-o", &path]);
+    let good = std::fs::read(&object).expect("the object is there");
+    let at = |what: &str| good.windows(what.len()).position(|w| w == what.as_bytes()).expect("the manifest has it");
+    let changes: [(&str, &str); 5] = [
+        ("\"schema_version\": 1", "\"schema_version\": 7"),
+        ("\"digest\": \"blake3:", "\"digest\": \"blake4:"),
+        ("\"keeping\": \"buckets\"", "\"keeping\": \"bukkets\""),
+        ("\"middlebox\": \"Policer\"", "\"middlebox\": \"Palicer\""),
+        ("\"key_bytes\": 4", "\"key_bytes\": 1"),
+    ];
+    for (from, to) in changes {
+        let mut bytes = good.clone();
+        let start = at(from);
+        bytes[start..start + to.len()].copy_from_slice(to.as_bytes());
+        std::fs::write(&object, &bytes).expect("it can be written");
+        let output = net.try_grv(&["load", &path, "--name", &net.name, "--port", "a=a", "--port", "b=b", "--allow-unproved"]);
+        assert_eq!(output.status.code(), Some(1), "{to}: {}", text(&output.stderr));
+    }
+    for bytes in [&good[..good.len() / 2], b"", b"not an object", &good[..64]] {
+        std::fs::write(&object, bytes).expect("it can be written");
+        let output = net.try_grv(&["load", &path, "--name", &net.name, "--port", "a=a", "--port", "b=b", "--allow-unproved"]);
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    }
+    std::fs::remove_file(&object).expect("the object can be removed");
+}

@@ -1,0 +1,19 @@
+//! Boxes on real interfaces, with real traffic: hosts are network namespaces, wires are veth pairs, and the box is loaded by the command
+//! in a namespace of its own.
+//!
+//! Without the rights that this takes the tests are skipped by name; with `GRV_NO_SKIP=1` that is a failure.
+
+#![allow(clippy::print_stderr, reason = "what is skipped is said")]
+
+mod balancer;
+#[path = "../common/mod.rs"]
+mod common;
+mod echo;
+mod firewall;
+mod life;
+mod nat;
+mod net;
+mod policer;
+mod proxy;
+mod router;
+mod switch;

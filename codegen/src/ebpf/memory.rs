@@ -1,0 +1,204 @@
+//! Keys and values as bytes, where a [`TableInfo`] says that their columns are: for who reads and writes tables from outside. A layout
+//! that came from elsewhere is to be checked first ([`fits`]); of one that does not fit, nothing is read or written.
+
+use super::{ColumnInfo, TableInfo};
+
+/// Whether all columns are within keys and values.
+pub fn fits(info: &TableInfo) -> bool {
+    let within = |column: &ColumnInfo, size: u16| {
+        let sized = matches!(column.bytes, 1 | 2 | 4 | 8) || (column.network && (1..=8).contains(&column.bytes));
+        let bits = u16::from(column.bytes) * 8;
+        let end = column.offset.checked_add(column.bytes.into());
+        sized && end.is_some_and(|end| end <= size) && u16::from(column.shift) + u16::from(column.bits) <= bits
+    };
+    let keys = info.key.iter().all(|column| within(column, info.key_bytes));
+    // A cell is somewhere in its section.
+    let most = if info.keeping == "cell" { u16::MAX } else { info.value_bytes };
+    let values = info.value.iter().all(|column| within(column, most));
+    let inside = |at: Option<u16>| at.is_none_or(|at| at.checked_add(8).is_some_and(|end| end <= info.value_bytes));
+    let word = inside(info.word) && inside(info.ticket);
+    let counts = match info.keeping {
+        "prefixes" => info.key.len() == 1 && info.key_bytes >= 8 && info.value_bytes >= 4,
+        "control" => info.key_bytes >= 4,
+        "control array" => info.key_bytes == 4,
+        "buckets" => info.value.len() == 2,
+        "entries" => info.word.is_some(),
+        "mirror" => {
+            info.word.is_some()
+                && info
+                    .owner
+                    .as_ref()
+                    .is_some_and(|owner| owner.key.iter().all(|column| *column < info.key.len() + info.value.len()))
+        }
+        "cell" => info.value.len() == 1,
+        _ => true,
+    };
+    keys && values && word && counts && info.deadline_shift < 64 && info.tick < 63
+}
+
+/// Puts a number where a column is, into bytes that are zero there.
+pub fn put(bytes: &mut [u8], column: &ColumnInfo, value: u128) {
+    let size = usize::from(column.bytes).min(8);
+    let Some(place) = bytes.get_mut(column.offset.into()..).and_then(|rest| rest.get_mut(..size)) else { return };
+    if column.network {
+        place.copy_from_slice(&(value as u64).to_be_bytes()[8 - size..]);
+        return;
+    }
+    let shifted = (value as u64).checked_shl(column.shift.into()).unwrap_or(0);
+    for (byte, new) in place.iter_mut().zip(shifted.to_le_bytes()) {
+        *byte |= new;
+    }
+}
+
+/// The number where a column is.
+pub fn get(bytes: &[u8], column: &ColumnInfo) -> u128 {
+    let size = usize::from(column.bytes).min(8);
+    let Some(place) = bytes.get(column.offset.into()..).and_then(|rest| rest.get(..size)) else { return 0 };
+    let mut word = [0; 8];
+    if column.network {
+        word[8 - size..].copy_from_slice(place);
+        return u64::from_be_bytes(word).into();
+    }
+    word[..size].copy_from_slice(place);
+    let word = u64::from_le_bytes(word).checked_shr(column.shift.into()).unwrap_or(0);
+    let mask = if column.bits >= 64 { u64::MAX } else { (1 << column.bits) - 1 };
+    (word & mask).into()
+}
+
+/// The key of an entry; of control tables that of a generation. `capacity` is the table's.
+pub fn key(info: &TableInfo, key: &[u128], generation: u32, capacity: u64) -> Vec<u8> {
+    let mut bytes = vec![0; info.key_bytes.into()];
+    let mut set = |at: usize, number: [u8; 4]| {
+        if let Some(place) = bytes.get_mut(at..at + 4) {
+            place.copy_from_slice(&number);
+        }
+    };
+    let first = key.first().copied().unwrap_or(0);
+    match info.keeping {
+        "prefixes" => {
+            set(0, (key.get(1).copied().unwrap_or(0) as u32 + GENERATION_BITS).to_le_bytes());
+            set(4, generation.to_be_bytes());
+            if let Some(column) = info.key.first() {
+                put(&mut bytes, column, first);
+            }
+        }
+        "control array" => set(0, ((first as u64 + u64::from(generation) * capacity) as u32).to_le_bytes()),
+        "control" => {
+            set(generation_at(info), generation.to_le_bytes());
+            info.key.iter().zip(key).for_each(|(column, value)| put(&mut bytes, column, *value));
+        }
+        _ => info.key.iter().zip(key).for_each(|(column, value)| put(&mut bytes, column, *value)),
+    }
+    bytes
+}
+
+/// Keys of prefixes begin with the generation, which counts into their length.
+const GENERATION_BITS: u32 = 32;
+
+/// Where the generation is in keys of `control`: it is the last number, and what is behind it is padding.
+fn generation_at(info: &TableInfo) -> usize {
+    let end = info.key.iter().map(|column| usize::from(column.offset) + usize::from(column.bytes)).max().unwrap_or(0);
+    end.next_multiple_of(4).min(usize::from(info.key_bytes).saturating_sub(4))
+}
+
+/// The scalars of a key, and which generation it is of.
+pub fn key_of(info: &TableInfo, bytes: &[u8], capacity: u64) -> (Vec<u128>, u32) {
+    let number = |at: usize| bytes.get(at..at + 4).and_then(|place| place.try_into().ok()).unwrap_or([0; 4]);
+    match info.keeping {
+        "prefixes" => {
+            let length = u32::from_le_bytes(number(0)).saturating_sub(GENERATION_BITS);
+            let address = info.key.first().map_or(0, |column| get(bytes, column));
+            (vec![address, length.into()], u32::from_be_bytes(number(4)))
+        }
+        "control array" => {
+            let index = u64::from(u32::from_le_bytes(number(0)));
+            let generation = index.checked_div(capacity).unwrap_or(0);
+            (vec![(index - generation * capacity).into()], generation as u32)
+        }
+        keeping => {
+            let generation = if keeping == "control" { u32::from_le_bytes(number(generation_at(info))) } else { 0 };
+            (info.key.iter().map(|column| get(bytes, column)).collect(), generation)
+        }
+    }
+}
+
+/// The value of an entry that the control plane or the runtime sets.
+pub fn value(info: &TableInfo, key: &[u128], value: &[u128]) -> Vec<u8> {
+    let mut bytes = vec![0; info.value_bytes.into()];
+    match info.keeping {
+        "prefixes" => {
+            let length = key.get(1).copied().unwrap_or(0) as u32;
+            if let Some(place) = bytes.get_mut(..4) {
+                place.copy_from_slice(&length.to_le_bytes());
+            }
+        }
+        "feed" => info.key.iter().zip(key).for_each(|(column, value)| put(&mut bytes, column, *value)),
+        _ => {}
+    }
+    info.value.iter().zip(value).for_each(|(column, value)| put(&mut bytes, column, *value));
+    bytes
+}
+
+/// The scalars of a value.
+pub fn value_of(info: &TableInfo, bytes: &[u8]) -> Vec<u128> {
+    info.value.iter().map(|column| get(bytes, column)).collect()
+}
+
+/// Eight bytes of a value: the word with the deadline, or a ticket.
+pub fn word(at: Option<u16>, bytes: &[u8]) -> Option<u64> {
+    let at = usize::from(at?);
+    bytes.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(offset: u16, bytes: u8, network: bool) -> ColumnInfo {
+        ColumnInfo { offset, bytes, shift: 0, bits: bytes * 8, network }
+    }
+
+    fn info(keeping: &'static str, key: Vec<ColumnInfo>, key_bytes: u16) -> TableInfo {
+        TableInfo {
+            table: 0,
+            name: "t".to_string(),
+            map: "t".to_string(),
+            keeping,
+            key,
+            value: vec![column(4, 4, false)],
+            key_bytes,
+            value_bytes: 8,
+            word: None,
+            deadline_shift: 0,
+            tick: 0,
+            initial: Vec::new(),
+            bucket: None,
+            ticket: None,
+            owner: None,
+        }
+    }
+
+    #[test]
+    fn keys_are_read_as_they_are_written() {
+        for (info, scalars) in [
+            (info("prefixes", vec![column(8, 4, true)], 12), vec![0x0a00_0000, 8]),
+            (info("control", vec![column(0, 2, false), column(4, 4, false)], 12), vec![7, 9]),
+            (info("control array", vec![column(0, 4, false)], 4), vec![6]),
+        ] {
+            assert!(fits(&info), "{}", info.keeping);
+            for generation in [0, 1] {
+                let bytes = key(&info, &scalars, generation, 10);
+                assert_eq!(key_of(&info, &bytes, 10), (scalars.clone(), generation), "{}", info.keeping);
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_and_touches_nothing() {
+        let wrong = info("control", vec![column(10, 4, false)], 12);
+        assert!(!fits(&wrong));
+        assert_eq!(key(&wrong, &[7], 0, 0).len(), 12);
+        assert_eq!(key_of(&wrong, &[0; 3], 0), (vec![0], 0));
+        assert_eq!(value_of(&wrong, &[1, 2]), [0]);
+    }
+}

@@ -1,0 +1,151 @@
+//! What the machine must be like for a box to work, and what to do where it is not: things that otherwise show as packets that silently
+//! vanish.
+
+use crate::error::{Error, Tried};
+use crate::installed::Installed;
+use crate::netlink::{Interface, Netlink, Runs};
+use crate::record::{Attached, Mode};
+use crate::sync::Fed;
+use crate::sys::{self, Feature};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Whether this kernel is as new as the one that an artefact was built for.
+pub(crate) fn kernel(needed: &str) -> Result<(), Error> {
+    let uname = rustix::system::uname();
+    let running = uname.release().to_string_lossy().into_owned();
+    match (version(needed), version(&running)) {
+        (Some(needs), Some(has)) if needs > has => {
+            let what = format!("this was built for kernel {needed}, and this is {running}: build it with `--kernel`");
+            Err(Error::Usage(what))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// What is wrong with the machine, each with what to do.
+/// `fix`: far ends of pairs are changed as they have to be, instead.
+pub(crate) fn machine(netlink: &mut Netlink, installed: &Installed, fix: bool) -> Result<Vec<String>, Error> {
+    let interfaces = netlink.interfaces()?;
+    let find = |index: u32| interfaces.iter().find(|interface| interface.index == index);
+    // Any socket will do to ask devices by.
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").tried(|| "devices cannot be asked".to_string())?;
+    let mut found = Vec::new();
+    for port in &installed.ports {
+        let Some(interface) = find(port.ifindex) else { continue };
+        if !interface.up {
+            found.push(format!("`{0}` is down: `ip link set {0} up`", interface.name));
+        }
+        if installed.mode == Mode::Any && interface.xdp == Some(Runs::Kernel) {
+            found.push(format!(
+                "`{}` has a driver without XDP: the kernel runs the program itself, which is slower",
+                interface.name
+            ));
+        }
+        if interface.veth {
+            let peer = if interface.peer_elsewhere { None } else { interface.peer.and_then(find) };
+            found.extend(far_end(socket.as_fd(), interface, peer, fix));
+        }
+    }
+    if installed.sends_to_host() {
+        found.extend(forwarding(&installed.ports, installed));
+    }
+    if Fed::of(installed).is_some() {
+        let networks = netlink.networks()?;
+        for port in installed.ports.iter().filter(|port| networks.iter().all(|(index, ..)| *index != port.ifindex)) {
+            found.push(format!(
+                "`{}` has no IPv4 address: the kernel cannot resolve neighbours there; `ip address add ... dev {}`",
+                port.interface, port.interface
+            ));
+        }
+    }
+    Ok(found)
+}
+
+/// What a port needs of the far end of its pair: a program or GRO there, for else the kernel takes no redirected packets; and whole checksums
+/// from there, for what they lack is lost in a redirect.
+fn far_end(socket: BorrowedFd<'_>, near: &Interface, far: Option<&Interface>, fix: bool) -> Vec<String> {
+    let Some(far) = far else {
+        return vec![format!(
+            "`{}` is an end of a pair whose other end is in another network namespace: there, checksums must not be left to the device \
+             (`ethtool -K IF tx off`), and it must take redirected packets (`ethtool -K IF gro on`, or an XDP program)",
+            near.name
+        )];
+    };
+    let mut found = Vec::new();
+    let mut needs = |feature, on: bool, what: String| {
+        let wrong = sys::has(socket, &far.name, feature).is_ok_and(|is| is != on);
+        if wrong && !(fix && sys::switch(socket, &far.name, feature, on).is_ok()) {
+            found.push(what);
+        }
+    };
+    if far.xdp != Some(Runs::Driver) {
+        let what = format!(
+            "`{0}`, the other end of `{1}`, does not take redirected packets: `ethtool -K {0} gro on`, or an XDP program there",
+            far.name, near.name
+        );
+        needs(Feature::Gro, true, what);
+    }
+    let what = format!(
+        "`{0}`, the other end of `{1}`, leaves checksums to a device that is none, and a redirect loses that: `ethtool -K {0} tx off`",
+        far.name, near.name
+    );
+    needs(Feature::TxChecksums, false, what);
+    found
+}
+
+/// Packets whose time is up are answered by the kernel, if it would forward them.
+fn forwarding(ports: &[Attached], installed: &Installed) -> Vec<String> {
+    let read = |path: String| std::fs::read_to_string(path).ok().map(|text| text.trim().to_string());
+    let mut found = Vec::new();
+    if !installed.routes() {
+        return found;
+    }
+    if read("/proc/sys/net/ipv4/ip_forward".to_string()).as_deref() == Some("0") {
+        found.push(
+            "the kernel does not forward, and so does not answer packets whose time is up: `sysctl net.ipv4.ip_forward=1`"
+                .to_string(),
+        );
+    }
+    let all = read("/proc/sys/net/ipv4/conf/all/rp_filter".to_string());
+    for port in ports {
+        let own = read(format!("/proc/sys/net/ipv4/conf/{}/rp_filter", port.interface));
+        if [&all, &own].iter().any(|value| value.as_deref() == Some("1")) {
+            found.push(format!(
+                "the kernel drops packets on `{0}` from sources that it has no route to there, unanswered: `sysctl net.ipv4.conf.{0}.rp_filter=2` \
+                 if their routes are the box's alone",
+                port.interface
+            ));
+        }
+    }
+    found
+}
+
+impl Installed {
+    fn sends_to_host(&self) -> bool {
+        self.description.program.ports.iter().any(|port| port.name == "host")
+    }
+
+    /// Whether it forwards by routes of its own.
+    fn routes(&self) -> bool {
+        self.description.manifest.tables.iter().any(|info| info.keeping == "prefixes")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert_eq!(version("6.18.44-fc"), Some((6, 18)));
+        assert!(version("5.15") < version("6.1") && version("6.6") < version("6.12"));
+        assert_eq!(version("unknown"), None);
+        assert!(kernel("3.2").is_ok());
+        assert!(kernel("99.0").is_err());
+    }
+}

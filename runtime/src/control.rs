@@ -1,0 +1,145 @@
+//! Control tables: a configuration becomes a generation, all at once.
+//!
+//! The interpreter decides whether a generation is right, and computes what is computed: it is given what the kernel holds, then what
+//! changes. The generation that does not count is filled, then the number of the generation is set. Before that one is written again, no
+//! step may be left that read its number: it is waited until each processor has been outside of any step.
+
+use crate::error::{Error, Tried};
+use crate::installed::Installed;
+use crate::state::length;
+use grv_codegen::ebpf::{TableInfo, memory};
+use grv_lang::config::Settings;
+use grv_lang::interp::{Machine, Seeded, TableUpdate};
+use grv_lang::ir::{Role, TableId};
+
+impl Installed {
+    /// Replaces the control tables that a configuration names, all at once, and sets the entries that it feeds. Parameters cannot change
+    /// while a box runs.
+    pub fn update(&self, settings: &Settings) -> Result<(), Error> {
+        let given = settings.params.iter().zip(&self.params).zip(&self.description.program.params);
+        if let Some((_, param)) = given.into_iter().find(|((new, old), _)| new.as_ref().is_some_and(|new| new != *old)) {
+            let what = format!("the parameter `{}` cannot change while the box runs: load it anew", param.name);
+            return Err(Error::Usage(what));
+        }
+        let generation = self.generation()?;
+        let mut machine = self.machine()?;
+        let mut now = Vec::new();
+        for info in self.control_tables(false) {
+            now.push(TableUpdate { table: TableId(info.table), entries: self.generation_of(info, generation)? });
+        }
+        let mut oracle = Seeded::exact(0);
+        let odd = |e| Error::Usage(format!("the tables as they are do not fit the program: {e}"));
+        machine.update(&now, &mut oracle, None).map_err(odd)?;
+        let refused = |e| Error::Usage(format!("the new tables are refused: {e}"));
+        machine.update(&settings.tables, &mut oracle, None).map_err(refused)?;
+        self.install(&machine, 1 - generation)?;
+        self.feed_all(settings)
+    }
+
+    /// Fills the tables of a box that has seen no packet.
+    pub(crate) fn begin(&self, settings: &Settings) -> Result<(), Error> {
+        let mut machine = self.machine()?;
+        let refused = |e| Error::Usage(format!("the tables are refused: {e}"));
+        machine.update(&settings.tables, &mut Seeded::exact(0), None).map_err(refused)?;
+        // Elements that are not given have their initial values in both generations.
+        self.install(&machine, 1)?;
+        self.install(&machine, 0)?;
+        self.feed_all(settings)
+    }
+
+    /// The interpreter with the box's parameters.
+    fn machine(&self) -> Result<Machine, Error> {
+        let machine = Machine::new(self.description.program.clone(), self.params.clone());
+        machine.map_err(|e| Error::Usage(e.to_string()))
+    }
+
+    /// Control tables; with those that are computed, or without.
+    fn control_tables(&self, computed: bool) -> impl Iterator<Item = &TableInfo> {
+        self.description.manifest.tables.iter().filter(move |info| {
+            let declared = self.description.table(info);
+            declared.role == Role::Control && (computed || declared.computed.is_none())
+        })
+    }
+
+    /// What a control table holds in a generation, as an update that makes it so.
+    pub(crate) fn generation_of(&self, info: &TableInfo, generation: u32) -> Result<Vec<(Vec<u128>, Vec<u128>)>, Error> {
+        let declared = self.description.table(info);
+        let array = info.keeping == "control array";
+        let map = self.table_map(info)?;
+        let mut entries = Vec::new();
+        for (key, value) in map.entries().tried(|| format!("table `{}` cannot be read", info.name))? {
+            let (key, of) = memory::key_of(info, &key, length(declared));
+            if of == generation {
+                let mut value = memory::value_of(info, &value);
+                value.truncate(declared.value.len());
+                entries.push((key, value));
+            }
+        }
+        entries.sort_unstable();
+        if array {
+            entries.iter_mut().for_each(|(key, _)| key.clear());
+        }
+        Ok(entries)
+    }
+
+    /// Writes a generation, and makes it count.
+    fn install(&self, machine: &Machine, generation: u32) -> Result<(), Error> {
+        quiet()?;
+        for info in self.control_tables(true) {
+            let declared = self.description.table(info);
+            let id = TableId(info.table);
+            let map = self.table_map(info)?;
+            let tried = || format!("table `{}` cannot be written", info.name);
+            let put = |key: &[u128], value: &[u128]| {
+                let bytes = memory::key(info, key, generation, length(declared));
+                map.set(&bytes, &memory::value(info, key, value)).tried(tried)
+            };
+            if info.keeping == "control array" {
+                for index in 0..length(declared) {
+                    let value = machine.element(id, index).unwrap_or_default();
+                    put(&[index.into()], &value)?;
+                }
+                continue;
+            }
+            for key in map.keys().tried(tried)? {
+                if memory::key_of(info, &key, length(declared)).1 == generation {
+                    map.remove(&key).tried(tried)?;
+                }
+            }
+            for entry in machine.entries(id) {
+                put(&entry.key, &entry.value)?;
+            }
+        }
+        self.set_generation(generation)?;
+        quiet()
+    }
+
+    fn feed_all(&self, settings: &Settings) -> Result<(), Error> {
+        for update in &settings.feeds {
+            let found = self.description.manifest.tables.iter().find(|info| info.table == update.table.0);
+            let Some(info) = found else { continue };
+            for (key, value) in &update.entries {
+                self.feed(info, key, Some(value))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets or removes an entry of a table that the runtime feeds.
+    pub(crate) fn feed(&self, info: &TableInfo, key: &[u128], value: Option<&[u128]>) -> Result<(), Error> {
+        let map = self.table_map(info)?;
+        let bytes = memory::key(info, key, 0, 0);
+        let done = match value {
+            Some(value) => map.set(&bytes, &memory::value(info, key, value)),
+            None => map.remove(&bytes),
+        };
+        done.tried(|| format!("table `{}` cannot be written", info.name))
+    }
+}
+
+/// Waits until no step is left that had begun before.
+fn quiet() -> Result<(), Error> {
+    use rustix::thread::{MembarrierCommand, membarrier};
+    // Programs run in read-side sections of RCU, whose end this command waits for.
+    membarrier(MembarrierCommand::Global).tried(|| "the kernel does not wait for packets on their way".to_string())
+}

@@ -1,0 +1,31 @@
+//! Boxes in the running kernel: load an object, attach it to interfaces, look at its tables and counters, change its configuration.
+//!
+//! - [`object`]: object files, and the programs that they speak of
+//! - [`load`]: from an object to a running box
+//! - [`installed`]: a running box, found by its pins; [`pins`] says where they are
+//! - [`state`], [`stats`]: what it holds, what became of packets
+//! - `control`: control tables, a generation at once
+//! - [`sync`]: neighbours, kept in step with the kernel's
+//! - `check`: what the machine must be like
+//!
+//! This crate prints nothing and asks nobody: the command does.
+
+mod check;
+mod control;
+pub mod error;
+pub mod installed;
+pub mod load;
+mod log;
+mod netlink;
+pub mod object;
+pub mod pins;
+pub mod record;
+pub mod state;
+pub mod stats;
+pub mod sync;
+mod sys;
+
+pub use error::Error;
+pub use installed::Installed;
+pub use object::{Description, Object};
+pub use pins::Pins;

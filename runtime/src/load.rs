@@ -1,0 +1,243 @@
+//! An object becomes a box in the kernel: loaded, its tables filled, attached to its interfaces, pinned. If something fails, nothing is left.
+
+use crate::error::{Error, Rejected, Tried};
+use crate::installed::Installed;
+use crate::netlink::{Interface, Netlink};
+use crate::object::Object;
+use crate::pins::{self, Pins};
+use crate::record::{Attached, Mode, Record};
+use crate::{check, log};
+use aya::programs::links::FdLink;
+use aya::programs::{ProgramError, Xdp, XdpMode};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use grv_lang::config::Settings;
+use grv_lang::interp::with_defaults;
+use std::path::Path;
+
+/// How a box is to be loaded.
+#[derive(Clone, Debug)]
+pub struct Request<'r> {
+    /// The name by which it is found again.
+    pub name: &'r str,
+    /// Ports and their interfaces.
+    pub ports: &'r [(String, String)],
+    /// How its program is run.
+    pub mode: Mode,
+    /// Its configuration.
+    pub settings: &'r Settings,
+    /// Whether the far ends of pairs of virtual devices are changed as the box needs them.
+    pub fix: bool,
+}
+
+/// Removes what was pinned so far unless all went well.
+struct Undo<'p>(Option<&'p Path>);
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if let Some(folder) = self.0 {
+            // It fails already, and says why.
+            let _removed = pins::remove(folder);
+        }
+    }
+}
+
+/// Loads a box. The result: the box, and what its user should know of the machine.
+pub fn load(pins: &Pins, object: &Object, request: &Request<'_>) -> Result<(Installed, Vec<String>), Error> {
+    let manifest = &object.description.manifest;
+    if manifest.probe {
+        return Err(Error::Usage("this was built for tests (`--probe`), which can set its clock: it is not loaded".to_string()));
+    }
+    check::kernel(&manifest.kernel)?;
+    let folder = pins.folder(request.name)?;
+    if folder.exists() {
+        return Err(Error::Usage(format!(
+            "a box `{0}` is loaded already: `grv unload {0}`, or give another `--name`",
+            request.name
+        )));
+    }
+    let mut netlink = Netlink::open()?;
+    let interfaces = netlink.interfaces()?;
+    let ports = assign(object, request.ports, &interfaces)?;
+    let params = with_defaults(&object.description.program, &request.settings.params)
+        .map_err(|e| Error::Usage(format!("{e}: give it in a configuration (--config)")))?;
+
+    std::fs::create_dir(&folder).tried(|| format!("{} cannot be made", folder.display()))?;
+    let mut undo = Undo(Some(&folder));
+    for inner in ["maps", "links"] {
+        std::fs::create_dir(folder.join(inner)).tried(|| format!("{} cannot be made", folder.join(inner).display()))?;
+    }
+    let mut ebpf = into_kernel(object, &ports, &params)?;
+    for (name, map) in ebpf.maps() {
+        let path = folder.join(pins::map(name));
+        map.pin(&path).map_err(|e| pinned(&path, &e))?;
+    }
+    let numbers = |columns: &Vec<u128>| columns.iter().map(u128::to_string).collect();
+    let record = Record {
+        manifest: manifest.clone(),
+        mode: request.mode,
+        ports: ports.clone(),
+        params: params.iter().map(numbers).collect(),
+    };
+    record.pin(&folder)?;
+    let installed = Installed {
+        name: request.name.to_string(),
+        description: object.description.clone(),
+        ports: ports.clone(),
+        mode: request.mode,
+        params,
+        folder: folder.clone(),
+    };
+    installed.connect()?;
+    installed.begin(request.settings)?;
+    let program = xdp(&mut ebpf, &manifest.program)?;
+    let path = folder.join("program");
+    program.pin(&path).map_err(|e| pinned(&path, &e))?;
+    for (number, port) in ports.iter().enumerate() {
+        attach(program, port, request.mode, &folder.join(pins::link(number)))?;
+    }
+    let warnings = check::machine(&mut netlink, &installed, request.fix)?;
+    undo.0 = None;
+    Ok((installed, warnings))
+}
+
+fn pinned(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    Error::Pins { path: path.to_path_buf(), what: error.to_string() }
+}
+
+/// The interface of each port.
+fn assign(object: &Object, given: &[(String, String)], interfaces: &[Interface]) -> Result<Vec<Attached>, Error> {
+    let ports: Vec<&str> =
+        object.description.manifest.ports.iter().map(|p| p.name.as_str()).filter(|name| *name != "host").collect();
+    let list = || ports.join(", ");
+    if let Some((unknown, _)) = given.iter().find(|(port, _)| !ports.contains(&port.as_str())) {
+        return Err(Error::Usage(format!("the box has no port `{unknown}`; it has {}", list())));
+    }
+    let mut assigned: Vec<Attached> = Vec::new();
+    for port in &ports {
+        let mut of = given.iter().filter(|(name, _)| name == port);
+        let Some((_, name)) = of.next() else {
+            return Err(Error::Usage(format!(
+                "which interface is `{port}`? Say `--port {port}=INTERFACE`; the box has {}",
+                list()
+            )));
+        };
+        if of.next().is_some() {
+            return Err(Error::Usage(format!("`{port}` is given two interfaces")));
+        }
+        let Some(interface) = interfaces.iter().find(|interface| interface.name == *name) else {
+            let known: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
+            return Err(Error::Usage(format!("there is no interface `{name}`; there are: {}", known.join(", "))));
+        };
+        if assigned.iter().any(|other| other.ifindex == interface.index) {
+            return Err(Error::Usage(format!("`{name}` is given to two ports")));
+        }
+        if interface.xdp.is_some() {
+            return Err(Error::Usage(format!("`{name}` has an XDP program already: `bpftool net` shows whose it is")));
+        }
+        assigned.push(Attached { port: port.to_string(), interface: name.clone(), ifindex: interface.index });
+    }
+    Ok(assigned)
+}
+
+/// Has the kernel take the program, with its constants.
+fn into_kernel(object: &Object, ports: &[Attached], params: &[Vec<u128>]) -> Result<Ebpf, Error> {
+    let manifest = &object.description.manifest;
+    let mut constants: Vec<(&str, Vec<u8>)> = Vec::new();
+    for port in &manifest.ports {
+        if let (Some(variable), Some(of)) = (&port.interface, ports.iter().find(|of| of.port == port.name)) {
+            constants.push((variable, of.ifindex.to_le_bytes().to_vec()));
+        }
+    }
+    for (parameter, number) in manifest.parameters.iter().zip(params.iter().flatten()) {
+        let bytes = (*number as u64).to_le_bytes();
+        let bytes = bytes.get(..parameter.bytes.into()).unwrap_or(&bytes);
+        constants.push((&parameter.variable, bytes.to_vec()));
+    }
+    let mut loader = EbpfLoader::new();
+    loader.verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS);
+    for (name, bytes) in &constants {
+        loader.override_global(name, bytes.as_slice(), true);
+    }
+    let failed = |e: aya::EbpfError| match e {
+        aya::EbpfError::MapError(aya::maps::MapError::CreateError { name, io_error }) => {
+            Error::System { what: format!("the kernel does not make the map `{name}`"), error: io_error }
+        }
+        other => Error::Object(format!("the object cannot be loaded: {other}")),
+    };
+    let mut ebpf = loader.load(&object.bytes).map_err(failed)?;
+    let program = xdp(&mut ebpf, &manifest.program)?;
+    program.load().map_err(|error| match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            Error::Rejected(Box::new(log::read(&manifest.program, &verifier_log.to_string(), &io_error)))
+        }
+        other => Error::Rejected(Box::new(Rejected {
+            program: manifest.program.clone(),
+            line: None,
+            reason: other.to_string(),
+            log: String::new(),
+        })),
+    })?;
+    Ok(ebpf)
+}
+
+fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Error> {
+    let program = ebpf.program_mut(name).ok_or_else(|| Error::Object(format!("the object has no program `{name}`")))?;
+    program.try_into().map_err(|e| Error::Object(format!("`{name}` is no XDP program: {e}")))
+}
+
+/// Attaches the program to a port's interface, for as long as the link is pinned.
+fn attach(program: &mut Xdp, port: &Attached, mode: Mode, path: &Path) -> Result<(), Error> {
+    let how = match mode {
+        Mode::Any => XdpMode::Default,
+        Mode::Native => XdpMode::Driver,
+        Mode::Generic => XdpMode::Skb,
+    };
+    let refused = |error: ProgramError| {
+        let what = format!("the program cannot be attached to `{}`", port.interface);
+        match error {
+            ProgramError::SyscallError(error) => {
+                let hint = match error.io_error.raw_os_error() {
+                    Some(libc::EOPNOTSUPP) => "; its driver has no XDP: try `--mode generic`",
+                    Some(libc::ERANGE | libc::EINVAL) => {
+                        "; is its MTU too large for XDP? A page holds frames of some 3,500 bytes"
+                    }
+                    _ => "",
+                };
+                Error::System { what: format!("{what}{hint}"), error: error.io_error }
+            }
+            other => Error::Usage(format!("{what}: {other}")),
+        }
+    };
+    let id = program.attach_to_if_index(port.ifindex, how).map_err(refused)?;
+    let link = program.take_link(id).map_err(refused)?;
+    let link: FdLink = link.try_into().map_err(|_| Error::Usage("this kernel has no links for XDP (5.9 has)".to_string()))?;
+    link.pin(path).map(drop).map_err(|e| pinned(path, &e))
+}
+
+impl Installed {
+    /// Fills the maps of interfaces that packets are sent to.
+    fn connect(&self) -> Result<(), Error> {
+        let manifest = &self.description.manifest;
+        let ifindex = |name: &str| self.ports.iter().find(|port| port.port == name).map(|port| port.ifindex);
+        let put = |map: &str, index: usize, name: &str| {
+            let Some(ifindex) = ifindex(name) else { return Ok(()) };
+            let index = (index as u32).to_le_bytes();
+            let map = self.map(map)?;
+            // Behind the interface's number there may be room for a program, and none is given.
+            let mut value = ifindex.to_le_bytes().to_vec();
+            value.resize(map.value_size(), 0);
+            map.set(&index, &value).tried(|| format!("nothing can be sent to the port `{name}`"))
+        };
+        for port in &manifest.ports {
+            if let Some(index) = port.index {
+                put("ports", index as usize, &port.name)?;
+            }
+        }
+        for group in &manifest.groups {
+            for (index, name) in group.ports.iter().enumerate() {
+                put(&group.map, index, name)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! Object files, and what their manifests say. Everything that is read is checked before it is used: whatever the bytes, there is an
+//! answer or an error.
+
+use crate::error::Error;
+use grv_codegen::ebpf::{MANIFEST, Manifest, SCHEMA, TableInfo, memory};
+use grv_lang::compile::compile;
+use grv_lang::config::{self, Settings};
+use grv_lang::diagnostics::Severity;
+use grv_lang::ir::{Program, Table};
+use grv_lang::source::Loader;
+use object::{Object as _, ObjectSection as _};
+use std::path::Path;
+use std::sync::Arc;
+
+/// An object file that can be loaded.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// What it says of itself.
+    pub description: Description,
+}
+
+impl Object {
+    /// Reads an object file.
+    pub fn read(bytes: Vec<u8>) -> Result<Object, Error> {
+        let bad = |what: String| Error::Object(format!("this is no object of `grv build --target ebpf`: {what}"));
+        let file = object::File::parse(bytes.as_slice()).map_err(|e| bad(e.to_string()))?;
+        let section = file.section_by_name(MANIFEST).ok_or_else(|| bad("it has no manifest".to_string()))?;
+        let manifest = section.data().map_err(|e| bad(e.to_string()))?;
+        let manifest: Manifest = serde_json::from_slice(manifest).map_err(|e| bad(format!("its manifest: {e}")))?;
+        let description = Description::new(manifest)?;
+        Ok(Object { bytes, description })
+    }
+}
+
+/// A manifest, and the program that it speaks of.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// What the artefact says of itself.
+    pub manifest: Manifest,
+    /// The core IR of what it was built from.
+    pub program: Arc<Program>,
+}
+
+impl Description {
+    /// Checks a manifest, and compiles the sources that it holds.
+    pub fn new(manifest: Manifest) -> Result<Description, Error> {
+        let bad = |what: String| Error::Object(format!("the manifest of `{}` is not right: {what}", manifest.middlebox));
+        if manifest.schema_version != SCHEMA || manifest.target != "ebpf" || manifest.program_type != "xdp" {
+            let form = format!("form {}, {} for {}", manifest.schema_version, manifest.program_type, manifest.target);
+            return Err(bad(format!("this version of grv does not know it ({form}, by {})", manifest.compiler)));
+        }
+        for source in &manifest.sources {
+            let digest = format!("blake3:{}", blake3::hash(source.text.as_bytes()).to_hex());
+            if digest != source.digest {
+                return Err(bad(format!("the text of {} is not the one that it was built from", source.path)));
+            }
+        }
+        let program = compiled(&manifest).map_err(bad)?;
+        for info in &manifest.tables {
+            let declared = program.tables.get(info.table as usize).filter(|table| table.name == info.name);
+            let declared = declared.ok_or_else(|| bad(format!("the program has no table `{}`", info.name)))?;
+            if !memory::fits(info) || !columns_agree(info, declared) {
+                return Err(bad(format!("table `{}` is not kept as the program declares it", info.name)));
+            }
+        }
+        let numbers: usize = program.params.iter().map(|param| param.columns.len()).sum();
+        if manifest.parameters.len() != numbers || manifest.ports.len() != program.ports.len() {
+            return Err(bad("its parameters or ports are not the program's".to_string()));
+        }
+        Ok(Description { manifest, program })
+    }
+
+    /// Whether all was proved when it was built.
+    pub fn proved(&self) -> bool {
+        self.manifest.status == "proved"
+    }
+
+    /// Reads a configuration.
+    pub fn settings(&self, bytes: &[u8]) -> Result<Settings, Error> {
+        config::parse(bytes, &self.program).map_err(|e| Error::Usage(e.to_string()))
+    }
+
+    /// A table's declaration.
+    pub fn table(&self, info: &TableInfo) -> &Table {
+        // `new` has seen that it is there.
+        &self.program.tables[info.table as usize]
+    }
+}
+
+/// Whether keys and values have the numbers that are declared.
+fn columns_agree(info: &TableInfo, declared: &Table) -> bool {
+    match info.keeping {
+        "prefixes" => declared.key.len() == 2 && info.value.len() == declared.value.len(),
+        "control array" => info.value.len() == declared.value.len(),
+        "buckets" => info.key.len() == declared.key.len(),
+        "counters" => true,
+        // A set's value is there without a number of its own.
+        "control" => info.key.len() == declared.key.len() && info.value.len() >= declared.value.len(),
+        _ => info.key.len() == declared.key.len() && info.value.len() == declared.value.len(),
+    }
+}
+
+/// Compiles what an artefact was built from.
+fn compiled(manifest: &Manifest) -> Result<Arc<Program>, String> {
+    let root = manifest.sources.first().ok_or("it names no sources")?;
+    let compilation = compile(&root.path, root.text.as_bytes(), &Embedded(manifest));
+    if let Some(error) = compilation.diagnostics.iter().find(|d| d.severity() == Severity::Error) {
+        let place = compilation.sources.place(error.primary.span);
+        return Err(format!("this version of grv finds an error in its source, at {place}: {}", error.message));
+    }
+    let texts = compilation.sources.files().iter().map(|file| (file.path.as_str(), file.text.as_str()));
+    if !texts.eq(manifest.sources.iter().map(|source| (source.path.as_str(), source.text.as_str()))) {
+        return Err("it was built with other modules than this version of grv finds".to_string());
+    }
+    let found = compilation.boxes.iter().find(|program| program.name == manifest.middlebox).cloned();
+    found.ok_or_else(|| "its source does not declare it".to_string())
+}
+
+/// Modules as they were found when the artefact was built.
+struct Embedded<'m>(&'m Manifest);
+
+impl Loader for Embedded<'_> {
+    fn load(&self, module: &[&str], from: &str) -> Option<(String, Vec<u8>)> {
+        let file: std::path::PathBuf = module.iter().collect::<std::path::PathBuf>().with_extension("grv");
+        let at = |path: &Path| self.0.sources.iter().find(|source| Path::new(&source.path) == path);
+        let near = Path::new(from).ancestors().skip(1).find_map(|folder| at(&folder.join(&file)));
+        // One path may have been written from the working directory, another from the root.
+        let any = || {
+            let mut all = self.0.sources.iter().filter(|source| Path::new(&source.path).ends_with(&file));
+            all.next().filter(|_| all.next().is_none())
+        };
+        near.or_else(any).map(|source| (source.path.clone(), source.text.clone().into_bytes()))
+    }
+}
