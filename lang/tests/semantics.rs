@@ -19,6 +19,7 @@ element Box {
     state coarse: set<u16>[4] idle 10s granularity 1s;
     state used: set<u8>[100];
     state small: cell<u8> = 250;
+    state far: map<u16, u64>[4] idle value as duration;
 
     on frame(p) {
         match p {
@@ -35,6 +36,10 @@ element Box {
                 seen.insert_or_update(eth.ethertype) else { drop "full" }
                 coarse.insert_or_update(eth.ethertype) else { drop "full" }
                 emit out, copy;
+            }
+            { Ethernet as eth } if eth.ethertype == 6 => {
+                far.insert_or_update(1, 0xffff_ffff_ffff_ffff) else { drop "full" }
+                emit out;
             }
             { Ethernet as eth } => {
                 if seen.contains(3) { drop "seen" }
@@ -66,16 +71,70 @@ element Stop {
 }
 "#;
 
-fn program() -> Arc<Program> {
-    let compiled = compile("semantics.grv", TEXT.as_bytes(), &NoModules);
+/// What a target may do otherwise than an obliging one, and breaches of what a program is obliged to.
+const MORE: &str = r#"
+use std::net::Ethernet;
+
+element Box {
+    input frame;
+
+    state keys: map<u16, u16>[2] idle 10s;
+    state used: set<u8>[100];
+    state ticks: cell<u32> = 0;
+    state total: counter;
+
+    on frame(p) {
+        match p {
+            { Ethernet as eth } if eth.ethertype == 1 => {
+                keys.insert(eth.dst as u48 as% u16, 0) else { drop "full" }
+                drop "in"
+            }
+            { Ethernet as eth } if eth.ethertype == 2 => {
+                keys.set(eth.dst as u48 as% u16, 1);
+                drop "set"
+            }
+            { Ethernet as eth } if eth.ethertype == 3 => {
+                choose n in 1..=100 within 2 where not used.contains(n) prefer n == 50, n <= 10 else { drop "none" }
+                used.insert(n) else { drop "full" }
+                if n == 50 { drop "preferred" }
+                drop "other"
+            }
+            { Ethernet as eth } if eth.ethertype == 4 => {
+                total.add(0xffff_ffff_ffff_ffff);
+                if total == 0xffff_ffff_ffff_fffe { drop "wrapped" }
+                drop "counted"
+            }
+            { Ethernet as eth } if eth.ethertype == 5 => {
+                if ticks == 2 { drop "two" }
+                drop "less"
+            }
+            { Ethernet as eth } => if keys.contains(eth.dst as u48 as% u16) { drop "there" } else { drop "absent" },
+            _ => drop "malformed",
+        }
+    }
+
+    on every 1s lag 100ms {
+        ticks = ticks + 1;
+    }
+}
+
+middlebox Main {
+    port a;
+    one: Box;
+    a -> one.frame;
+}
+"#;
+
+fn machine_of(text: &str, skew: u64) -> Machine {
+    let compiled = compile("semantics.grv", text.as_bytes(), &NoModules);
     assert!(compiled.diagnostics.is_empty(), "{:?}", compiled.diagnostics);
-    compiled.boxes[0].clone()
+    let program: Arc<Program> = compiled.boxes[0].clone();
+    let params = with_defaults(&program, &[]).unwrap();
+    Machine::with_skew(program, params, skew).unwrap()
 }
 
 fn machine(skew: u64) -> Machine {
-    let program = program();
-    let params = with_defaults(&program, &[]).unwrap();
-    Machine::with_skew(program, params, skew).unwrap()
+    machine_of(TEXT, skew)
 }
 
 fn frame(kind: u16) -> Vec<u8> {
@@ -84,9 +143,20 @@ fn frame(kind: u16) -> Vec<u8> {
     bytes
 }
 
+/// A frame with a key.
+fn keyed(kind: u16, key: u8) -> Vec<u8> {
+    let mut bytes = frame(kind);
+    bytes[5] = key;
+    bytes
+}
+
 /// The reasons of the drops that a frame ends in.
 fn drops(machine: &mut Machine, kind: u16, oracle: &mut dyn grv_lang::interp::Oracle) -> Vec<String> {
-    let outcome = machine.packet(PortId(0), &frame(kind), oracle, None).unwrap();
+    reasons(machine, &frame(kind), oracle)
+}
+
+fn reasons(machine: &mut Machine, frame: &[u8], oracle: &mut dyn grv_lang::interp::Oracle) -> Vec<String> {
+    let outcome = machine.packet(PortId(0), frame, oracle, None).unwrap();
     outcome.drops.iter().map(|d| machine.program().reasons[d.reason.0 as usize].clone()).collect()
 }
 
@@ -120,6 +190,17 @@ fn a_defect_stops_the_box() {
     assert!(matches!(defect.kind, DefectKind::Check(_)));
     assert_eq!(defect.element.as_deref(), Some("one"));
     assert_eq!(machine.packet(PortId(0), &frame(4), &mut oracle, None).unwrap_err(), defect);
+}
+
+/// Time 2: a deadline is now + T, and must fit: it does not wrap.
+#[test]
+fn a_deadline_beyond_64_bits_is_a_defect() {
+    let mut machine = machine(0);
+    let mut oracle = Seeded::exact(0);
+    machine.packet(PortId(0), &frame(6), &mut oracle, None).unwrap();
+    machine.advance(1, &mut oracle, None).unwrap();
+    let defect = machine.packet(PortId(0), &frame(6), &mut oracle, None).unwrap_err();
+    assert_eq!(defect.kind, DefectKind::Deadline("one.far".to_string()));
 }
 
 /// Time 3: a coarse clock may lag by the granularity, and no more; the others are exact.
@@ -181,4 +262,97 @@ fn contended_insertions_take_the_else_branch() {
     let mut oracle = Replay::new([Decision::Contended(true)], Seeded::exact(0));
     assert_eq!(drops(&mut machine, 3, &mut oracle), ["full"]);
     assert_eq!(machine.occupied(TableId(0)), 0);
+}
+
+/// Events 4: a timer that is due may not have fired yet, up to its lag.
+#[test]
+fn a_timer_is_late_by_its_lag_at_most() {
+    let mut machine = machine_of(MORE, 0);
+    let mut oracle = Replay::new([Decision::TimerLag(5_000_000_000)], Seeded::exact(0));
+    machine.advance(1_000_000_000, &mut oracle, None).unwrap();
+    machine.advance(1_099_999_999, &mut oracle, None).unwrap();
+    assert_eq!(drops(&mut machine, 5, &mut oracle), ["less"]);
+    machine.advance(1, &mut oracle, None).unwrap();
+    assert_eq!(drops(&mut machine, 5, &mut oracle), ["two"]);
+}
+
+/// Events 5, Tables 1: `insert` on a live key, and a change of one that is not live, stop the box; on a dead key, `insert` replaces.
+#[test]
+fn what_an_operation_asks_of_its_key_is_an_obligation() {
+    let mut oracle = Seeded::exact(0);
+    let mut machine = machine_of(MORE, 0);
+    assert_eq!(reasons(&mut machine, &keyed(1, 7), &mut oracle), ["in"]);
+    let live = machine.clone().packet(PortId(0), &keyed(1, 7), &mut oracle, None).unwrap_err();
+    assert_eq!(live.kind, DefectKind::InsertLive("one.keys".to_string()));
+    let absent = machine.clone().packet(PortId(0), &keyed(2, 8), &mut oracle, None).unwrap_err();
+    assert_eq!(absent.kind, DefectKind::NotLive("one.keys".to_string()));
+    machine.advance(10_000_000_000, &mut oracle, None).unwrap();
+    let dead = machine.clone().packet(PortId(0), &keyed(2, 7), &mut oracle, None).unwrap_err();
+    assert_eq!(dead.kind, DefectKind::NotLive("one.keys".to_string()));
+    assert_eq!(reasons(&mut machine, &keyed(1, 7), &mut oracle), ["in"]);
+    assert_eq!(machine.occupied(TableId(0)), 1);
+}
+
+/// Time 1: without `granularity`, lifetimes may be judged by a clock that lags by the skew; it never goes back.
+#[test]
+fn the_skew_is_the_granularity_of_a_table_without_one() {
+    let late = || Replay::new([Decision::TickLag(u64::MAX); 16], Seeded::exact(0));
+    let mut machine = machine_of(MORE, 1_000_000);
+    assert_eq!(reasons(&mut machine, &keyed(1, 7), &mut late()), ["in"]);
+    machine.advance(10_000_999_999, &mut late(), None).unwrap();
+    assert_eq!(reasons(&mut machine.clone(), &keyed(6, 7), &mut late()), ["there"]);
+    // The clock was exact once: it does not go back to where the entry lives.
+    let mut exact = machine.clone();
+    assert_eq!(reasons(&mut exact, &keyed(6, 7), &mut Seeded::exact(0)), ["absent"]);
+    assert_eq!(reasons(&mut exact, &keyed(6, 7), &mut late()), ["absent"]);
+    machine.advance(1, &mut late(), None).unwrap();
+    assert_eq!(reasons(&mut machine, &keyed(6, 7), &mut late()), ["absent"]);
+}
+
+/// Tables 1, 2: the dead count for the capacity until they are swept, which nobody need do.
+#[test]
+fn what_is_dead_takes_room_until_it_is_swept() {
+    let mut machine = machine_of(MORE, 0);
+    let mut oracle = Replay::new([], Seeded::exact(0));
+    for key in [1, 2] {
+        assert_eq!(reasons(&mut machine, &keyed(1, key), &mut oracle), ["in"]);
+    }
+    machine.advance(10_000_000_000, &mut oracle, None).unwrap();
+    oracle.extend([Decision::Swept(false)]);
+    assert_eq!(reasons(&mut machine, &keyed(1, 3), &mut oracle), ["full"]);
+    assert_eq!(reasons(&mut machine, &keyed(6, 1), &mut oracle), ["absent"]);
+    // A dead entry of the key itself makes room.
+    assert_eq!(reasons(&mut machine, &keyed(1, 1), &mut oracle), ["in"]);
+    assert_eq!(reasons(&mut machine, &keyed(1, 3), &mut oracle), ["in"]);
+    assert_eq!(machine.occupied(TableId(0)), 2);
+}
+
+/// Tables 4: counters wrap.
+#[test]
+fn counters_wrap() {
+    let mut machine = machine_of(MORE, 0);
+    let mut oracle = Seeded::exact(0);
+    assert_eq!(drops(&mut machine, 4, &mut oracle), ["counted"]);
+    assert_eq!(drops(&mut machine, 4, &mut oracle), ["wrapped"]);
+}
+
+/// Choice: a tier of the form `x == e` is always tried.
+#[test]
+fn a_tier_of_one_value_is_always_tried() {
+    let given = |machine: &mut Machine, value: Option<u128>| {
+        let mut oracle = Replay::new([Decision::Chosen(value)], Seeded::exact(0));
+        machine.packet(PortId(0), &frame(3), &mut oracle, None)
+    };
+    let mut machine = machine_of(MORE, 0);
+    for other in [Some(1), Some(11), None] {
+        let refused = given(&mut machine.clone(), other).unwrap_err().kind;
+        assert!(matches!(refused, DefectKind::IllegalChoice { .. }), "{refused:?}");
+    }
+    given(&mut machine, Some(50)).unwrap();
+    // It is taken now; of the next tier, two values must be refused.
+    assert!(given(&mut machine.clone(), Some(11)).is_err());
+    given(&mut machine, Some(1)).unwrap();
+    assert!(given(&mut machine.clone(), Some(11)).is_err());
+    given(&mut machine, Some(2)).unwrap();
+    assert!(given(&mut machine, Some(11)).is_ok());
 }

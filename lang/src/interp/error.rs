@@ -29,6 +29,9 @@ pub enum DefectKind {
     /// A change of an entry that is not live.
     #[error("the key is not live in `{0}`")]
     NotLive(String),
+    /// A deadline that no 64 bits hold.
+    #[error("a deadline in `{0}` does not fit its 64 bits")]
+    Deadline(String),
     /// An index beyond an array's or a counter array's length.
     #[error("the index is beyond the length of `{0}`")]
     Index(String),

@@ -258,12 +258,11 @@ impl Run<'_> {
         let base = self.scratch.vars.locals.len();
         self.scratch.vars.locals.extend_from_slice(key);
         self.scratch.vars.locals.extend_from_slice(value);
-        let now = self.state.now;
         let slot = match lifetime {
             Lifetime::Forever => live.unwrap_or(SlotId::FOREVER),
             Lifetime::Fixed(_) if live.is_some() => live.unwrap_or(SlotId::FOREVER),
             Lifetime::Idle(duration) | Lifetime::Fixed(duration) => {
-                let at = now.saturating_add(self.duration(frame, span, duration, base)?);
+                let at = self.until(frame, span, table, (duration, base))?;
                 match live {
                     Some(slot) => {
                         let at = at.max(self.state.deadlines.at(slot).unwrap_or(0));
@@ -326,7 +325,7 @@ impl Run<'_> {
             Lifetime::Idle(duration) => {
                 self.scratch.vars.locals.extend_from_slice(key);
                 self.scratch.vars.locals.extend(entry.value.iter().take(declared.value.len()));
-                let at = self.state.now.saturating_add(self.duration(frame, span, duration, base)?);
+                let at = self.until(frame, span, table, (duration, base))?;
                 self.scratch.vars.locals.truncate(base);
                 // A later deadline needs no word to the stores: nothing dies earlier for it.
                 if self.state.deadlines.at(slot).is_some_and(|deadline| deadline < at) {
@@ -349,6 +348,15 @@ impl Run<'_> {
     }
 
     /// A lifetime's nanoseconds, of the entry whose key and value stand from `base` on.
+    /// `now + T`, which must fit.
+    fn until(&mut self, frame: &Frame<'_>, span: Span, table: TableId, (function, base): (&LifetimeFn, usize)) -> Step<u64> {
+        let duration = self.duration(frame, span, function, base)?;
+        self.state.now.checked_add(duration).ok_or_else(|| {
+            let name = self.config.program.tables[table.index()].name.clone();
+            self.defect(frame, span, DefectKind::Deadline(name))
+        })
+    }
+
     fn duration(&mut self, frame: &Frame<'_>, span: Span, function: &LifetimeFn, base: usize) -> Step<u64> {
         let inner = self.enter(&function.body, frame.element, base);
         self.whole(&inner, span, &function.body.block)?;

@@ -109,11 +109,11 @@ fn automatic(explored: &Explored, proofs: &BTreeMap<What, Proof>, sites: &[Site]
     let mut obligations = Vec::new();
     for (index, site) in sites.iter().enumerate() {
         let proof = proofs.get(&What::Site(index));
+        let rows: Vec<String> = site.row.into_iter().map(str::to_string).collect();
         if let Some(place) = &site.place {
             let seen = place.seen(&explored.cover);
             let verdict = proof.map_or_else(not_looked_at, |p| p.verdict());
             let verdict = if seen { Verdict::Proved } else { unseen(verdict, "no event was found that comes by") };
-            let rows = vec!["M6".to_string()];
             obligations.push(Obligation { rows, witness: seen, ..plain(site.name.clone(), site.span, verdict, proof) });
             continue;
         }
@@ -123,7 +123,7 @@ fn automatic(explored: &Explored, proofs: &BTreeMap<What, Proof>, sites: &[Site]
             (None, Some(proof)) => proof.verdict(),
             (None, None) => not_looked_at(),
         };
-        obligations.push(plain(site.name.clone(), site.span, verdict, proof));
+        obligations.push(Obligation { rows, ..plain(site.name.clone(), site.span, verdict, proof) });
     }
     // What the formulas do not speak of and yet happened.
     for (found, defect) in defects {

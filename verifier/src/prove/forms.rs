@@ -3,10 +3,10 @@
 use super::ground::ask;
 use super::induct::{Event, Known, describe, events, goal, happen, known, later};
 use super::{Asked, Goal, bound};
-use crate::sym::{Engine, Env, Packet, StepResult, Sym, Unsupported, World};
+use crate::sym::{Engine, Env, Packet, StepResult, Sym, Unsupported, World, fits_64_bits};
 use crate::term::{Op, Sort, Term};
 use grv_lang::ir::spec::EventPattern;
-use grv_lang::ir::{Form, PacketId, Program, Property, ReasonId};
+use grv_lang::ir::{Form, Lifetime, PacketId, Program, Property, ReasonId};
 
 /// The goals of a property. Of one that says what can happen: that it cannot.
 pub(super) fn goals(program: &Program, property: &Property, given: &Known) -> Vec<Goal> {
@@ -335,7 +335,19 @@ pub(super) fn automatic(program: &Program, given: &Known) -> Vec<(String, grv_la
             )),
         }
     }
-    let mut goals = failed;
+    let mut goals = Vec::new();
+    // Where nothing is open, what is known of the clock and of durations has decided it, if all steps were looked at.
+    for table in program.tables.iter().filter(|t| matches!(t.lifetime, Lifetime::Idle(_) | Lifetime::Fixed(_))) {
+        let what = fits_64_bits(table);
+        if !sites.iter().any(|(name, ..)| *name == what) {
+            let asked = match failed.first() {
+                None => Asked::Decided(true),
+                Some(_) => Asked::Unsupported("what some event does".to_string()),
+            };
+            goals.push((what, table.span, Goal { part: "in every step".to_string(), asked }));
+        }
+    }
+    goals.extend(failed);
     for (what, span, at) in sites {
         for (event, index) in at {
             let one = goal(&describe(program, event), || {

@@ -12,7 +12,7 @@ use super::verdict::{Report, Verdict};
 use super::{Asked, Goal, forms, ground, reach};
 use crate::cache::Key;
 use crate::desk::{Failure, Seat};
-use crate::sym::Engine;
+use crate::sym::{Engine, fits_64_bits};
 use grv_lang::ir::{Form, Program, Property};
 use grv_lang::random::{self, Broken, Explored};
 use std::collections::BTreeMap;
@@ -221,16 +221,20 @@ impl Run<'_> {
     fn make_sites(&self, of: usize, round: u32, given: &Known) {
         let task = &self.tasks[of];
         let mut sites: Vec<(Site, Vec<Goal>)> = Vec::new();
+        let of_time: Vec<String> = task.program.tables.iter().map(fits_64_bits).collect();
         for (name, span, goal) in forms::automatic(&task.program, given) {
             match sites.iter_mut().find(|(site, _)| site.name == name && site.span == span) {
                 Some((_, goals)) => goals.push(goal),
-                None => sites.push((Site { name, span, place: None }, vec![goal])),
+                None => {
+                    let row = of_time.contains(&name).then_some("M8");
+                    sites.push((Site { name, span, row, place: None }, vec![goal]));
+                }
             }
         }
         let cover = self.state(of).explored.cover.clone();
         for place in reach::places(&task.program) {
             let goals = if place.seen(&cover) { Vec::new() } else { place.goals(&task.program, given) };
-            sites.push((Site { name: place.name.clone(), span: place.span, place: Some(place) }, goals));
+            sites.push((Site { name: place.name.clone(), span: place.span, row: Some("M6"), place: Some(place) }, goals));
         }
         let mut state = self.state(of);
         if state.round != round {

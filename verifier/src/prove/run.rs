@@ -113,6 +113,8 @@ pub(super) enum What {
 pub(super) struct Site {
     pub(super) name: String,
     pub(super) span: Span,
+    /// The row of the checklist.
+    pub(super) row: Option<&'static str>,
     /// Where some event is to come by, if that is the obligation. A proof is that none does.
     pub(super) place: Option<Place>,
 }

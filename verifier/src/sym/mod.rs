@@ -31,4 +31,5 @@ pub use state::World;
 pub(crate) use state::is_keyed;
 #[cfg(test)]
 pub(crate) use state::{Entry, root, shares};
+pub(crate) use tables::fits_64_bits;
 pub use value::Sym;

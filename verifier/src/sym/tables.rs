@@ -5,7 +5,9 @@ use super::opened::Open;
 use super::state::{Change, Entry, World, root};
 use super::value::Sym;
 use crate::term::{Op, Sort, Term};
-use grv_lang::ir::{BinaryOp, Expr, InsertEntry, Lifetime, LifetimeFn, LocalId, Scalar, Stmt, StmtKind, TableId, TableKind};
+use grv_lang::ir::{
+    BinaryOp, Expr, InsertEntry, Lifetime, LifetimeFn, LocalId, Scalar, Stmt, StmtKind, Table, TableId, TableKind,
+};
 use grv_lang::span::Span;
 
 /// Units of one byte in a bucket: one bit divided by 10^9.
@@ -143,9 +145,14 @@ impl<'p> Engine<'p> {
         self.changed(&mut env.world, table, |t| t.count = count);
     }
 
-    /// `now + T`, at most the greatest time that there is.
-    fn until(&mut self, env: &Env<'p>, duration: Sym) -> Term {
+    /// `now + T`, which must fit its 64 bits where it is set.
+    fn until(&mut self, env: &mut Env<'p>, table: TableId, duration: Sym, guard: Term, span: Span) -> Term {
         let now = self.time(env.world.now);
+        let over = self.terms.binary(BinaryOp::AddOverflows, now, duration);
+        let over = self.terms.truth(over);
+        let wraps = self.terms.and(&[guard, over]);
+        let fits = self.terms.not(wraps);
+        self.must(env, fits, fits_64_bits(&self.program.tables[table.index()]), None, span);
         let sum = self.terms.binary(BinaryOp::SatAdd, now, duration);
         self.terms.as_integer(sum)
     }
@@ -201,7 +208,7 @@ impl<'p> Engine<'p> {
             Lifetime::Idle(function) => {
                 let value = &entry.value[..declared.value.len().min(entry.value.len())];
                 let duration = self.lifetime(env, function, key, value, span)?;
-                let at = self.until(env, duration[0]);
+                let at = self.until(env, table, duration[0], guard, span);
                 let old = entry.deadline.unwrap_or(at);
                 let later = self.terms.op(Op::IntLt, old, at);
                 let new = self.terms.ite(later, at, old);
@@ -345,9 +352,12 @@ impl<'p> Engine<'p> {
             Lifetime::Forever => {}
             Lifetime::Idle(function) | Lifetime::Fixed(function) => {
                 let duration = self.lifetime(env, function, &key, &shown, span)?;
-                let at = self.until(env, duration[0]);
+                let fixed = matches!(declared.lifetime, Lifetime::Fixed(_));
+                let new = self.terms.not(known.live);
+                let set = if fixed { self.terms.and(&[guard, new]) } else { guard };
+                let at = self.until(env, table, duration[0], set, span);
                 let old = known.deadline.unwrap_or(at);
-                let kept = if matches!(declared.lifetime, Lifetime::Fixed(_)) {
+                let kept = if fixed {
                     old
                 } else {
                     let later = self.terms.op(Op::IntLt, old, at);
@@ -552,6 +562,11 @@ impl<'p> Engine<'p> {
         env.locals[result.index()] = Sym::Bits(self.terms.ite(there, taken, two));
         Ok(())
     }
+}
+
+/// What an operation that sets a deadline is obliged to.
+pub(crate) fn fits_64_bits(table: &Table) -> String {
+    format!("deadlines in `{}` fit their 64 bits", table.name)
 }
 
 /// Whether there is room for an entry, and how many entries there are without it and with it.
