@@ -112,7 +112,9 @@ def proofs():
         for _ in range(rounds):
             start = time.perf_counter()
             process = subprocess.Popen([GRV, "verify", "--jobs", "2", "--cache", cache, "--format", "json", *paths], stdout=subprocess.PIPE)
-            summary = json.loads(process.stdout.read())["summary"]
+            result = json.loads(process.stdout.read())
+            summary = result["summary"]
+            parity.update(o["property"] for o in result["obligations"] if o["gravel"])
             _, _, usage = os.wait4(process.pid, 0)
             times.append(time.perf_counter() - start)
             peak = max(peak, usage.ru_maxrss / 1024)
@@ -120,20 +122,22 @@ def proofs():
         return sorted(times)[len(times) // 2], peak, said
 
     boxes = sorted(name for name in os.listdir(os.path.join(ROOT, "examples")) if os.path.isdir(os.path.join(ROOT, "examples", name)))
-    rows = []
+    rows, parity = [], set()
     for box in boxes:
         path = os.path.join(ROOT, "examples", box)
+        parity = set()
         took, peak, said = verify([path], "off", 3)
+        same = seconds([GRV, "verify", "--jobs", "2", "--cache", "off", path] + [a for p in sorted(parity) for a in ("--property", p)], 3) if parity else None
         checked = seconds([GRV, "check", os.path.join(path, box + ".grv")], 11)
-        goal = f"{GOALS[box]} s, for less" if box in GOALS else "-"
-        rows.append((box, f"{took:.2f} s", f"{took / checked:.0f} x `grv check`", f"{peak:.0f} MB", said, goal))
+        goal = f"{GOALS[box]} s" if box in GOALS else "-"
+        rows.append((box, f"{same:.2f} s" if same else "-", goal, f"{took:.2f} s", f"{took / checked:.0f} x `grv check`", f"{peak:.0f} MB", said))
     examples = [os.path.join(ROOT, "examples")]
     with tempfile.TemporaryDirectory() as cache:
         cold, peak, said = verify(examples, cache, 1)
         warm, _, _ = verify(examples, cache, 5)
-    rows.append(("all, cold", f"{cold:.2f} s", "-", f"{peak:.0f} MB", said, "5 s, 500 MB"))
-    rows.append(("all, warm", f"{warm:.3f} s", f"{cold / warm:.0f} x faster than cold", "-", said, "0.2 s"))
-    table(("`grv verify`, whole process", "time", "baseline", "memory without solvers", "verdicts", "goal"), rows)
+    rows.append(("all, cold", "-", "-", f"{cold:.2f} s (goal: 5 s)", "-", f"{peak:.0f} MB (goal: 500 MB)", said))
+    rows.append(("all, warm", "-", "-", f"{warm:.3f} s (goal: 0.2 s)", f"{cold / warm:.0f} x faster than cold", "-", said))
+    table(("`grv verify`, whole process", "parity set", "goal", "all that is claimed", "baseline", "memory without solvers", "verdicts"), rows)
 
 
 if __name__ == "__main__":
