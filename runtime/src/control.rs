@@ -138,7 +138,7 @@ impl Installed {
 }
 
 /// Waits until no step is left that had begun before.
-fn quiet() -> Result<(), Error> {
+pub(crate) fn quiet() -> Result<(), Error> {
     use rustix::thread::{MembarrierCommand, membarrier};
     // Programs run in read-side sections of RCU, whose end this command waits for.
     membarrier(MembarrierCommand::Global).tried(|| "the kernel does not wait for packets on their way".to_string())
