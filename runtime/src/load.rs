@@ -129,7 +129,12 @@ fn assign(object: &Object, given: &[(String, String)], interfaces: &[Interface])
         if interface.xdp.is_some() {
             return Err(Error::Usage(format!("`{name}` has an XDP program already: `bpftool net` shows whose it is")));
         }
-        assigned.push(Attached { port: port.to_string(), interface: name.clone(), ifindex: interface.index });
+        assigned.push(Attached {
+            port: port.to_string(),
+            interface: name.clone(),
+            ifindex: interface.index,
+            before: interface.traffic,
+        });
     }
     Ok(assigned)
 }

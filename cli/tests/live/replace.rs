@@ -1,19 +1,41 @@
 //! A running box is replaced by another version of it: flows that are live go on, and what does not fit is said.
 
+use crate::common::{files, root};
 use crate::echo::{PATIENCE, tcp_server};
 use crate::net::{Net, allowed, text};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 
 const FIREWALL: &str = "examples/firewall/firewall.grv";
 
-/// The firewall with a change, and the path of it.
-fn changed(net: &Net, from: &str, to: &str) -> String {
-    let program = std::fs::read_to_string(crate::common::root().join(FIREWALL)).expect("the firewall");
-    assert!(program.contains(from), "the firewall has no {from}");
-    let path = std::env::temp_dir().join(format!("{}.grv", net.name));
-    std::fs::write(&path, program.replace(from, to)).expect("a file");
-    path.display().to_string()
+/// A folder for changed versions of the firewall, with the specifications that it claims.
+struct Versions(PathBuf);
+
+impl Versions {
+    fn new(net: &Net) -> Versions {
+        let folder = std::env::temp_dir().join(&net.name);
+        std::fs::create_dir_all(folder.join("specs")).expect("a folder");
+        for file in files("specs", "grv") {
+            std::fs::copy(root().join(&file), folder.join(&file)).expect("a copy");
+        }
+        Versions(folder)
+    }
+
+    /// The firewall with a change; where it is.
+    fn changed(&self, from: &str, to: &str) -> String {
+        let program = std::fs::read_to_string(root().join(FIREWALL)).expect("the firewall");
+        assert!(program.contains(from), "the firewall has no {from}");
+        let path = self.0.join("firewall.grv");
+        std::fs::write(&path, program.replace(from, to)).expect("a file");
+        path.display().to_string()
+    }
+}
+
+impl Drop for Versions {
+    fn drop(&mut self) {
+        let _removed = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 #[test]
@@ -47,8 +69,9 @@ fn live_flows_outlive_the_version_that_they_began_in() {
         net.try_grv(&[&["load", program, "--name", &net.name, "--replace", "--allow-unproved"], more].concat())
     };
 
+    let versions = Versions::new(&net);
     // Another version, with another timeout for ICMP: its flows are kept in the same way.
-    let path = changed(&net, "const ICMP: Duration = 60s", "const ICMP: Duration = 30s");
+    let path = versions.changed("{ 60s }", "{ 30s }");
     let output = replace(&path, &[]);
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     echo(b"after");
@@ -57,7 +80,7 @@ fn live_flows_outlive_the_version_that_they_began_in() {
     assert_eq!(net.table("filter.flows")["live"], 1);
 
     // A version with less room cannot have them.
-    let path = changed(&net, "65_536", "32_768");
+    let path = versions.changed("65_536", "32_768");
     let output = replace(&path, &[]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
     let said = text(&output.stderr);
@@ -71,5 +94,4 @@ fn live_flows_outlive_the_version_that_they_began_in() {
     let output = replace("examples/policer/policer.grv", &[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("has the ports inside, outside, the new version has a, b"), "{}", text(&output.stderr));
-    std::fs::remove_file(&path).expect("the file can be removed");
 }
