@@ -1,6 +1,7 @@
 //! Keys and values as bytes, where the back end says that their columns are.
 
 use grv_codegen::ebpf::{ColumnInfo, TableInfo};
+use std::collections::BTreeMap;
 
 /// Puts a number where a column is.
 pub(crate) fn put(bytes: &mut [u8], column: &ColumnInfo, value: u128) {
@@ -62,4 +63,26 @@ pub(crate) fn value(info: &TableInfo, key: &[u128], value: &[u128]) -> Vec<u8> {
     }
     info.value.iter().zip(value).for_each(|(column, value)| put(&mut bytes, column, *value));
     bytes
+}
+
+/// The blocks of a generation of an array, from the elements that are not as at the start.
+pub(crate) fn blocks(info: &TableInfo, generation: u32, elements: &[(Vec<u128>, Vec<u128>)]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let of = info.blocks.as_ref().unwrap();
+    let mut blocks: BTreeMap<u32, Vec<Vec<u128>>> = BTreeMap::new();
+    let initial: Vec<u128> = info.initial.iter().map(|number| u128::from(*number)).collect();
+    for (index, value) in elements {
+        let index = index[0] as u64;
+        let block = blocks.entry((index / u64::from(of.elements)) as u32);
+        let block = block.or_insert_with(|| vec![initial.clone(); of.elements as usize]);
+        block[(index % u64::from(of.elements)) as usize].clone_from(value);
+    }
+    let entry = |(number, elements): (u32, Vec<Vec<u128>>)| {
+        let key = [number.to_le_bytes(), generation.to_le_bytes()].concat();
+        let mut bytes = vec![0; info.value_bytes.into()];
+        for (value, into) in elements.iter().zip(bytes.chunks_exact_mut(of.bytes.into())) {
+            info.value.iter().zip(value).for_each(|(column, value)| put(into, column, *value));
+        }
+        (key, bytes)
+    };
+    blocks.into_iter().map(entry).collect()
 }
