@@ -2,7 +2,8 @@
 
 use crate::loaded::Loaded;
 use crate::{allowed, compiled, options};
-use grv_codegen::ebpf::{Proofs, build, memory};
+use grv_codegen::ebpf::{Proofs, TableInfo, build, memory};
+use std::collections::{HashMap, HashSet};
 
 /// Packets that each of two threads sends.
 const PACKETS: u32 = 100_000;
@@ -68,4 +69,135 @@ fn no_change_of_an_entry_is_lost() {
     assert_eq!(entries.len(), 1);
     let counted = memory::get(&entries[0].1, &info.value[0]);
     assert_eq!(counted, u128::from((sent - contended) & 0xffff));
+}
+
+/// What is found of two tables that share deadlines when nothing happens any more: nobody holds an entry, no two entries have the same
+/// ticket, and each owner's that was not marked as dead has its mirror's, whose value and key are its own key and number.
+fn are_inverse(loaded: &Loaded, owner: &str, mirror: &str, number: usize) -> usize {
+    let (owner, mirror) = (loaded.table(owner).clone(), loaded.table(mirror).clone());
+    let word = |value: &[u8], at: Option<u16>| u64::from_le_bytes(value[at.unwrap().into()..][..8].try_into().unwrap());
+    let columns = |info: &TableInfo, key: &[u8], value: &[u8]| -> Vec<u128> {
+        let key = info.key.iter().map(|column| memory::get(key, column));
+        key.chain(info.value.iter().map(|column| memory::get(value, column))).collect()
+    };
+    let mut owners = HashMap::new();
+    let mut tickets = HashSet::new();
+    for (key, value) in loaded.entries(&owner) {
+        let (ticket, held) = (word(&value, owner.ticket), word(&value, owner.word));
+        assert_ne!(held, 0, "somebody still holds an entry");
+        assert!(tickets.insert(ticket), "a ticket of two entries");
+        if held >> owner.deadline_shift > 1 {
+            let all = columns(&owner, &key, &value);
+            owners.insert(all[..owner.key.len()].to_vec(), (ticket, all[owner.key.len() + number]));
+        }
+    }
+    let mut live = 0;
+    for (key, value) in loaded.entries(&mirror) {
+        let ticket = word(&value, mirror.word);
+        assert_ne!(ticket, 0, "somebody still holds a mirror's entry");
+        let all = columns(&mirror, &key, &value);
+        let named: Vec<u128> = mirror.owner.as_ref().unwrap().key.iter().map(|column| all[*column]).collect();
+        if let Some((theirs, number)) = owners.get(&named)
+            && *theirs == ticket
+        {
+            assert_eq!(*number, all[mirror.key.len() - 1], "an entry whose mirror's is another");
+            live += 1;
+        }
+    }
+    assert_eq!(live, owners.len(), "entries without a mirror's");
+    live
+}
+
+/// Different packets from two threads.
+fn rush(loaded: &Loaded, packets: &[Vec<(Vec<u8>, u32)>; 2]) {
+    std::thread::scope(|scope| {
+        for packets in packets {
+            scope.spawn(|| packets.iter().for_each(|(packet, times)| loaded.repeat(packet, *times)));
+        }
+    });
+}
+
+#[test]
+fn two_tables_stay_inverse_of_each_other() {
+    if !allowed("two tables stay inverse of each other") {
+        return;
+    }
+    let mut loaded = load("tests/targets/pairs.grv");
+    // Twenty stations want twelve numbers, of which six can be had, for a few milliseconds of a clock that runs.
+    let ask = |station: u8, number: u8| {
+        let mut packet = vec![0; 60];
+        packet[6..14].copy_from_slice(&[2, 0, 0, 0, 0, station, 0, number]);
+        (packet, 40)
+    };
+    let mut most = 0;
+    for round in 0..120_u32 {
+        loaded.runs(0);
+        let of =
+            |thread: u32| (0..20).map(|n| ask(((n * 7 + round + thread * 3) % 20) as u8, ((n + round) % 12) as u8)).collect();
+        rush(&loaded, &[of(0), of(1)]);
+        most = most.max(are_inverse(&loaded, "pairs.numbers", "pairs.stations", 0));
+    }
+    let drops = loaded.drops();
+    let contended = count(&loaded, &drops, "contended");
+    eprintln!("two tables stay inverse of each other: up to {most} entries at once, {contended} packets contended");
+    assert!(most > 3, "nothing was there");
+    assert_eq!(count(&loaded, &drops, "defect"), 0);
+}
+
+#[test]
+fn no_public_port_is_given_twice() {
+    if !allowed("no public port is given twice") {
+        return;
+    }
+    let mut loaded = load("examples/nat/nat.grv");
+    loaded.set_up(0, 1 << 40);
+    // Endpoints of many hosts that all want the same few ports, the same ones from both sides at once.
+    let udp = |host: u32, port: u16| {
+        let mut packet = vec![0; 60];
+        packet[12..16].copy_from_slice(&[0x08, 0x00, 0x45, 0]);
+        packet[17] = 46;
+        packet[22..24].copy_from_slice(&[64, 17]);
+        packet[26..30].copy_from_slice(&(0x0a00_0000 + host).to_be_bytes());
+        packet[30..34].copy_from_slice(&[192, 0, 2, 1]);
+        packet[34..36].copy_from_slice(&port.to_be_bytes());
+        packet[38..40].copy_from_slice(&[0, 26]);
+        (packet, 1)
+    };
+    let of = || (0..4_000).map(|n| udp(n / 4, 5_000 + (n % 4) as u16)).collect();
+    rush(&loaded, &[of(), of()]);
+    let live = are_inverse(&loaded, "mappings.forward", "mappings.reverse", 1);
+    let drops = loaded.drops();
+    let refused = count(&loaded, &drops, "table full") + count(&loaded, &drops, "contended") + count(&loaded, &drops, "no port");
+    eprintln!("no public port is given twice: {live} mappings, {refused} packets refused");
+    assert!(live as u64 + refused >= 4_000 && live > 3_900, "{live} mappings");
+    assert_eq!(count(&loaded, &drops, "defect"), 0);
+}
+
+#[test]
+fn every_turn_is_a_flow() {
+    if !allowed("every turn is a flow") {
+        return;
+    }
+    let of = compiled("tests/targets/turns.grv");
+    let program = &of.boxes[0];
+    let artefact = build(program, &of.sources, &options(), &Proofs::default()).unwrap();
+    let mut loaded = Loaded::new(artefact, program, &[]);
+    loaded.set_up(0, 1 << 40);
+    let frame = |station: u16| {
+        let mut packet = vec![0; 60];
+        packet[6..14].copy_from_slice(&[2, 0, 0, 0, (station >> 8) as u8, station as u8, 0x88, 0xb5]);
+        (packet, 1)
+    };
+    rush(&loaded, &[(0..2_000).map(frame).collect(), (0..2_000).rev().map(frame).collect()]);
+    // Each station has a turn of its own, and none is left out.
+    let info = loaded.table("ahead.turns").clone();
+    let mut turns: Vec<u128> = loaded.entries(&info).iter().map(|(_, value)| memory::get(value, &info.value[0])).collect();
+    turns.sort_unstable();
+    let drops = loaded.drops();
+    let contended = count(&loaded, &drops, "contended") + count(&loaded, &drops, "table full");
+    eprintln!("every turn is a flow: {} stations, {contended} packets contended", turns.len());
+    assert_eq!(turns, (0..turns.len() as u128).collect::<Vec<_>>());
+    loaded.remember();
+    assert_eq!(loaded.cell(loaded.table("ahead.turn")), turns.len() as u128);
+    assert_eq!(turns.len(), 2_000);
 }

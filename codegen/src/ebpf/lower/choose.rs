@@ -5,6 +5,7 @@
 
 use super::super::lir::{Arg, Bin, BlockId, Cmp, Helper, Type};
 use super::env::{Env, Open};
+use super::flow::mentions;
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::Code;
 use grv_lang::ir::{BinaryOp, Block, Expr, LocalId, Stmt, StmtKind, TableId, Tier};
@@ -51,10 +52,13 @@ impl<'p> Lower<'p> {
                 match tier {
                     Tier::Exactly(value) => hits.extend(self.exactly(&mut env, &search, value)?),
                     Tier::Test(block, holds) => {
-                        let Some((modulus, rest)) = remainder(block, *holds, *var) else {
+                        let Some((before, modulus, rest)) = remainder(block, *holds, *var) else {
                             let what = "a preference other than for one value, or for those of one remainder".to_string();
                             return Err(self.refuse(Code::TargetOperation, span, what));
                         };
+                        let block = self.b.here();
+                        let ways = self.block(vec![Open { env, block }], before, false)?;
+                        env = self.join(ways)?;
                         let rest = self.eval(&mut env, rest, span)?;
                         hits.extend(self.probe(&mut env, &search, modulus, rest)?);
                     }
@@ -199,27 +203,24 @@ impl<'p> Lower<'p> {
     }
 }
 
-/// A test whether a variable leaves a rest: `x % n == e`.
-fn remainder(block: &Block, holds: LocalId, var: LocalId) -> Option<(u64, &Expr)> {
-    let [Stmt { kind: StmtKind::Assign { dst, value: Expr::Binary(BinaryOp::Eq, a, rest) }, .. }] = block.as_slice() else {
-        return None;
-    };
-    match (&**a, *dst == holds) {
-        (Expr::Binary(BinaryOp::Rem, x, n), true) => match (&**x, &**n) {
-            (Expr::Local(local), Expr::Const(n, _)) if *local == var => Some((u64::try_from(*n).ok()?, rest)),
-            _ => None,
-        },
-        _ => None,
-    }
+/// A test whether a variable leaves a rest: `x % n == e`, and what computes `e`.
+fn remainder(block: &Block, holds: LocalId, var: LocalId) -> Option<(&[Stmt], u64, &Expr)> {
+    let (last, before) = block.split_last()?;
+    let apart = |stmt: &Stmt| matches!(&stmt.kind, StmtKind::Assign { value, .. } if !mentions(value, var));
+    let StmtKind::Assign { dst, value: Expr::Binary(BinaryOp::Eq, a, rest) } = &last.kind else { return None };
+    let Expr::Binary(BinaryOp::Rem, x, n) = &**a else { return None };
+    let (Expr::Local(local), Expr::Const(n, _)) = (&**x, &**n) else { return None };
+    let alike = *dst == holds && *local == var && !mentions(rest, var) && before.iter().all(apart);
+    alike.then_some((before, u64::try_from(*n).ok()?, rest))
 }
 
 /// The product of the primes that divide a number.
 fn radical(mut number: u64) -> u64 {
     let (mut product, mut prime) = (1, 2);
     while prime * prime <= number {
-        if number % prime == 0 {
+        if number.is_multiple_of(prime) {
             product *= prime;
-            while number % prime == 0 {
+            while number.is_multiple_of(prime) {
                 number /= prime;
             }
         }

@@ -557,16 +557,20 @@ fn known_in(frame: &Frame<'_>, expr: &Expr) -> Option<u64> {
 
 /// Whether a statement decides by a variable.
 fn asks_for(stmt: &Stmt, local: grv_lang::ir::LocalId) -> bool {
-    fn mentions(expr: &Expr, local: grv_lang::ir::LocalId) -> bool {
-        match expr {
-            Expr::Local(id) => *id == local,
-            Expr::Unary(_, a) | Expr::Convert(a, _) => mentions(a, local),
-            Expr::Binary(_, a, b) => mentions(a, local) || mentions(b, local),
-            _ => false,
-        }
-    }
     match &stmt.kind {
         StmtKind::If { cond, .. } => mentions(cond, local),
+        _ => false,
+    }
+}
+
+/// Whether an expression reads a variable.
+pub(super) fn mentions(expr: &Expr, local: grv_lang::ir::LocalId) -> bool {
+    match expr {
+        Expr::Local(id) => *id == local,
+        Expr::Unary(_, a) | Expr::Convert(a, _) => mentions(a, local),
+        Expr::Binary(_, a, b) => mentions(a, local) || mentions(b, local),
+        Expr::Select(a, b, c) => [a, b, c].into_iter().any(|expr| mentions(expr, local)),
+        Expr::Hash(_, args) => args.iter().any(|expr| mentions(expr, local)),
         _ => false,
     }
 }
