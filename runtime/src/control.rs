@@ -64,12 +64,15 @@ impl Installed {
     /// What a control table holds in a generation, as an update that makes it so.
     pub(crate) fn generation_of(&self, info: &TableInfo, generation: u32) -> Result<Vec<(Vec<u128>, Vec<u128>)>, Error> {
         let declared = self.description.table(info);
-        let array = info.keeping == "control array";
+        let blocks = info.keeping == "control blocks";
+        let array = blocks || info.keeping == "control array";
         let map = self.table_map(info)?;
         let mut entries = Vec::new();
         for (key, value) in map.entries().tried(|| format!("table `{}` cannot be read", info.name))? {
             let (key, of) = memory::key_of(info, &key, length(declared));
-            if of == generation {
+            if of == generation && blocks {
+                entries.extend(memory::elements_of(info, key.first().copied().unwrap_or(0), &value));
+            } else if of == generation {
                 let mut value = memory::value_of(info, &value);
                 value.truncate(declared.value.len());
                 entries.push((key, value));
@@ -77,7 +80,7 @@ impl Installed {
         }
         entries.sort_unstable();
         if array {
-            entries.iter_mut().for_each(|(key, _)| key.clear());
+            return Ok(in_order(info, length(declared), entries));
         }
         Ok(entries)
     }
@@ -105,6 +108,14 @@ impl Installed {
                 if memory::key_of(info, &key, length(declared)).1 == generation {
                     map.remove(&key).tried(tried)?;
                 }
+            }
+            if info.keeping == "control blocks" {
+                let elements: Vec<(Vec<u128>, Vec<u128>)> =
+                    machine.elements(id).into_iter().map(|(index, value)| (vec![index.into()], value)).collect();
+                for (key, block) in memory::blocks(info, generation, &elements) {
+                    map.set(&key, &block).tried(tried)?;
+                }
+                continue;
             }
             for entry in machine.entries(id) {
                 put(&entry.key, &entry.value)?;
@@ -137,8 +148,22 @@ impl Installed {
     }
 }
 
+/// The first elements of an array in order, up to the last that is not as at the start, from those that are there with their indexes.
+fn in_order(info: &TableInfo, length: u64, elements: Vec<(Vec<u128>, Vec<u128>)>) -> Vec<(Vec<u128>, Vec<u128>)> {
+    let initial: Vec<u128> = info.initial.iter().map(|number| u128::from(*number)).collect();
+    let mut all = Vec::new();
+    for (index, value) in elements {
+        let index = index.first().copied().unwrap_or(0);
+        if index < u128::from(length) {
+            all.resize(index as usize, (Vec::new(), initial.clone()));
+            all.push((Vec::new(), value));
+        }
+    }
+    all
+}
+
 /// Waits until no step is left that had begun before.
-fn quiet() -> Result<(), Error> {
+pub(crate) fn quiet() -> Result<(), Error> {
     use rustix::thread::{MembarrierCommand, membarrier};
     // Programs run in read-side sections of RCU, whose end this command waits for.
     membarrier(MembarrierCommand::Global).tried(|| "the kernel does not wait for packets on their way".to_string())

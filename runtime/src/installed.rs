@@ -37,9 +37,10 @@ impl Installed {
         Ok(Installed { name: name.to_string(), description, ports: record.ports, mode: record.mode, params, folder })
     }
 
-    /// Whether it is still loaded, under its name.
-    pub fn is_loaded(&self) -> bool {
-        self.folder.is_dir()
+    /// A number that is another one as soon as another box has its name; none, if no box has it.
+    pub fn incarnation(&self) -> Option<u64> {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata(&self.folder).ok().map(|folder| folder.ino())
     }
 
     /// Takes a box off its interfaces and forgets it.

@@ -2,6 +2,7 @@
 //!
 //! - [`object`]: object files, and the programs that they speak of
 //! - [`load`]: from an object to a running box
+//! - [`replace`]: another version takes a running box's place
 //! - [`installed`]: a running box, found by its pins; [`pins`] says where they are
 //! - [`state`], [`stats`]: what it holds, what became of packets
 //! - `control`: control tables, a generation at once
@@ -20,6 +21,7 @@ mod netlink;
 pub mod object;
 pub mod pins;
 pub mod record;
+pub mod replace;
 pub mod state;
 pub mod stats;
 pub mod sync;

@@ -12,7 +12,7 @@ use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use grv_lang::config::Settings;
 use grv_lang::interp::with_defaults;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How a box is to be loaded.
 #[derive(Clone, Debug)]
@@ -30,11 +30,21 @@ pub struct Request<'r> {
 }
 
 /// Removes what was pinned so far unless all went well.
-struct Undo<'p>(Option<&'p Path>);
+pub(crate) struct Undo<'p>(Option<&'p Path>);
+
+impl<'p> Undo<'p> {
+    pub(crate) fn of(folder: &'p Path) -> Undo<'p> {
+        Undo(Some(folder))
+    }
+
+    pub(crate) fn done(&mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
-        if let Some(folder) = self.0 {
+        if let Some(folder) = self.0.filter(|folder| folder.exists()) {
             // It fails already, and says why.
             let _removed = pins::remove(folder);
         }
@@ -43,15 +53,11 @@ impl Drop for Undo<'_> {
 
 /// Loads a box. The result: the box, and what its user should know of the machine.
 pub fn load(pins: &Pins, object: &Object, request: &Request<'_>) -> Result<(Installed, Vec<String>), Error> {
-    let manifest = &object.description.manifest;
-    if manifest.probe {
-        return Err(Error::Usage("this was built for tests (`--probe`), which can set its clock: it is not loaded".to_string()));
-    }
-    check::kernel(&manifest.kernel)?;
+    loadable(object)?;
     let folder = pins.folder(request.name)?;
     if folder.exists() {
         return Err(Error::Usage(format!(
-            "a box `{0}` is loaded already: `grv unload {0}`, or give another `--name`",
+            "a box `{0}` is loaded already: `--replace` replaces it, `grv unload {0}` ends it, `--name` gives another name",
             request.name
         )));
     }
@@ -60,44 +66,33 @@ pub fn load(pins: &Pins, object: &Object, request: &Request<'_>) -> Result<(Inst
     let ports = assign(object, request.ports, &interfaces)?;
     let params = with_defaults(&object.description.program, &request.settings.params)
         .map_err(|e| Error::Usage(format!("{e}: give it in a configuration (--config)")))?;
-
-    std::fs::create_dir(&folder).tried(|| format!("{} cannot be made", folder.display()))?;
-    let mut undo = Undo(Some(&folder));
-    for inner in ["maps", "links"] {
-        std::fs::create_dir(folder.join(inner)).tried(|| format!("{} cannot be made", folder.join(inner).display()))?;
-    }
-    let mut ebpf = into_kernel(object, &ports, &params)?;
-    for (name, map) in ebpf.maps() {
-        let path = folder.join(pins::map(name));
-        map.pin(&path).map_err(|e| pinned(&path, &e))?;
-    }
-    let numbers = |columns: &Vec<u128>| columns.iter().map(u128::to_string).collect();
-    let record = Record {
-        manifest: manifest.clone(),
-        mode: request.mode,
-        ports: ports.clone(),
-        params: params.iter().map(numbers).collect(),
-    };
-    record.pin(&folder)?;
     let installed = Installed {
         name: request.name.to_string(),
         description: object.description.clone(),
-        ports: ports.clone(),
+        ports,
         mode: request.mode,
         params,
         folder: folder.clone(),
     };
-    installed.connect()?;
+    let mut undo = Undo::of(&folder);
+    let mut ebpf = installed.prepare(object, &[])?;
     installed.begin(request.settings)?;
-    let program = xdp(&mut ebpf, &manifest.program)?;
-    let path = folder.join("program");
-    program.pin(&path).map_err(|e| pinned(&path, &e))?;
-    for (number, port) in ports.iter().enumerate() {
+    let program = xdp(&mut ebpf, &object.description.manifest.program)?;
+    for (number, port) in installed.ports.iter().enumerate() {
         attach(program, port, request.mode, &folder.join(pins::link(number)))?;
     }
     let warnings = check::machine(&mut netlink, &installed, request.fix)?;
-    undo.0 = None;
+    undo.done();
     Ok((installed, warnings))
+}
+
+/// Whether an object may be loaded here at all.
+pub(crate) fn loadable(object: &Object) -> Result<(), Error> {
+    let manifest = &object.description.manifest;
+    if manifest.probe {
+        return Err(Error::Usage("this was built for tests (`--probe`), which can set its clock: it is not loaded".to_string()));
+    }
+    check::kernel(&manifest.kernel)
 }
 
 fn pinned(path: &Path, error: &dyn std::fmt::Display) -> Error {
@@ -134,13 +129,18 @@ fn assign(object: &Object, given: &[(String, String)], interfaces: &[Interface])
         if interface.xdp.is_some() {
             return Err(Error::Usage(format!("`{name}` has an XDP program already: `bpftool net` shows whose it is")));
         }
-        assigned.push(Attached { port: port.to_string(), interface: name.clone(), ifindex: interface.index });
+        assigned.push(Attached {
+            port: port.to_string(),
+            interface: name.clone(),
+            ifindex: interface.index,
+            before: interface.traffic,
+        });
     }
     Ok(assigned)
 }
 
-/// Has the kernel take the program, with its constants.
-fn into_kernel(object: &Object, ports: &[Attached], params: &[Vec<u128>]) -> Result<Ebpf, Error> {
+/// Has the kernel take the program, with its constants. `shared`: maps that are there already, and where.
+fn into_kernel(object: &Object, ports: &[Attached], params: &[Vec<u128>], shared: &[(String, PathBuf)]) -> Result<Ebpf, Error> {
     let manifest = &object.description.manifest;
     let mut constants: Vec<(&str, Vec<u8>)> = Vec::new();
     for port in &manifest.ports {
@@ -157,6 +157,9 @@ fn into_kernel(object: &Object, ports: &[Attached], params: &[Vec<u128>]) -> Res
     loader.verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS);
     for (name, bytes) in &constants {
         loader.override_global(name, bytes.as_slice(), true);
+    }
+    for (map, path) in shared {
+        loader.map_pin_path(map, path.as_path());
     }
     let failed = |e: aya::EbpfError| match e {
         aya::EbpfError::MapError(aya::maps::MapError::CreateError { name, io_error }) => {
@@ -180,7 +183,7 @@ fn into_kernel(object: &Object, ports: &[Attached], params: &[Vec<u128>]) -> Res
     Ok(ebpf)
 }
 
-fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Error> {
+pub(crate) fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Error> {
     let program = ebpf.program_mut(name).ok_or_else(|| Error::Object(format!("the object has no program `{name}`")))?;
     program.try_into().map_err(|e| Error::Object(format!("`{name}` is no XDP program: {e}")))
 }
@@ -215,6 +218,30 @@ fn attach(program: &mut Xdp, port: &Attached, mode: Mode, path: &Path) -> Result
 }
 
 impl Installed {
+    /// Everything but its attachment: the program in the kernel, and all that belongs to it pinned. Tables are not filled.
+    pub(crate) fn prepare(&self, object: &Object, shared: &[(String, PathBuf)]) -> Result<Ebpf, Error> {
+        for folder in [self.folder.clone(), self.folder.join("maps"), self.folder.join("links")] {
+            std::fs::create_dir(&folder).tried(|| format!("{} cannot be made", folder.display()))?;
+        }
+        let mut ebpf = into_kernel(object, &self.ports, &self.params, shared)?;
+        for (name, map) in ebpf.maps() {
+            let path = self.folder.join(pins::map(name));
+            map.pin(&path).map_err(|e| pinned(&path, &e))?;
+        }
+        let path = self.folder.join("program");
+        xdp(&mut ebpf, &self.description.manifest.program)?.pin(&path).map_err(|e| pinned(&path, &e))?;
+        let numbers = |columns: &Vec<u128>| columns.iter().map(u128::to_string).collect();
+        let record = Record {
+            manifest: self.description.manifest.clone(),
+            mode: self.mode,
+            ports: self.ports.clone(),
+            params: self.params.iter().map(numbers).collect(),
+        };
+        record.pin(&self.folder)?;
+        self.connect()?;
+        Ok(ebpf)
+    }
+
     /// Fills the maps of interfaces that packets are sent to.
     fn connect(&self) -> Result<(), Error> {
         let manifest = &self.description.manifest;

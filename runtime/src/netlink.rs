@@ -7,6 +7,7 @@ use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, L
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -26,6 +27,16 @@ pub(crate) struct Interface {
     /// Whether the other end is in another network namespace.
     pub(crate) peer_elsewhere: bool,
     pub(crate) xdp: Option<Runs>,
+    pub(crate) traffic: Traffic,
+}
+
+/// What an interface has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Packets that came.
+    pub received: u64,
+    /// Packets that left.
+    pub sent: u64,
 }
 
 /// Who runs an interface's XDP program.
@@ -208,6 +219,7 @@ fn interface(link: &LinkMessage) -> Interface {
         peer: None,
         peer_elsewhere: false,
         xdp: None,
+        traffic: Traffic::default(),
     };
     for attribute in &link.attributes {
         match attribute {
@@ -215,6 +227,7 @@ fn interface(link: &LinkMessage) -> Interface {
             LinkAttribute::Link(peer) => of.peer = Some(*peer),
             LinkAttribute::LinkNetNsId(_) => of.peer_elsewhere = true,
             LinkAttribute::LinkInfo(infos) => of.veth |= infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::Veth))),
+            LinkAttribute::Stats64(counts) => of.traffic = Traffic { received: counts.rx_packets, sent: counts.tx_packets },
             LinkAttribute::Xdp(about) => {
                 of.xdp = about.iter().find_map(|xdp| match xdp {
                     LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(Runs::Kernel),

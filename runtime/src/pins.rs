@@ -11,6 +11,9 @@ const BPFFS: &str = "/sys/fs/bpf";
 /// The kernel's number of that kind of file system.
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 
+/// What the name of a folder ends with that is to take another's place: no box is called so.
+const NEXT: &str = "+next";
+
 /// The folder of all boxes. What is changed there is changed by one process at a time: as long as this value lives.
 #[derive(Debug)]
 pub struct Pins {
@@ -46,12 +49,24 @@ impl Pins {
         Ok(self.root.join(name))
     }
 
+    /// Where the box is made ready that is to take a box's place. What a process left there that ended halfway is removed.
+    pub(crate) fn next(&self, name: &str) -> Result<PathBuf, Error> {
+        self.folder(name)?;
+        let folder = self.root.join(format!("{name}{NEXT}"));
+        if folder.exists() {
+            remove(&folder)?;
+        }
+        Ok(folder)
+    }
+
     /// The names of all boxes.
     pub fn names(&self) -> Result<Vec<String>, Error> {
         let tried = || format!("{} cannot be read", self.root.display());
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&self.root).tried(tried)? {
-            names.push(entry.tried(tried)?.file_name().to_string_lossy().into_owned());
+            let name = entry.tried(tried)?.file_name().to_string_lossy().into_owned();
+            // What takes a box's place is no box yet.
+            names.extend((!name.ends_with(NEXT)).then_some(name));
         }
         names.sort();
         Ok(names)

@@ -2,6 +2,7 @@
 //! long as the box.
 
 use crate::error::{Error, Tried};
+use crate::netlink::Traffic;
 use crate::object::Description;
 use crate::sys::Bytes;
 use grv_codegen::ebpf::Manifest;
@@ -40,6 +41,8 @@ pub struct Attached {
     pub interface: String,
     /// Its number.
     pub ifindex: u32,
+    /// What it had counted before the box was attached.
+    pub before: Traffic,
 }
 
 const PLACE: &str = "record";

@@ -1,7 +1,8 @@
-//! `cargo xtask demo`: the nat over packets that a kernel sent; then proved, broken and mended.
+//! `cargo xtask demo`: the nat over packets that a kernel sent; then proved, broken and mended; then in the kernel.
 
 use crate::run::{Result, at, command, grv, root, run, run_command, target};
 use crate::setup;
+use crate::traffic::traffic;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -11,7 +12,8 @@ pub(crate) fn demo() -> Result {
     setup::setup()?;
     let grv = grv()?;
     packets(&grv)?;
-    proofs(&grv)
+    proofs(&grv)?;
+    traffic(&grv)
 }
 
 /// The nat at work.
@@ -85,7 +87,6 @@ fn proofs(grv: &str) -> Result {
     write(&root().join(file), &program)?;
     let found = verify(grv, file, 0)?;
     show(&found, &proved(&found, OTHERS.iter().chain([&BROKEN]))?);
-    println!("\nAll that the nat promises: `{grv} verify examples/nat`, which takes about half a minute.");
     Ok(())
 }
 

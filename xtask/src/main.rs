@@ -9,6 +9,7 @@ mod setup;
 mod test;
 mod tidy;
 mod tools;
+mod traffic;
 
 use run::Result;
 use std::process::ExitCode;
@@ -17,7 +18,8 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   setup     install what is missing: Z3 and scapy from PyPI, under target/
-  demo      set up, then run the nat over a real capture, prove some of its promises, break it, mend it
+  demo      set up, then run the nat over a real capture, prove some of its promises, break it, mend it, and
+            load it into the kernel
   test      set up, then run all tests
   tidy      formatting, lints, docs, links, file sizes, examples
   book      build the book (book/book/index.html)

@@ -6,6 +6,7 @@ use crate::{Format, Status, files, render};
 use clap::ValueEnum;
 use grv_runtime::load::{Request, load};
 use grv_runtime::record::Mode;
+use grv_runtime::replace::replace;
 use grv_runtime::{Error, Installed, Object, Pins};
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,13 @@ pub(crate) struct Args {
     /// Who runs the program: `native` by the driver, `generic` by the kernel for any driver; else by the driver if it can
     #[arg(long, value_enum)]
     mode: Option<How>,
+    /// Replace the box of that name by this one, at the same interfaces. Its parameters and control tables stay unless the configuration gives
+    /// others; its state is handed over, or it is said why it cannot be
+    #[arg(long, conflicts_with_all = ["ports", "mode", "fix"])]
+    replace: bool,
+    /// With `--replace`: lose the state that cannot be handed over
+    #[arg(long, requires = "replace")]
+    discard: bool,
     /// Where a port is an end of a veth pair, have the other end take redirected packets and compute its checksums, if it is in this
     /// network namespace; else what is missing is said
     #[arg(long)]
@@ -87,15 +95,21 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
                         as `ip netns exec` makes one, no longer than this command; `nsenter --net=...` makes none)",
         );
     }
-    let (installed, warnings) = match load(&pins, &object, &request) {
+    let loaded = if args.replace {
+        replace(&pins, &object, &name, &settings, args.discard).map(|installed| (installed, Vec::new()))
+    } else {
+        load(&pins, &object, &request)
+    };
+    let (installed, warnings) = match loaded {
         Ok(loaded) => loaded,
         Err(error) => return rejected(args, error),
     };
     let at: Vec<String> = installed.ports.iter().map(|port| format!("{} at {}", port.port, port.interface)).collect();
     let status = if object.description.proved() { "proved" } else { "unproved" };
-    render::line(&format!("{name}: {} is loaded, {status}: {}", manifest.middlebox, at.join(", ")));
+    let done = if args.replace { "takes its place" } else { "is loaded" };
+    render::line(&format!("{name}: {} {done}, {status}: {}", manifest.middlebox, at.join(", ")));
     warnings.iter().for_each(|warning| render::remark(&format!("warning: {warning}")));
-    if manifest.tables.iter().any(|table| table.keeping == "feed") {
+    if !args.replace && manifest.tables.iter().any(|table| table.keeping == "feed") {
         render::remark(&format!("`grv sync {name}` keeps its neighbours in step with the kernel's; let it run beside the box"));
     }
     Ok(Status::Good)

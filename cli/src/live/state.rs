@@ -19,7 +19,7 @@ use serde_json::Value;
 pub(crate) struct Args {
     #[command(flatten)]
     named: Named,
-    /// Only this table; may be given several times
+    /// Only this table; may be given several times. Tables that are computed from others are shown only so
     #[arg(long = "table", value_name = "TABLE")]
     tables: Vec<String>,
     /// Only entries in whose key or value this text is
@@ -91,6 +91,10 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
 /// The entries that are asked for.
 fn chosen<'s>(args: &Args, table: &Table, of: &'s TableState) -> Vec<(&'s Entry, String, String)> {
     let mut chosen = Vec::new();
+    // What is computed from other tables is large, and shown only if it is asked for.
+    if table.computed.is_some() && args.tables.is_empty() {
+        return chosen;
+    }
     for entry in &of.entries {
         let dead = entry.life == Life::Dead;
         if (args.live && dead) || (args.dead && !dead) {

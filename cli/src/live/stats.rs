@@ -38,7 +38,15 @@ struct Json<'s> {
     schema_version: u32,
     name: &'s str,
     middlebox: &'s str,
+    ports: Vec<JsonPort<'s>>,
     drops: Vec<JsonDrops<'s>>,
+}
+
+#[derive(Serialize)]
+struct JsonPort<'s> {
+    port: &'s str,
+    received: u64,
+    sent: u64,
 }
 
 #[derive(Serialize)]
@@ -58,7 +66,8 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
         Shown::Json => {
             let drops = stats.drops.iter().map(|(reason, packets)| JsonDrops { reason, packets: *packets }).collect();
             let middlebox = &installed.description.manifest.middlebox;
-            render::json(&Json { schema_version: 1, name: &installed.name, middlebox, drops })?;
+            let ports = stats.ports.iter().map(|(port, of)| JsonPort { port, received: of.received, sent: of.sent }).collect();
+            render::json(&Json { schema_version: 1, name: &installed.name, middlebox, ports, drops })?;
         }
         Shown::Prometheus => prometheus(&installed, &stats),
     }
@@ -67,6 +76,9 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
 
 fn full(installed: &Installed, stats: &Stats) {
     let total: u64 = stats.drops.iter().map(|(_, count)| count).sum();
+    for (port, of) in &stats.ports {
+        render::line(&format!("{}: {port:<12} {:>12} received {:>12} sent", installed.name, of.received, of.sent));
+    }
     render::line(&format!("{}: dropped {total}", installed.name));
     for (reason, count) in stats.drops.iter().filter(|(_, count)| *count > 0) {
         render::line(&format!("  as {reason:<24} {count:>12}"));
@@ -75,25 +87,34 @@ fn full(installed: &Installed, stats: &Stats) {
 
 /// What is new, each second.
 fn watch(installed: &Installed, mut before: Stats) -> Result<Status, String> {
-    while installed.is_loaded() {
+    let incarnation = installed.incarnation();
+    loop {
         std::thread::sleep(Duration::from_secs(1));
-        let Ok(now) = installed.stats() else { break };
-        let new =
-            now.drops.iter().zip(&before.drops).map(|((reason, now), (_, before))| (reason.clone(), now.wrapping_sub(*before)));
-        let drops = new.collect();
-        full(installed, &Stats { drops });
+        // Unloaded, or replaced.
+        if installed.incarnation() != incarnation {
+            return Ok(Status::Good);
+        }
+        let now = installed.stats().map_err(|e| e.to_string())?;
+        full(installed, &now.since(&before));
         before = now;
     }
-    Ok(Status::Good)
 }
 
 fn prometheus(installed: &Installed, stats: &Stats) {
-    render::line("# HELP grv_dropped_packets_total Packets that a box dropped, by reason.");
-    render::line("# TYPE grv_dropped_packets_total counter");
-    for (reason, count) in &stats.drops {
-        let (name, reason) = (label(&installed.name), label(reason));
-        render::line(&format!("grv_dropped_packets_total{{box=\"{name}\",reason=\"{reason}\"}} {count}"));
-    }
+    let name = label(&installed.name);
+    let family = |metric: &str, help: &str, rows: Vec<(&str, &str, u64)>| {
+        render::line(&format!("# HELP {metric} {help}"));
+        render::line(&format!("# TYPE {metric} counter"));
+        for (key, value, count) in rows {
+            render::line(&format!("{metric}{{box=\"{name}\",{key}=\"{}\"}} {count}", label(value)));
+        }
+    };
+    let received = stats.ports.iter().map(|(port, of)| ("port", port.as_str(), of.received)).collect();
+    family("grv_received_packets_total", "Packets that came to a port's interface.", received);
+    let sent = stats.ports.iter().map(|(port, of)| ("port", port.as_str(), of.sent)).collect();
+    family("grv_sent_packets_total", "Packets that left by a port's interface.", sent);
+    let dropped = stats.drops.iter().map(|(reason, count)| ("reason", reason.as_str(), *count)).collect();
+    family("grv_dropped_packets_total", "Packets that the box dropped, by reason.", dropped);
 }
 
 /// A label's value as Prometheus wants it.

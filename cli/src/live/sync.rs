@@ -22,25 +22,34 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn main(args: &Args) -> Result<Status, String> {
-    let installed = open(&args.named)?;
-    let mut sync = match Sync::new(&installed) {
-        Ok(Some(sync)) => sync,
-        Ok(None) => return Err(format!("`{}` sends to no neighbours: there is nothing to keep in step", installed.name)),
-        Err(error) => return failed(error),
-    };
     let ended = Arc::new(AtomicBool::new(false));
     let end = ended.clone();
     ctrlc::set_handler(move || end.store(true, Ordering::Relaxed)).map_err(|e| e.to_string())?;
-    while !ended.load(Ordering::Relaxed) && installed.is_loaded() {
-        match sync.step() {
-            Ok(remarks) => remarks.iter().for_each(|remark| render::remark(remark)),
-            // Its pins are gone in the middle of a step.
-            Err(_) if !installed.is_loaded() => break,
+    loop {
+        let installed = open(&args.named)?;
+        let incarnation = installed.incarnation();
+        let mut sync = match Sync::new(&installed) {
+            Ok(Some(sync)) => sync,
+            Ok(None) => return Err(format!("`{}` sends to no neighbours: there is nothing to keep in step", installed.name)),
             Err(error) => return failed(error),
-        }
-        if args.once {
-            break;
+        };
+        loop {
+            let step = sync.step();
+            let now = installed.incarnation();
+            if now.is_none() {
+                return Ok(Status::Good);
+            }
+            if now != incarnation {
+                // Another version has taken its place.
+                break;
+            }
+            match step {
+                Ok(remarks) => remarks.iter().for_each(|remark| render::remark(remark)),
+                Err(error) => return failed(error),
+            }
+            if args.once || ended.load(Ordering::Relaxed) {
+                return Ok(Status::Good);
+            }
         }
     }
-    Ok(Status::Good)
 }

@@ -15,5 +15,6 @@ mod nat;
 mod net;
 mod policer;
 mod proxy;
+mod replace;
 mod router;
 mod switch;

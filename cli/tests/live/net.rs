@@ -191,10 +191,21 @@ impl Net {
         state["tables"][0].take()
     }
 
+    fn stats(&self) -> serde_json::Value {
+        serde_json::from_str(&self.grv(&["stats", &self.name, "--format", "json"])).expect("the counters are JSON")
+    }
+
+    /// How many packets a port has received or sent.
+    pub(crate) fn traffic(&self, port: &str, what: &str) -> u64 {
+        let stats = self.stats();
+        let ports = stats["ports"].as_array().expect("a list");
+        let of = ports.iter().find(|of| of["port"] == port).unwrap_or_else(|| panic!("no port {port}"));
+        of[what].as_u64().expect("a number")
+    }
+
     /// How many packets were dropped for a reason.
     pub(crate) fn drops(&self, reason: &str) -> u64 {
-        let stats: serde_json::Value =
-            serde_json::from_str(&self.grv(&["stats", &self.name, "--format", "json"])).expect("the counters are JSON");
+        let stats = self.stats();
         let drops = stats["drops"].as_array().expect("a list");
         let of = drops.iter().find(|drop| drop["reason"] == reason).unwrap_or_else(|| panic!("no reason {reason}"));
         of["packets"].as_u64().expect("a number")

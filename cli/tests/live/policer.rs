@@ -59,7 +59,11 @@ fn the_rate_is_the_one_that_is_set() {
     let off = (measured / RATE - 1.0).abs();
     eprintln!("the rate is the one that is set: {measured:.0} bytes/s of {RATE:.0}, {sent} packets sent");
     assert!(off < 0.02, "{measured:.0} bytes/s pass, and {RATE:.0} are set");
-    assert!(net.drops("rate") > 0);
+    let dropped = net.drops("rate");
+    assert!(dropped > 0);
+    // All that was sent came to the port, and what was not dropped left by the other.
+    let received = net.traffic("a", "received");
+    assert!(received >= sent && net.traffic("b", "sent") + dropped >= sent, "{received} of {sent} received");
     let source = u32::from(Ipv4Addr::new(192, 0, 2, 0));
     assert_eq!((&buckets["live"], &buckets["entries"][0]["key"]), (&1.into(), &source.into()), "{buckets}");
 }

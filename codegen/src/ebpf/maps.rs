@@ -73,6 +73,11 @@ impl Layout {
         self.places.len() - 1
     }
 
+    /// Bytes that have no names.
+    pub(crate) fn bytes(size: u16) -> Layout {
+        Layout { places: Vec::new(), size, align: 8 }
+    }
+
     fn end(&self) -> u16 {
         self.places.last().map_or(0, |place| place.offset + u16::from(place.bytes))
     }

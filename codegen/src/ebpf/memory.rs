@@ -1,7 +1,8 @@
 //! Keys and values as bytes, where a [`TableInfo`] says that their columns are: for who reads and writes tables from outside. A layout
 //! that came from elsewhere is to be checked first ([`fits`]); of one that does not fit, nothing is read or written.
 
-use super::{ColumnInfo, TableInfo};
+use super::{BlockInfo, ColumnInfo, TableInfo};
+use std::collections::BTreeMap;
 
 /// Whether all columns are within keys and values.
 pub fn fits(info: &TableInfo) -> bool {
@@ -13,7 +14,11 @@ pub fn fits(info: &TableInfo) -> bool {
     };
     let keys = info.key.iter().all(|column| within(column, info.key_bytes));
     // A cell is somewhere in its section.
-    let most = if info.keeping == "cell" { u16::MAX } else { info.value_bytes };
+    let most = match (info.keeping, &info.blocks) {
+        ("cell", _) => u16::MAX,
+        (_, Some(of)) => of.bytes,
+        _ => info.value_bytes,
+    };
     let values = info.value.iter().all(|column| within(column, most));
     let inside = |at: Option<u16>| at.is_none_or(|at| at.checked_add(8).is_some_and(|end| end <= info.value_bytes));
     let word = inside(info.word) && inside(info.ticket);
@@ -21,6 +26,14 @@ pub fn fits(info: &TableInfo) -> bool {
         "prefixes" => info.key.len() == 1 && info.key_bytes >= 8 && info.value_bytes >= 4,
         "control" => info.key_bytes >= 4,
         "control array" => info.key_bytes == 4,
+        "control blocks" => {
+            let inside = |of: &BlockInfo| {
+                of.elements > 0
+                    && of.bytes > 0
+                    && of.elements.checked_mul(of.bytes.into()).is_some_and(|b| b <= info.value_bytes.into())
+            };
+            info.key_bytes == 8 && info.blocks.as_ref().is_some_and(inside)
+        }
         "buckets" => info.value.len() == 2,
         "entries" => info.word.is_some(),
         "mirror" => {
@@ -83,6 +96,10 @@ pub fn key(info: &TableInfo, key: &[u128], generation: u32, capacity: u64) -> Ve
             }
         }
         "control array" => set(0, ((first as u64 + u64::from(generation) * capacity) as u32).to_le_bytes()),
+        "control blocks" => {
+            set(0, (first as u32).to_le_bytes());
+            set(4, generation.to_le_bytes());
+        }
         "control" => {
             set(generation_at(info), generation.to_le_bytes());
             info.key.iter().zip(key).for_each(|(column, value)| put(&mut bytes, column, *value));
@@ -115,6 +132,7 @@ pub fn key_of(info: &TableInfo, bytes: &[u8], capacity: u64) -> (Vec<u128>, u32)
             let generation = index.checked_div(capacity).unwrap_or(0);
             (vec![(index - generation * capacity).into()], generation as u32)
         }
+        "control blocks" => (vec![u32::from_le_bytes(number(0)).into()], u32::from_le_bytes(number(4))),
         keeping => {
             let generation = if keeping == "control" { u32::from_le_bytes(number(generation_at(info))) } else { 0 };
             (info.key.iter().map(|column| get(bytes, column)).collect(), generation)
@@ -137,6 +155,38 @@ pub fn value(info: &TableInfo, key: &[u128], value: &[u128]) -> Vec<u8> {
     }
     info.value.iter().zip(value).for_each(|(column, value)| put(&mut bytes, column, *value));
     bytes
+}
+
+/// The blocks of a generation of an array, from the elements that are not as at the start, with their indexes.
+pub fn blocks(info: &TableInfo, generation: u32, elements: &[(Vec<u128>, Vec<u128>)]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let Some(of) = info.blocks.as_ref().filter(|of| of.elements > 0 && of.bytes > 0) else { return Vec::new() };
+    let initial: Vec<u128> = info.initial.iter().map(|number| u128::from(*number)).collect();
+    let mut blocks: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+    let write = |bytes: &mut [u8], at: usize, value: &[u128]| {
+        let Some(into) = bytes.chunks_exact_mut(of.bytes.into()).nth(at) else { return };
+        into.fill(0);
+        info.value.iter().zip(value).for_each(|(column, value)| put(into, column, *value));
+    };
+    for (index, value) in elements {
+        let index = index.first().copied().unwrap_or(0) as u64;
+        let block = blocks.entry(index / u64::from(of.elements)).or_insert_with(|| {
+            let mut bytes = vec![0; info.value_bytes.into()];
+            (0..of.elements as usize).for_each(|at| write(&mut bytes, at, &initial));
+            bytes
+        });
+        write(block, (index % u64::from(of.elements)) as usize, value);
+    }
+    blocks.into_iter().map(|(number, bytes)| (key(info, &[number.into()], generation, 0), bytes)).collect()
+}
+
+/// The elements of a block that are not as at the start, with their indexes; `number` is the block's.
+pub fn elements_of(info: &TableInfo, number: u128, bytes: &[u8]) -> Vec<(Vec<u128>, Vec<u128>)> {
+    let Some(of) = info.blocks.as_ref().filter(|of| of.bytes > 0) else { return Vec::new() };
+    let initial: Vec<u128> = info.initial.iter().map(|number| u128::from(*number)).collect();
+    let first = number * u128::from(of.elements);
+    let places = bytes.chunks_exact(of.bytes.into()).take(of.elements as usize).zip(0..);
+    let elements = places.map(|(place, at)| (vec![first + at], value_of(info, place)));
+    elements.filter(|(_, value)| *value != initial).collect()
 }
 
 /// The scalars of a value.
@@ -175,6 +225,8 @@ mod tests {
             bucket: None,
             ticket: None,
             owner: None,
+            blocks: None,
+            maglev: None,
         }
     }
 
@@ -191,6 +243,25 @@ mod tests {
                 assert_eq!(key_of(&info, &bytes, 10), (scalars.clone(), generation), "{}", info.keeping);
             }
         }
+    }
+
+    #[test]
+    fn elements_of_blocks_are_read_as_they_are_written() {
+        let mut of = info("control blocks", vec![column(0, 4, false)], 8);
+        (of.value, of.value_bytes, of.initial) = (vec![column(0, 4, false)], 24, vec![3]);
+        of.blocks = Some(BlockInfo { elements: 6, bytes: 4 });
+        assert!(fits(&of));
+        let elements: Vec<(Vec<u128>, Vec<u128>)> = vec![(vec![1], vec![9]), (vec![14], vec![0])];
+        let blocks = blocks(&of, 1, &elements);
+        assert_eq!(blocks.len(), 2);
+        let read = blocks.iter().flat_map(|(key, value)| {
+            let (number, generation) = key_of(&of, key, 0);
+            assert_eq!(generation, 1);
+            elements_of(&of, number[0], value)
+        });
+        assert_eq!(read.collect::<Vec<_>>(), elements);
+        of.blocks = Some(BlockInfo { elements: 7, bytes: 4 });
+        assert!(!fits(&of));
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub struct TableInfo {
     pub name: String,
     /// The map.
     pub map: String,
-    /// `entries`, `mirror`, `buckets`, `control`, `control array` (a cell is one of one element), `prefixes`, `feed`, `counters`, or `cell`: a
+    /// `entries`, `mirror`, `buckets`, `control`, `control array` (a cell is one of one element), `control blocks`, `prefixes`, `feed`, `counters`, or `cell`: a
     /// global variable, whose one number is at the offset in its section.
     #[serde(deserialize_with = "keeping")]
     pub keeping: Name,
@@ -124,7 +124,11 @@ pub struct TableInfo {
     /// Of `mirror`: whose deadlines its entries share. An entry lives if its word, a ticket, is not 0, and the owner's entry has
     /// the same ticket, and lives.
     pub owner: Option<OwnerInfo>,
-    /// Of `control array`: what elements hold that are not given, if that is known; a loader fills both generations with it.
+    /// Of `control blocks`: how many elements are in an entry, and how far apart. Element i is in the entry with the key i / elements.
+    pub blocks: Option<BlockInfo>,
+    /// Of an array that the runtime computes: from what.
+    pub maglev: Option<MaglevInfo>,
+    /// Of `control array` and `control blocks`: what elements hold that are not given, if that is known; a loader fills both generations with it.
     pub initial: Vec<u64>,
     /// Of `buckets`: what their numbers count in.
     pub bucket: Option<BucketInfo>,
@@ -147,6 +151,24 @@ impl BucketInfo {
         let lacking = full.saturating_sub(now.saturating_mul(self.unit));
         self.burst.saturating_sub(lacking) / self.cost.max(1)
     }
+}
+
+/// Elements of an array that is kept in blocks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockInfo {
+    /// Elements of a block.
+    pub elements: u32,
+    /// Bytes of an element.
+    pub bytes: u16,
+}
+
+/// A Maglev table: what it is computed from (`grv_lang::ir::Maglev`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaglevInfo {
+    /// The set of backends, by its number in the core IR.
+    pub entries: u32,
+    /// Slots of each group.
+    pub slots: u32,
 }
 
 /// The table that has the deadlines of a mirror's entries.

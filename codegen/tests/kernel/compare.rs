@@ -147,7 +147,9 @@ impl Compared {
                 continue;
             }
             let info = self.info(id).clone();
-            let entries: Vec<(Vec<u128>, Vec<u128>)> = if info.keeping == "control array" {
+            let entries: Vec<(Vec<u128>, Vec<u128>)> = if info.keeping == "control blocks" {
+                self.machine.elements(id).into_iter().map(|(index, element)| (vec![index.into()], element)).collect()
+            } else if info.keeping == "control array" {
                 let element = |index| (vec![u128::from(index)], self.machine.element(id, index).unwrap());
                 (0..length(table)).map(element).collect()
             } else {

@@ -28,7 +28,7 @@ fn libbpf_loads_what_aya_loads() {
     let place = folder.join("bpffs");
     std::fs::create_dir_all(&place).unwrap();
     run("mount", &["-t", "bpf", "bpf", place.to_str().unwrap()]);
-    let names = ["policer", "bridge", "router", "firewall"];
+    let names = ["policer", "bridge", "router", "firewall", "nat", "proxy", "lb-nat", "lb"];
     let loads = names.map(|name| {
         let of = compiled(&format!("examples/{name}/{name}.grv"));
         let artefact = build(&of.boxes[0], &of.sources, &Options::default(), &Proofs::default()).unwrap();

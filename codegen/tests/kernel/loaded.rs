@@ -64,6 +64,7 @@ macro_rules! sized {
             88 => $f::<$k, 88>($($arg),*),
             96 => $f::<$k, 96>($($arg),*),
             104 => $f::<$k, 104>($($arg),*),
+            1920 => $f::<$k, 1920>($($arg),*),
             other => panic!("values of {other} bytes"),
         }
     };
@@ -275,6 +276,16 @@ impl Loaded {
                     let key = memory::key(info, &[index.into()], generation, capacity);
                     let value = memory::value(info, &[], &value);
                     sized!(info.key_bytes, info.value_bytes, array(&mut self.ebpf, &info.map, &key, &value));
+                }
+            }
+            "control blocks" => {
+                let name = info.map.clone();
+                let old: Vec<Vec<u8>> = self.entries(info).into_iter().map(|(key, _)| key).collect();
+                for key in old.iter().filter(|key| key[4..8] == generation.to_le_bytes()) {
+                    sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &name, key, None));
+                }
+                for (key, value) in memory::blocks(info, generation, entries) {
+                    sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &name, &key, Some(&value)));
                 }
             }
             _ => {

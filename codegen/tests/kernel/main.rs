@@ -152,6 +152,11 @@ fn the_nat_balancer_does_what_the_interpreter_does() {
 }
 
 #[test]
+fn the_balancer_does_what_the_interpreter_does() {
+    agrees("examples/lb/lb.grv", 8);
+}
+
+#[test]
 fn headers_fields_and_numbers_are_what_they_are_in_the_interpreter() {
     agrees("tests/targets/rewrite.grv", 30);
     agrees("tests/targets/headers.grv", 30);

@@ -355,6 +355,12 @@ impl Machine {
         self.state.keyed(table).map_or(0, |store| store.entries.len())
     }
 
+    /// The elements of an array, or of a cell, that differ from the start, by index.
+    pub fn elements(&self, table: TableId) -> Vec<(u64, Vec<u128>)> {
+        let changed = self.state.indexed(table).map(Indexed::changed).unwrap_or_default();
+        changed.into_iter().map(|(index, element)| (index, element.to_vec())).collect()
+    }
+
     /// How many elements of an array, or of a cell, differ from the start.
     pub fn written(&self, table: TableId) -> usize {
         self.state.indexed(table).map_or(0, Indexed::count_changed)

@@ -9,8 +9,8 @@ mod stmt;
 pub use expr::{Names, constant, scalar};
 
 use super::{
-    Body, Column, Element, Expr, Header, HeaderId, Lifetime, LifetimeFn, Program, Role, Shape, Show, Stmt, Table, TableKind,
-    Target, Test,
+    Body, Column, Element, Expr, Header, HeaderId, Lifetime, LifetimeFn, Program, Property, Role, Shape, Show, Stmt, Table,
+    TableKind, Target, Test,
 };
 use std::fmt;
 
@@ -25,6 +25,13 @@ pub fn print(program: &Program) -> String {
 pub fn print_test(program: &Program, test: &Test) -> String {
     let mut out = Printer::new(program);
     out.test(test);
+    out.text
+}
+
+/// The text form of a property of a program: the same, if it says the same of tables of the same names.
+pub fn print_property(program: &Program, property: &Property) -> String {
+    let mut out = Printer::new(program);
+    out.property(property);
     out.text
 }
 

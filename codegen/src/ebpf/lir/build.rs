@@ -212,7 +212,7 @@ impl Builder {
 
     /// A pointer moved forward.
     pub(crate) fn advance(&mut self, pointer: Value, by: Arg) -> Value {
-        let result = self.value(Type::Packet, 64);
+        let result = self.value(self.types[pointer.index()], 64);
         self.push(Op::Advance { pointer, by }, Some(result));
         result
     }

@@ -105,7 +105,7 @@ fn typed(function: &Function, op: &Op) -> Result<(), String> {
         Op::Context(context, _) => function.types[context.index()] == Type::Context,
         Op::Bin { a, b, .. } => word(a) && word(b),
         Op::Swap { bits, a } => word(a) && matches!(bits, 16 | 32 | 64),
-        Op::Advance { pointer, by } => function.types[pointer.index()] == Type::Packet && word(by),
+        Op::Advance { pointer, by } => matches!(function.types[pointer.index()], Type::Packet | Type::Entry) && word(by),
         Op::Distance { from, to } => {
             function.types[from.index()] == Type::Packet && matches!(function.types[to.index()], Type::Packet | Type::PacketEnd)
         }

@@ -176,7 +176,7 @@ pub(crate) enum Op {
     Bin { op: Bin, wide: bool, a: Arg, b: Arg },
     /// The bytes of the low 16, 32 or 64 bits in the opposite order, the others zero.
     Swap { bits: u8, a: Arg },
-    /// A pointer into a packet moved forward by a number of bytes.
+    /// A pointer into a packet, or into an entry, moved forward by a number of bytes.
     Advance { pointer: Value, by: Arg },
     /// Bytes between two pointers into one packet.
     Distance { from: Value, to: Value },

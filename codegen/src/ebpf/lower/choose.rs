@@ -218,9 +218,9 @@ fn remainder(block: &Block, holds: LocalId, var: LocalId) -> Option<(&[Stmt], u6
 fn radical(mut number: u64) -> u64 {
     let (mut product, mut prime) = (1, 2);
     while prime * prime <= number {
-        if number % prime == 0 {
+        if number.is_multiple_of(prime) {
             product *= prime;
-            while number % prime == 0 {
+            while number.is_multiple_of(prime) {
                 number /= prime;
             }
         }

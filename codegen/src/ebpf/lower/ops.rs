@@ -4,7 +4,7 @@ use super::super::lir::{Arg, Bin, BlockId, Cmp, Helper, Type};
 use super::super::maps::{Kind, Layout};
 use super::entries::LATEST;
 use super::env::{Env, Frame, Open, Retry};
-use super::tables::{Keeping, Table};
+use super::tables::{Blocks, Keeping, Table};
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::Code;
 use grv_lang::ir::{Expr, LifetimeFn, LocalId, Scalar, Stmt, StmtKind, TableId};
@@ -50,12 +50,15 @@ impl<'p> Lower<'p> {
             StmtKind::ReadArray { table, index, value } => {
                 let index = self.evals(&mut env, std::slice::from_ref(index), span)?;
                 let kept = self.kept(*table, span)?;
-                if !matches!(kept.keeping, Keeping::Control) {
-                    return refused(self, "reading such an array");
-                }
                 assigned.extend(value);
-                let outcomes = self.control(env, &kept, &index, &self.widths_of(*table));
-                self.elements(outcomes)
+                match &kept.keeping {
+                    Keeping::Control => {
+                        let outcomes = self.control(env, &kept, &index, &self.widths_of(*table));
+                        self.elements(outcomes)
+                    }
+                    Keeping::Blocks(blocks) => self.element(env, &kept, blocks, index[0], &self.widths_of(*table)),
+                    _ => return refused(self, "reading such an array"),
+                }
             }
             StmtKind::Insert { entries, ok } => {
                 assigned.push(*ok);
@@ -135,6 +138,28 @@ impl<'p> Lower<'p> {
             _ => return Err(self.broken(span, "a statement out of its place")),
         };
         Ok(assign(&assigned, outcomes))
+    }
+
+    /// An element of a generation, in its block; what is not there is as at the start.
+    fn element(&mut self, mut env: Env<'p>, table: &Table, blocks: &Blocks, index: Arg, widths: &[u8]) -> Vec<Outcome<'p>> {
+        let generation = self.generation(&mut env);
+        let block = self.b.bin(Bin::Div, index, Arg::Number(blocks.elements.into()));
+        let at = self.b.bin(Bin::Rem, index, Arg::Number(blocks.elements.into()));
+        self.write_key(table, &[block], Some(generation));
+        let entry = self.find(table);
+        let (there, none, far) = (self.b.block(), self.b.block(), self.b.block());
+        self.b.branch(Cmp::Ne, entry, Arg::Number(0), there, none);
+        self.b.enter(there);
+        // A remainder is small, but the kernel does not know.
+        self.b.unless(Cmp::Lt, at, Arg::Number(blocks.elements.into()), far);
+        let offset = self.b.bin(Bin::Mul, at, Arg::Number(blocks.element.size.into()));
+        let element = entry.value().map_or(entry, |entry| Arg::Value(self.b.advance(entry, offset)));
+        let found = self.numbers(element, &blocks.element, 0, widths).split_off(1);
+        let there = self.b.here();
+        self.b.enter(far);
+        self.defect();
+        let initial = blocks.initial.iter().map(|number| Arg::Number(*number)).collect();
+        vec![(Open { env: env.clone(), block: there }, found), (Open { env, block: none }, initial)]
     }
 
     /// What was found at an index: it was checked, and an array has all its elements, so that the other way is a defect.

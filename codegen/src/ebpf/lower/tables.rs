@@ -23,12 +23,14 @@
 //! which one counts. A loader fills the other one, then changes the number, then waits until no step can be left that read the old
 //! one before it writes there again.
 //!
+//! Large arrays, and those that the runtime computes, are kept in blocks, of which only those need be there that hold something.
+//!
 //! # Feed
 //! Entries that the runtime sets one by one are replaced as a whole; their values hold their keys like those of state.
 
 use super::super::lir::MapId;
 use super::super::maps::{Kind, Layout, Map, NO_PREALLOC, identifier};
-use super::super::{BucketInfo, ColumnInfo, OwnerInfo, TableInfo};
+use super::super::{BlockInfo, BucketInfo, ColumnInfo, MaglevInfo, OwnerInfo, TableInfo};
 use super::ops::bits_of;
 use super::uses;
 use super::{Lower, Lowering};
@@ -57,6 +59,8 @@ pub(super) enum Keeping {
     Cell(Cell),
     /// Entries of a generation.
     Control,
+    /// Elements of a generation, in blocks.
+    Blocks(Blocks),
     /// Prefixes of a generation, with their lengths.
     Prefixes,
     /// Entries that are replaced as a whole.
@@ -103,6 +107,17 @@ pub(super) struct Mirror {
     pub(super) key: Vec<usize>,
 }
 
+/// An array in blocks.
+#[derive(Clone)]
+pub(super) struct Blocks {
+    /// Elements of a block.
+    pub(super) elements: u32,
+    /// How each lies in memory.
+    pub(super) element: Layout,
+    /// What elements hold that are not there.
+    pub(super) initial: Vec<u64>,
+}
+
 /// A cell of handlers: a global variable.
 #[derive(Clone, Copy)]
 pub(super) struct Cell {
@@ -125,6 +140,12 @@ pub(super) struct Bucket {
 /// Columns of a key, or of a value: far more than the stack has room for.
 const MOST_COLUMNS: usize = 256;
 
+/// Bytes that are not taken before they are needed.
+const MOST_BYTES: u64 = 32 << 20;
+
+/// Bytes of a block at most: with what the kernel needs besides, no more than 2,048.
+const BLOCK: u16 = 1_920;
+
 /// The bits of a time: it stays below 2^62, deadlines below twice that.
 const TIME_BITS: u8 = 63;
 
@@ -138,7 +159,9 @@ impl Lower<'_> {
             match kept {
                 Ok(kept) => {
                     if let Some(map) = kept.as_ref().and_then(|kept: &Table| self.maps.map(kept.map)) {
-                        largest = (largest.0.max(map.key.size), largest.1.max(map.value.size));
+                        // Values are made in memory only of tables that the program writes.
+                        let value = if table.role == Role::State { map.value.size } else { 0 };
+                        largest = (largest.0.max(map.key.size), largest.1.max(value));
                     }
                     self.tables.push(kept);
                 }
@@ -155,7 +178,6 @@ impl Lower<'_> {
     fn keep(&mut self, id: TableId, table: &ir::Table) -> Lowering<Table> {
         let state = |what: &str| Err(self.refuse(Code::TargetState, table.span, what.to_string()));
         match (table.role, &table.kind) {
-            (Role::Control, _) if table.computed.is_some() => state("a table that the runtime computes"),
             (Role::Control, TableKind::Lpm) => self.keep_prefixes(table),
             (Role::Control, TableKind::Map | TableKind::Set | TableKind::Array | TableKind::Cell) => self.keep_control(table),
             (Role::Feed, TableKind::Map | TableKind::Set) => self.keep_feed(table),
@@ -218,9 +240,30 @@ impl Lower<'_> {
         if value.size == 0 {
             value.push("present", 32);
         }
+        let bytes = table.capacity.saturating_mul(2).saturating_mul(u64::from(key.size) + u64::from(value.size));
+        if array && (table.computed.is_some() || bytes > MOST_BYTES) {
+            return self.keep_blocks(table, value);
+        }
         let kind = if array { Kind::Array } else { Kind::Hash };
-        let map = self.push_map(table, kind, key, value, 2, 0)?;
+        let flags = if !array && bytes > MOST_BYTES { NO_PREALLOC } else { 0 };
+        let map = self.push_map(table, kind, key, value, 2, flags)?;
         Ok(Table { map, keeping: Keeping::Control, key: places })
+    }
+
+    fn keep_blocks(&mut self, table: &ir::Table, element: Layout) -> Lowering<Table> {
+        let elements = (BLOCK / element.size).max(1);
+        let mut key = Layout::new();
+        key.push("block", 32);
+        key.push("generation", 32);
+        let entries = table.capacity.div_ceil(elements.into()).saturating_mul(2);
+        let (true, Ok(entries)) = (element.size <= BLOCK, u32::try_from(entries)) else {
+            return Err(self.refuse(Code::TargetState, table.span, format!("an array of {} elements", table.capacity)));
+        };
+        let value = Layout::bytes(elements * element.size);
+        let name = identifier(&table.name);
+        let map = self.maps.push(Map { name, kind: Kind::Hash, key, value, entries, flags: NO_PREALLOC });
+        let keeping = Keeping::Blocks(Blocks { elements: elements.into(), element, initial: constants(&table.initial) });
+        Ok(Table { map, keeping, key: vec![0] })
     }
 
     fn keep_prefixes(&mut self, table: &ir::Table) -> Lowering<Table> {
@@ -396,6 +439,8 @@ impl Lower<'_> {
                 bucket: None,
                 ticket: None,
                 owner: None,
+                blocks: None,
+                maglev: None,
             };
             match &kept.keeping {
                 Keeping::Entries(entries) => {
@@ -430,9 +475,15 @@ impl Lower<'_> {
                 }
                 Keeping::Control => {
                     info.keeping = if map.kind == Kind::Array { "control array" } else { "control" };
-                    let constant = |expr: &Expr| if let Expr::Const(value, _) = expr { Some(*value as u64) } else { None };
-                    info.initial = table.initial.iter().map(constant).collect::<Option<_>>().unwrap_or_default();
+                    info.initial = constants(&table.initial);
                     info.value = all(&map.value, 0);
+                }
+                Keeping::Blocks(blocks) => {
+                    info.keeping = "control blocks";
+                    info.initial.clone_from(&blocks.initial);
+                    info.value = all(&blocks.element, 0);
+                    info.blocks = Some(BlockInfo { elements: blocks.elements, bytes: blocks.element.size });
+                    info.maglev = table.computed.as_ref().map(|of| MaglevInfo { entries: of.entries.0, slots: of.slots });
                 }
                 Keeping::Prefixes => {
                     info.keeping = "prefixes";
@@ -448,6 +499,12 @@ impl Lower<'_> {
         }
         infos
     }
+}
+
+/// What elements hold that nobody wrote.
+fn constants(initial: &[Expr]) -> Vec<u64> {
+    let constant = |expr: &Expr| if let Expr::Const(value, _) = expr { Some(*value as u64) } else { None };
+    initial.iter().map(constant).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// How a cell is kept: a global variable.
@@ -469,6 +526,8 @@ fn cell_info(id: usize, table: &ir::Table, cell: Cell) -> TableInfo {
         bucket: None,
         ticket: None,
         owner: None,
+        blocks: None,
+        maglev: None,
     }
 }
 

@@ -160,8 +160,11 @@ fn symbol(name: &str, value: u64, size: u64, kind: SymbolKind, section: SymbolSe
     }
 }
 
-/// The type of a key or a value; a single number is that number.
+/// The type of a key or a value; a single number is that number, and what has no names is bytes.
 fn structure(btf: &mut Btf, name: &str, layout: &Layout) -> TypeId {
+    if layout.places.is_empty() {
+        return btf.bytes(layout.size.into());
+    }
     if let ([place], false) = (layout.places.as_slice(), layout.places.iter().any(|p| p.network)) {
         return btf.int(place.bytes.into());
     }
