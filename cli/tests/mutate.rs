@@ -105,6 +105,23 @@ fn what_is_tried_can_be_chosen() {
 }
 
 #[test]
+fn what_changes_nothing_does_not_count() {
+    let output = mutate(&["tests/verify/equivalent.grv", "--format", "json"]);
+    let report = json(&output);
+    let equivalent = |operator: &str, words: &str| {
+        let fits = |m: &&Value| m["operator"] == operator && m["change"].as_str().is_some_and(|change| change.contains(words));
+        list(&report, "equivalent").iter().any(|m| fits(&m) && m["verdict"] == "changes nothing")
+    };
+    // The deadline is set outright afterwards.
+    assert!(equivalent("skip-refresh", "without a refresh"), "{report:#}");
+    assert!(equivalent("off-by-one", "the lifetime of `stations`"), "{report:#}");
+    // To what, nobody asks; that it changes something is seen all the same.
+    assert_eq!(find(&report, "off-by-one", "Remember", "5000000000u64")["verdict"], "survives");
+    let count = |name: &str| report["summary"][name].as_u64().expect("a number");
+    assert_eq!((count("mutants"), count("equivalent")), (list(&report, "mutants").len() as u64, list(&report, "equivalent").len() as u64));
+}
+
+#[test]
 fn people_are_told_too() {
     let output = mutate(&[FORGETFUL]);
     let text = text(&output);

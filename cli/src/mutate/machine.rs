@@ -11,6 +11,8 @@ struct Report<'r> {
     schema_version: u32,
     boxes: Vec<OfBox<'r>>,
     mutants: Vec<Entry<'r>>,
+    /// Changes that are shown to change nothing.
+    equivalent: Vec<Entry<'r>>,
     properties: Vec<OfProperty<'r>>,
     diagnostics: Vec<render::Finding<'r>>,
     summary: Counts,
@@ -80,14 +82,15 @@ struct OfProperty<'r> {
 
 pub(super) fn show(sources: &[Source], ran: &[Ran]) -> Result<(), String> {
     let diagnostics = sources.iter().flat_map(|s| s.of.diagnostics.iter().map(|d| render::finding(&s.of.sources, d))).collect();
-    let of_box = |of: &Ran| counts(Summary::of(of.tried.iter()));
+    let of_box = |of: &Ran| counts(Summary::of(std::iter::once(of)));
     render::json(&Report {
         schema_version: 1,
         boxes: ran.iter().map(|of| OfBox { name: &of.name, tests: of.tests, summary: of_box(of) }).collect(),
         mutants: ran.iter().flat_map(|of| of.tried.iter().map(move |tried| entry(of, tried))).collect(),
+        equivalent: ran.iter().flat_map(|of| of.equivalent.iter().map(move |tried| entry(of, tried))).collect(),
         properties: ran.iter().flat_map(|of| of.properties.iter().map(move |property| kills(of, property))).collect(),
         diagnostics,
-        summary: counts(Summary::of(ran.iter().flat_map(|r| &r.tried))),
+        summary: counts(Summary::of(ran.iter())),
     })
 }
 
@@ -125,6 +128,7 @@ fn entry<'r>(of: &'r Ran, tried: &'r Tried) -> Entry<'r> {
             Some(By::Property) => "killed by properties",
             Some(By::Automatic) => "killed by what every program is obliged to",
             Some(By::Test) => "killed by tests",
+            None if outcome.changes_nothing => "changes nothing",
             None => "survives",
         },
         how: outcome.kills.first().map(Kill::how),

@@ -22,7 +22,7 @@ use std::sync::{Mutex, PoisonError};
 ///
 /// What is changed are the handlers of all elements, how long entries live, and timers. A change is noticed if a property that is proved of
 /// the program is refuted of the changed one, or does not follow any more; or something that every program is obliged to does not; or a test
-/// fails. A proof that only runs out of budget notices nothing.
+/// fails. A proof that only runs out of budget notices nothing. What nothing notices because it is shown to change nothing does not count.
 ///
 /// Exit status: 0 all changes are noticed; 1 some are not, or a program has errors; 2 usage, or no solver; 101 internal error; 130 interrupted.
 #[derive(clap::Args)]
@@ -83,6 +83,8 @@ struct Ran {
     properties: Vec<String>,
     tests: usize,
     tried: Vec<Tried>,
+    /// Changes that change nothing, and count for nothing.
+    equivalent: Vec<Tried>,
 }
 
 /// How many changes were noticed by what.
@@ -98,12 +100,15 @@ struct Summary {
     /// By tests, whatever else.
     by_tests: usize,
     surviving: usize,
+    /// Not among the mutants: of these it is shown that they change nothing.
+    equivalent: usize,
 }
 
 impl Summary {
-    fn of<'t>(tried: impl Iterator<Item = &'t Tried>) -> Summary {
-        let mut summary = Summary::default();
-        for Tried { outcome, .. } in tried {
+    fn of<'t>(ran: impl Iterator<Item = &'t Ran> + Clone) -> Summary {
+        let equivalent = ran.clone().map(|r| r.equivalent.len()).sum();
+        let mut summary = Summary { equivalent, ..Summary::default() };
+        for Tried { outcome, .. } in ran.flat_map(|r| &r.tried) {
             summary.mutants += 1;
             let count = match outcome.by() {
                 Some(By::Property) => &mut summary.by_properties,
@@ -206,7 +211,8 @@ fn of_box(
         tried.push(Tried { id: format!("{stem}:{number}"), file, start, mutant, outcome });
     }
     let properties: BTreeSet<String> = subject.properties().map(|name| base(name).to_string()).collect();
-    Ok(Ran { name, properties: properties.into_iter().collect(), tests: subject.tests(), tried })
+    let (equivalent, tried) = tried.into_iter().partition(|t: &Tried| t.outcome.changes_nothing);
+    Ok(Ran { name, properties: properties.into_iter().collect(), tests: subject.tests(), tried, equivalent })
 }
 
 /// Programs are walked recursively.

@@ -12,16 +12,16 @@ pub(super) fn show(sources: &[Source], ran: &[Ran], format: Format) -> Result<()
     }
     for of in ran {
         if format == Format::Full {
-            of.tried.iter().for_each(|tried| render::line(&line(tried)));
+            of.tried.iter().chain(&of.equivalent).for_each(|tried| render::line(&line(tried)));
             properties(of);
         } else {
             let survivors = of.tried.iter().filter(|t| t.outcome.by().is_none());
             survivors.for_each(|tried| render::line(&line(tried)));
         }
-        render::line(&format!("{}: {}", of.name, summary(&Summary::of(of.tried.iter()))));
+        render::line(&format!("{}: {}", of.name, summary(&Summary::of(std::iter::once(of)))));
     }
     if ran.len() > 1 {
-        render::line(&format!("all: {}", summary(&Summary::of(ran.iter().flat_map(|r| &r.tried)))));
+        render::line(&format!("all: {}", summary(&Summary::of(ran.iter()))));
     }
     Ok(())
 }
@@ -29,6 +29,7 @@ pub(super) fn show(sources: &[Source], ran: &[Ran], format: Format) -> Result<()
 fn line(tried: &Tried) -> String {
     let Tried { file, start, mutant, outcome, .. } = tried;
     let what = match outcome.kills.first() {
+        None if outcome.changes_nothing => "changes nothing".to_string(),
         None => "SURVIVES".to_string(),
         Some(_) => {
             // Of each kind the first; JSON has them all.
@@ -60,9 +61,13 @@ fn properties(of: &Ran) {
 }
 
 fn summary(s: &Summary) -> String {
+    let equivalent = match s.equivalent {
+        0 => String::new(),
+        count => format!("; {count} more change nothing"),
+    };
     format!(
         "{} mutants: {} killed by properties, {} by what every program is obliged to, {} by tests alone, {} survive; \
-         verification kills {} %, tests kill {} %, together {} %",
+         verification kills {} %, tests kill {} %, together {} %{equivalent}",
         s.mutants,
         s.by_properties,
         s.by_automatic,

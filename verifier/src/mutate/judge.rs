@@ -1,6 +1,7 @@
 //! What notices one change.
 
 use super::Subject;
+use super::same::do_the_same;
 use crate::desk::{Desk, Failure};
 use crate::prove::{self, Haste, Kind, Options, Report, Task, Verdict};
 use grv_lang::interp::test;
@@ -50,6 +51,8 @@ impl Kill {
 pub struct Outcome {
     /// Properties first, refuted ones before others, then what every program is obliged to, then tests.
     pub kills: Vec<Kill>,
+    /// Nothing noticed it, and nothing can: every event does the same as before.
+    pub changes_nothing: bool,
     /// Milliseconds.
     pub time_ms: u64,
 }
@@ -110,7 +113,12 @@ impl Subject<'_> {
                 }
             }
         }
-        Ok(Outcome { kills, time_ms: start.elapsed().as_millis() as u64 })
+        // Tests on other versions of the box have noticed nothing either.
+        let changes_nothing = match versions.first() {
+            Some(Some(changed)) if kills.is_empty() => do_the_same(self.program, changed, &mut desk.seat(), options)?,
+            _ => false,
+        };
+        Ok(Outcome { kills, changes_nothing, time_ms: start.elapsed().as_millis() as u64 })
     }
 
     fn kills(&self, report: &Report) -> Vec<Kill> {

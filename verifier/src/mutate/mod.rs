@@ -2,6 +2,7 @@
 //! was proved of the box and is not of the changed one kills it. Proofs about what the change does not touch are known from the box itself.
 
 mod judge;
+mod same;
 
 pub use judge::{By, Kill, Outcome};
 

@@ -18,8 +18,10 @@ mod search;
 mod stuck;
 mod verdict;
 
+pub(crate) use induct::{Event, events, happen};
 #[cfg(test)]
-pub(crate) use induct::{Event, Happened, events, formula, happen};
+pub(crate) use induct::{Happened, formula};
+pub(crate) use proof::follows;
 pub use reach::unseen;
 pub use run::{Haste, Options, Progress, Task, Wanted, verify};
 pub use stuck::{Row, Shown, Stuck, View};

@@ -1,11 +1,14 @@
 //! From the answers about goals to the verdict about what they are the goals of.
 
+use super::ground::ask;
 use super::run::Options;
 use super::stuck::Stuck;
 use super::verdict::{Slice, Verdict};
 use super::{Asked, Goal, Text};
 use crate::desk::{Failure, Reply, Seat};
 use crate::solve::{Question, Status};
+use crate::sym::Engine;
+use crate::term::Term;
 use grv_lang::ir::Program;
 
 /// A proof under way. It fails with its first goal that is not shown, whatever order they are looked at in.
@@ -113,6 +116,27 @@ pub(super) fn settle(
         }
     };
     Ok(Some(settled))
+}
+
+/// Whether something is shown to follow.
+pub(crate) fn follows(
+    engine: &mut Engine<'_>,
+    given: &[Term],
+    holds: Term,
+    seat: &mut Seat<'_>,
+    options: &Options,
+) -> Result<bool, Failure> {
+    if engine.terms.as_bool(holds) == Some(true) {
+        return Ok(true);
+    }
+    let Ok(asked) = ask(engine, given, holds) else { return Ok(false) };
+    let goal = Goal { part: "in every state".to_string(), asked };
+    for effort in [Effort::Little, Effort::All] {
+        if let Some(settled) = settle(seat, &goal, effort, options, ("a change", "change"))? {
+            return Ok(settled.failed.is_none());
+        }
+    }
+    Ok(false)
 }
 
 /// One of the cases of a goal.

@@ -120,9 +120,14 @@ impl Run<'_> {
                 What::Property(index) if state.given.invariants.contains(index) => INVARIANTS,
                 _ => OTHERS,
             };
-            // What brings up most of the work comes first.
-            let time = if *what == What::Automatic { u64::MAX } else { self.time(&label(&self.tasks[of], &state.sites, *what)) };
-            self.queue.push((class, time), Job::Make(of, state.round, *what));
+            let urgency = match what {
+                // It is not come to, if a property is not shown.
+                What::Automatic if self.options.haste == Haste::First => (SLOW, 0),
+                // What brings up most of the work comes first.
+                What::Automatic => (class, u64::MAX),
+                _ => (class, self.time(&label(&self.tasks[of], &state.sites, *what))),
+            };
+            self.queue.push(urgency, Job::Make(of, state.round, *what));
         }
     }
 
@@ -266,7 +271,9 @@ impl Run<'_> {
             What::Property(index) if state.given.invariants.contains(&index) => INVARIANTS,
             _ => OTHERS,
         };
-        let time = self.time(&label(&self.tasks[of], &state.sites, what));
+        // Where the first that is not shown is the end, what can be asked is, before more is made.
+        let soon = u64::from(self.options.haste == Haste::First);
+        let time = self.time(&label(&self.tasks[of], &state.sites, what)).max(soon);
         for (number, goal) in goals.into_iter().enumerate() {
             let ask = Ask { of, round: state.round, what, number, goal };
             self.queue.push((class, time), Job::Ask(ask, Effort::Little));

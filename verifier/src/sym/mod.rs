@@ -29,6 +29,7 @@ pub(crate) use packet::Position;
 pub(crate) use spec::tables_of;
 pub use state::World;
 pub(crate) use state::is_keyed;
+pub(crate) use state::{Change, Log, TableState};
 #[cfg(test)]
 pub(crate) use state::{Entry, root, shares};
 pub(crate) use tables::fits_64_bits;

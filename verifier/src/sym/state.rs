@@ -46,7 +46,7 @@ pub(crate) struct Shared {
 }
 
 /// A change of one entry on some ways. What is not given stays.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Change {
     pub(crate) guard: Term,
     pub(crate) key: Vec<Sym>,

@@ -215,6 +215,11 @@ impl Terms {
         self.var(&name, sort)
     }
 
+    /// Fresh symbols are called as they were from the start: those that have the names of others are these.
+    pub(crate) fn begin_again(&mut self) {
+        self.fresh.clear();
+    }
+
     /// A function's value.
     pub fn apply(&mut self, symbol: Symbol, args: &[Term]) -> Term {
         let declared = self.declared(symbol);
