@@ -17,6 +17,8 @@ pub(crate) struct Net {
     /// The box's name.
     pub(crate) name: String,
     hosts: Vec<String>,
+    /// Hosts that are not at the box.
+    others: Vec<String>,
 }
 
 /// Why live tests cannot be run here. Asked once: tests run side by side.
@@ -60,7 +62,7 @@ impl Net {
         let number = NETWORKS.fetch_add(1, Ordering::Relaxed);
         let id = format!("grv-{}-{number}", std::process::id());
         let name = format!("t{}-{number}", std::process::id());
-        let net = Net { id, name, hosts: ports.iter().map(|port| port.to_string()).collect() };
+        let net = Net { id, name, hosts: ports.iter().map(|port| port.to_string()).collect(), others: Vec::new() };
         run("ip", &["netns", "add", &net.space("box")]);
         for port in ports {
             run("ip", &["netns", "add", &net.space(port)]);
@@ -98,10 +100,26 @@ impl Net {
         });
     }
 
+    /// A host behind another one, whose interface there has its name.
+    pub(crate) fn behind(&mut self, host: &str, name: &str, address: &str) {
+        run("ip", &["netns", "add", &self.space(name)]);
+        self.others.push(name.to_string());
+        self.ip(host, &["link", "add", "name", name, "type", "veth", "peer", "name", "eth0", "netns", &self.space(name)]);
+        self.ip(host, &["link", "set", "dev", name, "up"]);
+        self.ip(name, &["address", "add", address, "dev", "eth0"]);
+        self.ip(name, &["link", "set", "dev", "lo", "up"]);
+        self.ip(name, &["link", "set", "dev", "eth0", "up"]);
+    }
+
     /// The command, in the box's namespace.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.command_at("box", args)
+    }
+
+    /// The command, in a namespace.
+    pub(crate) fn command_at(&self, of: &str, args: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
-        command.current_dir(root()).arg(format!("--net={}", self.path("box"))).arg(env!("CARGO_BIN_EXE_grv")).args(args);
+        command.current_dir(root()).arg(format!("--net={}", self.path(of))).arg(env!("CARGO_BIN_EXE_grv")).args(args);
         command
     }
 
@@ -222,7 +240,10 @@ impl Drop for Net {
     fn drop(&mut self) {
         let quiet = |command: &mut Command| drop(command.stdout(Stdio::null()).stderr(Stdio::null()).status());
         quiet(&mut self.command(&["unload", &self.name]));
-        for of in self.hosts.iter().map(String::as_str).chain(["box"]) {
+        for of in &self.others {
+            quiet(&mut self.command(&["unload", &format!("{}-{of}", self.name)]));
+        }
+        for of in self.hosts.iter().chain(&self.others).map(String::as_str).chain(["box"]) {
             quiet(Command::new("ip").args(["netns", "del", &self.space(of)]));
         }
     }

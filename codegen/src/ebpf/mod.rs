@@ -273,7 +273,8 @@ pub fn print_lowered(program: &Program, options: &Options) -> Result<String, Vec
 pub type Name = &'static str;
 
 /// The ways to keep a table, as manifests name them.
-const KEEPINGS: [&str; 9] = ["entries", "mirror", "buckets", "control", "control array", "prefixes", "feed", "counters", "cell"];
+const KEEPINGS: [&str; 10] =
+    ["entries", "mirror", "buckets", "control", "control array", "control blocks", "prefixes", "feed", "counters", "cell"];
 
 /// Sections of global variables.
 const SECTIONS: [&str; 3] = [".rodata", ".data", GENERATION_SECTION];
