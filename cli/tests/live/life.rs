@@ -87,3 +87,35 @@ fn objects_with_broken_manifests_are_refused() {
     }
     std::fs::remove_file(&object).expect("the object can be removed");
 }
+
+#[test]
+fn far_ends_that_lose_packets_are_told_of() {
+    if !allowed("far ends that lose packets are told of") {
+        return;
+    }
+    let net = Net::new(&["a", "b"]);
+    let load = ["load", POLICER, "--name", &net.name, "--port", "a=a", "--port", "b=b", "--allow-unproved"];
+    let said = |more: &[&str]| {
+        let output = net.try_grv(&[load.as_slice(), more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        net.grv(&["unload", &net.name]);
+        text(&output.stderr)
+    };
+    let first = said(&[]);
+    for port in ["a", "b"] {
+        assert!(first.contains(&format!("`{port}-far`, the other end of `{port}`, does not take redirected packets")), "{first}");
+        assert!(first.contains(&format!("`{port}-far`, the other end of `{port}`, leaves checksums")), "{first}");
+    }
+    // Of an end that is down it cannot be mended.
+    net.ip("box", &["link", "set", "dev", "a-far", "down"]);
+    let down = said(&["--fix"]);
+    assert!(down.contains("`a-far`, the other end of `a`, does not take redirected packets"), "{down}");
+    assert!(!down.contains("b-far"), "{down}");
+    net.ip("box", &["link", "set", "dev", "a-far", "up"]);
+    let up = said(&["--fix"]);
+    assert!(!up.contains("far"), "{up}");
+    // What was mended stays so, also where it cannot be looked at.
+    net.connect("a", "192.0.2.1/24");
+    let elsewhere = said(&[]);
+    assert!(!elsewhere.contains("must take redirected packets") && elsewhere.contains("must not leave checksums"), "{elsewhere}");
+}
