@@ -4,6 +4,17 @@ use crate::net::{Net, allowed, text};
 
 const POLICER: &str = "examples/policer/policer.grv";
 
+fn schema(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).expect("the schema is JSON")
+}
+
+/// All that a schema asks for is there.
+fn required(schema: &serde_json::Value, value: &serde_json::Value) {
+    for name in schema["required"].as_array().expect("a list") {
+        assert!(value.get(name.as_str().expect("a name")).is_some(), "{name} is missing in {value}");
+    }
+}
+
 #[test]
 fn what_is_not_proved_is_not_loaded_unless_that_is_allowed() {
     if !allowed("what is not proved is not loaded unless that is allowed") {
@@ -20,6 +31,17 @@ fn what_is_not_proved_is_not_loaded_unless_that_is_allowed() {
     assert_eq!(net.try_grv(&["state", &net.name]).status.code(), Some(2), "nothing is loaded");
     net.grv(&[load.as_slice(), &["--allow-unproved"]].concat());
     assert!(net.grv(&["state", &net.name]).contains("Policer, unproved: a at a, b at b"));
+    let shown: serde_json::Value =
+        serde_json::from_str(&net.grv(&["state", &net.name, "--format", "json"])).expect("the state is JSON");
+    let schema = schema(include_str!("../../../schemas/state.schema.json"));
+    required(&schema, &shown);
+    required(&schema["$defs"]["table"], &shown["tables"][0]);
+    let shown: serde_json::Value =
+        serde_json::from_str(&net.grv(&["stats", &net.name, "--format", "json"])).expect("the counters are JSON");
+    let schema = self::schema(include_str!("../../../schemas/stats.schema.json"));
+    required(&schema, &shown);
+    required(&schema["$defs"]["port"], &shown["ports"][0]);
+    required(&schema["$defs"]["drops"], &shown["drops"][0]);
     let metrics = net.grv(&["stats", &net.name, "--format", "prometheus"]);
     assert!(metrics.contains(&format!("grv_dropped_packets_total{{box=\"{}\",reason=\"rate\"}} 0", net.name)), "{metrics}");
     // A second one under the same name, or at the same interfaces, is refused; and then it is gone.
