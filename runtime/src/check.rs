@@ -2,6 +2,7 @@
 //! vanish.
 
 use crate::error::{Error, Tried};
+use crate::features;
 use crate::installed::Installed;
 use crate::netlink::{Interface, Netlink, Runs};
 use crate::record::{Attached, Mode};
@@ -46,9 +47,15 @@ pub(crate) fn machine(netlink: &mut Netlink, installed: &Installed, fix: bool) -
                 interface.name
             ));
         }
+        let takes = features::takes_redirects(interface.index);
         if interface.veth {
             let peer = if interface.peer_elsewhere { None } else { interface.peer.and_then(find) };
-            found.extend(far_end(socket.as_fd(), interface, peer, fix));
+            found.extend(far_end(socket.as_fd(), interface, peer, takes, fix));
+        } else if takes == Some(false) && interface.xdp == Some(Runs::Driver) {
+            found.push(format!(
+                "the driver of `{}` does not take redirected packets: nothing is sent there; try `--mode generic`",
+                interface.name
+            ));
         }
     }
     if installed.sends_to_host() {
@@ -66,35 +73,44 @@ pub(crate) fn machine(netlink: &mut Netlink, installed: &Installed, fix: bool) -
     Ok(found)
 }
 
-/// What a port needs of the far end of its pair: a program or GRO there, for else the kernel takes no redirected packets; and whole checksums
-/// from there, for what they lack is lost in a redirect.
-fn far_end(socket: BorrowedFd<'_>, near: &Interface, far: Option<&Interface>, fix: bool) -> Vec<String> {
-    let Some(far) = far else {
-        return vec![format!(
-            "`{}` is an end of a pair whose other end is in another network namespace: there, checksums must not be left to the device \
-             (`ethtool -K IF tx off`), and it must take redirected packets (`ethtool -K IF gro on`, or an XDP program)",
-            near.name
-        )];
-    };
+/// What a port needs of the far end of its pair: a program or GRO there, for else the kernel takes no redirected packets (`takes`: whether it
+/// does, if it tells); and whole checksums from there, for what they lack is lost in a redirect.
+fn far_end(socket: BorrowedFd<'_>, near: &Interface, far: Option<&Interface>, takes: Option<bool>, fix: bool) -> Vec<String> {
     let mut found = Vec::new();
-    let mut needs = |feature, on: bool, what: String| {
-        let wrong = sys::has(socket, &far.name, feature).is_ok_and(|is| is != on);
-        if wrong && !(fix && sys::switch(socket, &far.name, feature, on).is_ok()) {
-            found.push(what);
+    let Some(far) = far else {
+        if takes != Some(true) {
+            found.push(format!(
+                "the other end of `{}` is in another network namespace, and must take redirected packets: there, `ethtool -K IF gro on` while it is \
+                 up, or an XDP program",
+                near.name
+            ));
         }
+        found.push(format!(
+            "the other end of `{}` is in another network namespace, and must not leave checksums to the device: there, `ethtool -K IF tx off`",
+            near.name
+        ));
+        return found;
     };
-    if far.xdp != Some(Runs::Driver) {
-        let what = format!(
-            "`{0}`, the other end of `{1}`, does not take redirected packets: `ethtool -K {0} gro on`, or an XDP program there",
-            far.name, near.name
-        );
-        needs(Feature::Gro, true, what);
+    let is = |feature, on: bool| sys::has(socket, &far.name, feature).is_ok_and(|is| is == on);
+    let set = |feature, on: bool| fix && sys::switch(socket, &far.name, feature, on).is_ok();
+    let ready = far.xdp == Some(Runs::Driver) || is(Feature::Gro, true);
+    if takes == Some(false) || !ready {
+        // The kernel takes note of it when it is switched on, and only of a device that is up.
+        let noted = set(Feature::Gro, false) && set(Feature::Gro, true) && far.up;
+        if !noted {
+            found.push(format!(
+                "`{0}`, the other end of `{1}`, does not take redirected packets: `ip link set {0} up; ethtool -K {0} gro off; ethtool -K {0} gro \
+                 on`, or an XDP program there",
+                far.name, near.name
+            ));
+        }
     }
-    let what = format!(
-        "`{0}`, the other end of `{1}`, leaves checksums to a device that is none, and a redirect loses that: `ethtool -K {0} tx off`",
-        far.name, near.name
-    );
-    needs(Feature::TxChecksums, false, what);
+    if is(Feature::TxChecksums, true) && !set(Feature::TxChecksums, false) {
+        found.push(format!(
+            "`{0}`, the other end of `{1}`, leaves checksums to a device that is none, and a redirect loses that: `ethtool -K {0} tx off`",
+            far.name, near.name
+        ));
+    }
     found
 }
 

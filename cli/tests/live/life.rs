@@ -4,6 +4,17 @@ use crate::net::{Net, allowed, text};
 
 const POLICER: &str = "examples/policer/policer.grv";
 
+fn schema(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).expect("the schema is JSON")
+}
+
+/// All that a schema asks for is there.
+fn required(schema: &serde_json::Value, value: &serde_json::Value) {
+    for name in schema["required"].as_array().expect("a list") {
+        assert!(value.get(name.as_str().expect("a name")).is_some(), "{name} is missing in {value}");
+    }
+}
+
 #[test]
 fn what_is_not_proved_is_not_loaded_unless_that_is_allowed() {
     if !allowed("what is not proved is not loaded unless that is allowed") {
@@ -20,6 +31,17 @@ fn what_is_not_proved_is_not_loaded_unless_that_is_allowed() {
     assert_eq!(net.try_grv(&["state", &net.name]).status.code(), Some(2), "nothing is loaded");
     net.grv(&[load.as_slice(), &["--allow-unproved"]].concat());
     assert!(net.grv(&["state", &net.name]).contains("Policer, unproved: a at a, b at b"));
+    let shown: serde_json::Value =
+        serde_json::from_str(&net.grv(&["state", &net.name, "--format", "json"])).expect("the state is JSON");
+    let schema = schema(include_str!("../../../schemas/state.schema.json"));
+    required(&schema, &shown);
+    required(&schema["$defs"]["table"], &shown["tables"][0]);
+    let shown: serde_json::Value =
+        serde_json::from_str(&net.grv(&["stats", &net.name, "--format", "json"])).expect("the counters are JSON");
+    let schema = self::schema(include_str!("../../../schemas/stats.schema.json"));
+    required(&schema, &shown);
+    required(&schema["$defs"]["port"], &shown["ports"][0]);
+    required(&schema["$defs"]["drops"], &shown["drops"][0]);
     let metrics = net.grv(&["stats", &net.name, "--format", "prometheus"]);
     assert!(metrics.contains(&format!("grv_dropped_packets_total{{box=\"{}\",reason=\"rate\"}} 0", net.name)), "{metrics}");
     // A second one under the same name, or at the same interfaces, is refused; and then it is gone.
@@ -86,4 +108,36 @@ fn objects_with_broken_manifests_are_refused() {
         assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     }
     std::fs::remove_file(&object).expect("the object can be removed");
+}
+
+#[test]
+fn far_ends_that_lose_packets_are_told_of() {
+    if !allowed("far ends that lose packets are told of") {
+        return;
+    }
+    let net = Net::new(&["a", "b"]);
+    let load = ["load", POLICER, "--name", &net.name, "--port", "a=a", "--port", "b=b", "--allow-unproved"];
+    let said = |more: &[&str]| {
+        let output = net.try_grv(&[load.as_slice(), more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        net.grv(&["unload", &net.name]);
+        text(&output.stderr)
+    };
+    let first = said(&[]);
+    for port in ["a", "b"] {
+        assert!(first.contains(&format!("`{port}-far`, the other end of `{port}`, does not take redirected packets")), "{first}");
+        assert!(first.contains(&format!("`{port}-far`, the other end of `{port}`, leaves checksums")), "{first}");
+    }
+    // Of an end that is down it cannot be mended.
+    net.ip("box", &["link", "set", "dev", "a-far", "down"]);
+    let down = said(&["--fix"]);
+    assert!(down.contains("`a-far`, the other end of `a`, does not take redirected packets"), "{down}");
+    assert!(!down.contains("b-far"), "{down}");
+    net.ip("box", &["link", "set", "dev", "a-far", "up"]);
+    let up = said(&["--fix"]);
+    assert!(!up.contains("far"), "{up}");
+    // What was mended stays so, also where it cannot be looked at.
+    net.connect("a", "192.0.2.1/24");
+    let elsewhere = said(&[]);
+    assert!(!elsewhere.contains("must take redirected packets") && elsewhere.contains("must not leave checksums"), "{elsewhere}");
 }
