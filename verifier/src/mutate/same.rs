@@ -6,7 +6,7 @@
 
 use crate::desk::{Failure, Seat};
 use crate::prove::{Event, Options, events, follows, happen};
-use crate::sym::{Change, Dropped, Engine, Fact, Log, Obliged, Output, TableState, Unsupported, World, is_keyed};
+use crate::sym::{Change, Dropped, Engine, Env, Fact, Log, Obliged, Output, Quant, TableState, Unsupported, World, is_keyed};
 use crate::term::{Node, Op, Term, Terms};
 use grv_lang::ir::{ElementId, Program, ReasonId, TableId, TableKind};
 use std::collections::BTreeMap;
@@ -73,7 +73,12 @@ fn speaks_of(terms: &Terms, term: Term, marks: &[char]) -> bool {
 
 /// What facts will follow from, written out: formulas over all entries, longest matches, updates of checksums, deadlines.
 fn known(engine: &Engine<'_>) -> String {
-    format!("{:?} {:?} {:?} {:?}", engine.quants, engine.matches, engine.checksums, engine.slots)
+    let quants = engine.quants.iter().map(|Quant { quantifier, over, says, env, .. }| {
+        let Env { locals, found, packets, world, way, .. } = &**env;
+        format!("{quantifier:?} {over:?} {says:?} {locals:?} {found:?} {packets:?} {world:?} {way:?}")
+    });
+    let quants: Vec<String> = quants.collect();
+    format!("{quants:?} {:?} {:?} {:?}", engine.matches, engine.checksums, engine.slots)
 }
 
 /// What an event does.
