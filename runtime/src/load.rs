@@ -158,11 +158,6 @@ fn into_kernel(object: &Object, ports: &[Attached], params: &[Vec<u128>], shared
     for (name, bytes) in &constants {
         loader.override_global(name, bytes.as_slice(), true);
     }
-    // Nobody is to tell from outside what is chosen.
-    let mut seed = [0u8; 8];
-    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())
-        .tried(|| "the kernel has no random numbers".to_string())?;
-    loader.override_global("choice_seed", seed.as_slice(), false);
     for (map, path) in shared {
         loader.map_pin_path(map, path.as_path());
     }
