@@ -1,5 +1,6 @@
-//! `choose`: values are tried by double hashing, tier by tier. What is random is where a tier's values begin and how far it is from
-//! one to the next; a distance that has no divisor in common with their number comes by each of them once.
+//! `choose`: values are tried by double hashing, tier by tier. Hashes of what comes beside the packet say where a tier's values begin
+//! and how far it is from one to the next; a distance that has no divisor in common with their number comes by each of them
+//! once. Loaders may set the seed, `choice_seed`, so that nobody can tell what is chosen.
 //!
 //! A tier of the form `x == e` is tried at once. Of others it must be known which values are theirs: those of one remainder.
 
@@ -142,11 +143,13 @@ impl<'p> Lower<'p> {
         let first = self.b.bin(Bin::Add, rest, Arg::Number(modulus - search.low % modulus));
         let first = self.b.bin(Bin::Rem, first, Arg::Number(modulus));
         let first = self.b.bin(Bin::Add, first, Arg::Number(search.low));
-        let random = self.b.call(Helper::Random, Vec::new());
+        let hash = self.spread(env);
+        let random = self.b.bin(Bin::Shr, hash, Arg::Number(32));
         let start = self.b.bin(Bin::Mul, random, Arg::Number(count));
         let start = self.b.bin(Bin::Shr, start, Arg::Number(32));
         let radical = radical(count);
-        let step = self.b.bin(Bin::Rem, random, Arg::Number((count / radical).max(1)));
+        let step = self.b.low(hash, 32);
+        let step = self.b.bin(Bin::Rem, step, Arg::Number((count / radical).max(1)));
         let step = self.b.bin(Bin::Mul, step, Arg::Number(radical));
         let step = self.b.bin(Bin::Add, step, Arg::Number(1));
         let head = self.b.block();
@@ -167,6 +170,19 @@ impl<'p> Lower<'p> {
         self.b.jump(head, vec![more, far]);
         self.b.enter(next);
         Ok(hits)
+    }
+
+    /// A hash of what comes beside the packet; of nothing, a random number.
+    fn spread(&mut self, env: &Env<'p>) -> Arg {
+        let frame = env.frame();
+        let inputs = self.program.elements[frame.element.index()].inputs.iter();
+        let given = inputs.filter(|input| std::ptr::eq(&input.body, frame.body)).map(|input| input.args.len()).sum();
+        let words: Vec<Arg> = frame.locals.iter().take(given).filter_map(|local| *local).collect();
+        let seed = match self.choice_seed {
+            Some(offset) if !words.is_empty() => self.b.load(Arg::Global(self.constants, offset.into()), 0, 8),
+            _ => self.b.call(Helper::Random, Vec::new()),
+        };
+        self.mixed(seed, &words)
     }
 
     /// Tries a value: the ways on which it will do. Others go on in `refused`.

@@ -17,6 +17,10 @@ pub(super) struct Own<'h> {
     pub(super) ahead: i32,
 }
 
+/// Factors by which hash functions mix in a word, and at the end.
+const WORD: u64 = 0x9e37_79b9_7f4a_7c15;
+const LAST: u64 = 0xd6e8_feb8_6659_fd93;
+
 impl<'p> Lower<'p> {
     /// The width of a type in bits; refused if it is wider than a register.
     pub(super) fn width(&self, ty: Scalar, span: Span) -> Lowering<u8> {
@@ -132,20 +136,29 @@ impl<'p> Lower<'p> {
             Expr::Hash(id, args) => {
                 let function = &self.program.hashes[id.index()];
                 let mut h = Arg::Number(seed(&function.name));
-                let mix = |lower: &mut Self, h: Arg, word: Arg, factor: u64| {
-                    let mixed = lower.b.bin(Bin::Xor, h, word);
-                    let product = lower.b.bin(Bin::Mul, mixed, Arg::Number(factor));
-                    let high = lower.b.bin(Bin::Shr, product, Arg::Number(32));
-                    lower.b.bin(Bin::Xor, product, high)
-                };
                 for arg in args {
                     let word = self.value(env, arg, own, span)?;
-                    h = mix(self, h, word, 0x9e37_79b9_7f4a_7c15);
+                    h = self.mix(h, word, WORD);
                 }
-                h = mix(self, h, Arg::Number(0), 0xd6e8_feb8_6659_fd93);
+                h = self.mix(h, Arg::Number(0), LAST);
                 Ok(self.b.low(h, width))
             }
         }
+    }
+
+    /// A number of 64 bits that depends on all these, as functions of the language mix them.
+    pub(super) fn mixed(&mut self, mut h: Arg, words: &[Arg]) -> Arg {
+        for word in words {
+            h = self.mix(h, *word, WORD);
+        }
+        self.mix(h, Arg::Number(0), LAST)
+    }
+
+    fn mix(&mut self, h: Arg, word: Arg, factor: u64) -> Arg {
+        let mixed = self.b.bin(Bin::Xor, h, word);
+        let product = self.b.bin(Bin::Mul, mixed, Arg::Number(factor));
+        let high = self.b.bin(Bin::Shr, product, Arg::Number(32));
+        self.b.bin(Bin::Xor, product, high)
     }
 
     /// Arithmetic on bits.

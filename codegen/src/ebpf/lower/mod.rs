@@ -97,6 +97,8 @@ struct Lower<'p> {
     state: Option<MapId>,
     /// The variable that holds the next ticket.
     tickets: Arg,
+    /// Where in `.rodata` the seed of choices is, if there are any.
+    choice_seed: Option<u16>,
     /// By table, whether its entries are notes for others.
     notebooks: Vec<bool>,
     /// The variable that holds the number of the generation.
@@ -148,6 +150,7 @@ pub(crate) fn lower(program: &Program, options: &Options) -> Result<Lowered, Vec
         host,
         state: None,
         tickets: Arg::Number(0),
+        choice_seed: None,
         notebooks: (0..program.tables.len()).map(|id| uses::is_notebook(program, TableId(id as u32))).collect(),
         generation: None,
         pending: BTreeMap::new(),
@@ -231,6 +234,9 @@ impl<'p> Lower<'p> {
                 self.parameters.push(Parameter { name, variable, bytes, given: default.is_some() });
             }
             self.params.push(places);
+        }
+        if uses::chooses(program) {
+            self.choice_seed = Some(self.variable(self.constants, "choice_seed", 64, 0).offset);
         }
         let control = program.tables.iter().any(|table| table.role == Role::Control);
         let swept: Vec<TableId> =

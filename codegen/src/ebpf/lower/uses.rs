@@ -206,3 +206,10 @@ pub(super) fn writes_cells(program: &ir::Program) -> bool {
     statements(program, &mut |_, stmt| any |= matches!(stmt.kind, StmtKind::WriteCell { .. }));
     any
 }
+
+/// Whether a handler chooses values.
+pub(super) fn chooses(program: &ir::Program) -> bool {
+    let mut any = false;
+    statements(program, &mut |_, stmt| any |= matches!(stmt.kind, StmtKind::Choose { .. }));
+    any
+}
