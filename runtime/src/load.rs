@@ -12,7 +12,11 @@ use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use grv_lang::config::Settings;
 use grv_lang::interp::with_defaults;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+
+/// The variable that choices begin at.
+const SEED: &str = "choice_seed";
 
 /// How a box is to be loaded.
 #[derive(Clone, Debug)]
@@ -152,6 +156,13 @@ fn into_kernel(object: &Object, ports: &[Attached], params: &[Vec<u128>], shared
         let bytes = (*number as u64).to_le_bytes();
         let bytes = bytes.get(..parameter.bytes.into()).unwrap_or(&bytes);
         constants.push((&parameter.variable, bytes.to_vec()));
+    }
+    // Nobody is to guess which ports are chosen next.
+    if let Some(seed) = manifest.variables.iter().find(|v| v.section == ".rodata" && v.name == SEED) {
+        let mut random = vec![0; seed.bytes.into()];
+        let read = std::fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random));
+        read.tried(|| "there are no random numbers (/dev/urandom)".to_string())?;
+        constants.push((&seed.name, random));
     }
     let mut loader = EbpfLoader::new();
     loader.verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS);

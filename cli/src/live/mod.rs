@@ -29,14 +29,20 @@ pub(crate) enum Report {
     Json,
 }
 
-/// Finds a box. The folder of pins is not kept locked.
+/// Finds a box to look at.
 fn open(named: &Named) -> Result<Installed, String> {
+    open_alone(named).map(|(_, installed)| installed)
+}
+
+/// Finds a box to change: nobody else changes boxes as long as the pins are held.
+fn open_alone(named: &Named) -> Result<(Pins, Installed), String> {
     let pins = Pins::open().map_err(|e| e.to_string())?;
     let name = match &named.name {
         Some(name) => name.clone(),
         None => only(&pins)?,
     };
-    Installed::open(&pins, &name).map_err(|e| e.to_string())
+    let installed = Installed::open(&pins, &name).map_err(|e| e.to_string())?;
+    Ok((pins, installed))
 }
 
 /// The only box that is loaded.

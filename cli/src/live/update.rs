@@ -1,6 +1,6 @@
 //! `grv update`: new control tables for a running box.
 
-use super::{Named, failed, open, settings};
+use super::{Named, failed, open_alone, settings};
 use crate::{Status, render};
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn main(args: &Args) -> Result<Status, String> {
-    let installed = open(&args.named)?;
+    let (_alone, installed) = open_alone(&args.named)?;
     let settings = settings(Some(&args.config), &installed.description)?;
     if let Err(error) = installed.update(&settings) {
         return failed(error);

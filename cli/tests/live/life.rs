@@ -141,3 +141,34 @@ fn far_ends_that_lose_packets_are_told_of() {
     let elsewhere = said(&[]);
     assert!(!elsewhere.contains("must take redirected packets") && elsewhere.contains("must not leave checksums"), "{elsewhere}");
 }
+
+#[test]
+fn what_the_kernel_refuses_is_told_by_line_and_reason() {
+    if !allowed("what the kernel refuses is told by line and reason") {
+        return;
+    }
+    let net = Net::new(&["a", "b"]);
+    let object = std::env::temp_dir().join(format!("{}-refused.o", net.name));
+    let path = object.display().to_string();
+    net.grv(&["build", POLICER, "--target", "ebpf", "--allow-unproved", "-o", &path]);
+    let mut bytes = std::fs::read(&object).expect("the object is there");
+    // A load of four bytes at an offset of 4 from the context, which is made one at an offset of 100.
+    let load =
+        |window: &[u8]| matches!(window, [0x61, registers, 4, 0, 0, 0, 0, 0] if registers >> 4 == 1 || registers >> 4 == 2);
+    let at = bytes.windows(8).position(load).expect("the program asks where the packet ends");
+    bytes[at + 2] = 100;
+    std::fs::write(&object, &bytes).expect("it can be written");
+    let load = ["load", path.as_str(), "--name", &net.name, "--port", "a=a", "--port", "b=b", "--allow-unproved"];
+    let output = net.try_grv(&load);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    for part in
+        ["the kernel refuses the program `policer`", "policer.grv:", "because: invalid bpf_context access", "--kernel-log"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let output = net.try_grv(&[load.as_slice(), &["--kernel-log"]].concat());
+    assert!(text(&output.stderr).contains("R1=ctx"), "{}", text(&output.stderr));
+    assert_eq!(net.try_grv(&["state", &net.name]).status.code(), Some(2), "nothing is left");
+    std::fs::remove_file(&object).expect("the object can be removed");
+}

@@ -14,8 +14,8 @@
 //!
 //! A step changes one entry at most, and looks at no other one before: then it is as if it happened when it changed it. After that it may
 //! look at others; it is then as if that were a step of its own, right behind. More is in [`super::joint`] and [`super::cell`]. What
-//! only time can make untrue ([`uses::only_ages`]) is no look in this sense, and entries that nothing depends on
-//! ([`uses::is_notebook`]) may be written after anything. A packet that comes to an element again is as if it were another one.
+//! only time can make untrue (`uses::only_ages`) is no look in this sense, and entries that nothing depends on
+//! (`uses::is_notebook`) may be written after anything. A packet that comes to an element again is as if it were another one.
 
 use super::super::lir::{Arg, Bin, BlockId, Cmp, Commit, Effect, mask};
 use super::super::maps::Layout;
