@@ -118,7 +118,10 @@ fn what_changes_nothing_does_not_count() {
     // To what, nobody asks; that it changes something is seen all the same.
     assert_eq!(find(&report, "off-by-one", "Remember", "5000000000u64")["verdict"], "survives");
     let count = |name: &str| report["summary"][name].as_u64().expect("a number");
-    assert_eq!((count("mutants"), count("equivalent")), (list(&report, "mutants").len() as u64, list(&report, "equivalent").len() as u64));
+    assert_eq!(
+        (count("mutants"), count("equivalent")),
+        (list(&report, "mutants").len() as u64, list(&report, "equivalent").len() as u64)
+    );
 }
 
 #[test]
