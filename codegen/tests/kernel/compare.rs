@@ -9,6 +9,9 @@ use grv_lang::ir::{Lifetime, PortId, Program, Role, TableId, TableKind};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// The verdict for what leaves by the port that it came from.
+const BACK: u32 = 3;
+
 /// The least frame that the kernel takes.
 const LEAST: usize = 14;
 
@@ -185,6 +188,8 @@ impl Compared {
         let verdict = match sent {
             0 => 1,
             sent if sent == host => 2,
+            // To where it came from it goes without a device.
+            sent if sent == 1 << port.0 && found.verdict == BACK => BACK,
             sent if sent.count_ones() == 1 => 1,
             _ => 4,
         };

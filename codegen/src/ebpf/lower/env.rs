@@ -4,7 +4,7 @@ use super::super::lir::{Arg, BlockId, Type, Value};
 use super::linear::Linear;
 use super::{Lower, Lowering};
 use grv_lang::ir::validate::ghost_locals;
-use grv_lang::ir::{Body, ElementId, Program, TableId};
+use grv_lang::ir::{Body, ElementId, PortId, Program, TableId};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -99,10 +99,14 @@ pub(super) struct Env<'p> {
     pub(super) end: Value,
     /// Bytes of the frame.
     pub(super) length: Option<Arg>,
-    /// The step's time.
+    /// The step's time, if it was read on any way to here.
     pub(super) now: Option<Arg>,
+    /// Whether there are ways to here on which it was not: then it is 0.
+    pub(super) unread: bool,
     /// The generation of the control tables.
     pub(super) generation: Option<Arg>,
+    /// The port that the packet arrived at, if it is the same on all ways to here.
+    pub(super) port: Option<PortId>,
     /// Ports that the packet was sent to, a bit each.
     pub(super) sent: u64,
     /// Whether more will be sent of the packet as it is: it must not be changed.
@@ -162,9 +166,9 @@ impl<'p> Lower<'p> {
         // What is asked of the target once a step must be the same on all ways.
         if opens.iter().any(|open| open.env.now.is_some()) {
             for open in &mut opens {
-                self.b.enter(open.block);
-                self.now(&mut open.env);
-                open.block = self.b.here();
+                // It is read when it is asked for: most ways that did not need it so far never do.
+                open.env.unread |= open.env.now.is_none();
+                open.env.now.get_or_insert(Arg::Number(0));
             }
         }
         if opens.iter().any(|open| open.env.generation.is_some()) {
@@ -181,6 +185,8 @@ impl<'p> Lower<'p> {
         env.kept = opens.iter().any(|open| open.env.kept);
         env.moved = opens.iter().any(|open| open.env.moved);
         env.written = opens.iter().any(|open| open.env.written);
+        env.unread = opens.iter().any(|open| open.env.unread);
+        env.port = env.port.filter(|port| opens.iter().all(|open| open.env.port == Some(*port)));
         for open in &opens[1..] {
             let more = open.env.looked.iter().filter(|looked| !opens[0].env.looked.contains(looked));
             env.looked.extend(more.cloned());

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 const ABORTED: u64 = 0;
 const DROP: u64 = 1;
 const PASS: u64 = 2;
+const BACK: u64 = 3;
 
 /// Flags of `bpf_redirect_map`: to all entries; and the verdict where there is none.
 const BROADCAST: u64 = 8;
@@ -250,7 +251,7 @@ impl<'p> Lower<'p> {
                 }
                 env.sent |= bit;
                 if env.frames.len() == 1 && tail {
-                    self.finish(env.sent, span)?;
+                    self.finish(&env, span)?;
                     return Ok(Vec::new());
                 }
                 // What is sent is the packet as it is at the end.
@@ -339,7 +340,7 @@ impl<'p> Lower<'p> {
         if env.sent != 0 {
             self.count_drop(Arg::Number(reason));
             let span = self.b.span;
-            self.finish(env.sent, span)?;
+            self.finish(&env, span)?;
             return Ok(Vec::new());
         }
         self.drop_with(reason, DROP);
@@ -391,15 +392,17 @@ impl<'p> Lower<'p> {
     }
 
     /// Ends the program: the packet goes to these ports.
-    fn finish(&mut self, sent: u64, span: Span) -> Lowering<()> {
-        let exit = match self.exits.get(&sent) {
+    fn finish(&mut self, env: &Env<'p>, span: Span) -> Lowering<()> {
+        let sent = env.sent;
+        let back = env.port.is_some_and(|port| sent == 1 << port.index());
+        let exit = match self.exits.get(&(sent, back)) {
             Some(exit) => *exit,
             None => {
                 let here = self.b.here();
                 let exit = self.b.block();
-                self.exits.insert(sent, exit);
+                self.exits.insert((sent, back), exit);
                 self.b.enter(exit);
-                self.leave(sent, span)?;
+                self.leave(sent, back, span)?;
                 self.b.enter(here);
                 exit
             }
@@ -408,13 +411,18 @@ impl<'p> Lower<'p> {
         Ok(())
     }
 
-    fn leave(&mut self, sent: u64, span: Span) -> Lowering<()> {
+    /// `back`: only to where it came from, for which the kernel needs no map.
+    fn leave(&mut self, sent: u64, back: bool, span: Span) -> Lowering<()> {
         if let Some(probe) = self.probe {
             self.b.store(Arg::Global(probe.section, probe.sent), 0, 8, Arg::Number(sent));
         }
         let host = self.host.map_or(0, |port| 1 << port.index());
         if sent == host {
             self.b.ret(Arg::Number(PASS));
+            return Ok(());
+        }
+        if back {
+            self.b.ret(Arg::Number(BACK));
             return Ok(());
         }
         if sent & host != 0 {
@@ -440,7 +448,7 @@ impl<'p> Lower<'p> {
             if open.env.sent == 0 {
                 return Err(self.broken(span, "a way that neither emits nor drops"));
             }
-            self.finish(open.env.sent, span)?;
+            self.finish(&open.env, span)?;
         }
         Ok(())
     }
@@ -460,7 +468,7 @@ impl<'p> Lower<'p> {
             self.b.enter(hit);
             let span = self.program.span;
             let frame = self.entered(env, *to, &[], span)?;
-            let mut env = Env { frames: vec![frame], ..env.clone() };
+            let mut env = Env { frames: vec![frame], port: Some(*port), ..env.clone() };
             self.visit(&mut env, to.element)?;
             self.pending.entry(*to).or_default().push(Open { env, block: hit });
             self.b.enter(next);
@@ -471,30 +479,44 @@ impl<'p> Lower<'p> {
 
     /// The step's time, read once.
     pub(super) fn now(&mut self, env: &mut Env<'p>) -> Arg {
-        if let Some(now) = env.now {
-            return now;
-        }
-        let now = match self.probe {
-            None => self.b.call(Helper::KtimeGetNs, Vec::new()),
-            Some(probe) => {
-                let frozen = self.b.load(Arg::Global(probe.section, probe.frozen), 0, 8);
-                let offset = self.b.load(Arg::Global(probe.section, probe.clock), 0, 8);
-                let (still, runs, done): (BlockId, BlockId, BlockId) = (self.b.block(), self.b.block(), self.b.block());
-                self.b.branch(Cmp::Ne, frozen, Arg::Number(0), still, runs);
-                // Times are below 2^62.
-                let now = self.b.param(done, Type::Word, 62);
-                self.b.enter(still);
-                self.b.jump(done, vec![offset]);
-                self.b.enter(runs);
-                let time = self.b.call(Helper::KtimeGetNs, Vec::new());
-                let time = self.b.bin(Bin::Add, time, offset);
+        let now = match env.now {
+            Some(now) if !env.unread => return now,
+            Some(now) => {
+                let (known, unknown, done) = (self.b.block(), self.b.block(), self.b.block());
+                self.b.branch(Cmp::Ne, now, Arg::Number(0), known, unknown);
+                let read = self.b.param(done, Type::Word, 62);
+                self.b.enter(known);
+                self.b.jump(done, vec![now]);
+                self.b.enter(unknown);
+                let time = self.clock();
                 self.b.jump(done, vec![time]);
                 self.b.enter(done);
-                Arg::Value(now)
+                Arg::Value(read)
             }
+            None => self.clock(),
         };
+        env.unread = false;
         env.now = Some(now);
         now
+    }
+
+    /// The time by the target's clock.
+    fn clock(&mut self) -> Arg {
+        let Some(probe) = self.probe else { return self.b.call(Helper::KtimeGetNs, Vec::new()) };
+        let frozen = self.b.load(Arg::Global(probe.section, probe.frozen), 0, 8);
+        let offset = self.b.load(Arg::Global(probe.section, probe.clock), 0, 8);
+        let (still, runs, done): (BlockId, BlockId, BlockId) = (self.b.block(), self.b.block(), self.b.block());
+        self.b.branch(Cmp::Ne, frozen, Arg::Number(0), still, runs);
+        // Times are below 2^62.
+        let now = self.b.param(done, Type::Word, 62);
+        self.b.enter(still);
+        self.b.jump(done, vec![offset]);
+        self.b.enter(runs);
+        let time = self.b.call(Helper::KtimeGetNs, Vec::new());
+        let time = self.b.bin(Bin::Add, time, offset);
+        self.b.jump(done, vec![time]);
+        self.b.enter(done);
+        Arg::Value(now)
     }
 }
 

@@ -107,7 +107,7 @@ struct Lower<'p> {
     pending: BTreeMap<InputRef, Vec<Open<'p>>>,
     /// By handler that was entered in place: ways on which its copy was dropped.
     left: Vec<Vec<Open<'p>>>,
-    exits: BTreeMap<u64, BlockId>,
+    exits: BTreeMap<(u64, bool), BlockId>,
     drops: BTreeMap<u64, BlockId>,
     parameters: Vec<Parameter>,
     /// What follows in the blocks that are being lowered, and of which handler they are.
@@ -298,7 +298,9 @@ impl<'p> Lower<'p> {
             end,
             length: None,
             now: None,
+            unread: false,
             generation: None,
+            port: None,
             sent: 0,
             kept: false,
             moved: false,
