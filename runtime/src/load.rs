@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 /// The variable that choices begin at.
 const SEED: &str = "choice_seed";
+/// The variable that has a bit for each port whose packets its driver can turn back.
+const TURNS: &str = "turns_back";
 
 /// How a box is to be loaded.
 #[derive(Clone, Debug)]
@@ -137,6 +139,8 @@ fn assign(object: &Object, given: &[(String, String)], interfaces: &[Interface])
             port: port.to_string(),
             interface: name.clone(),
             ifindex: interface.index,
+            // The far end of a pair only takes it with a program of its own, which may go.
+            turns_back: !interface.veth,
             before: interface.traffic,
         });
     }
@@ -164,6 +168,10 @@ fn into_kernel(object: &Object, ports: &[Attached], params: &[Vec<u128>], shared
         read.tried(|| "there are no random numbers (/dev/urandom)".to_string())?;
         constants.push((&seed.name, random));
     }
+    let turns = |port: &&str| ports.iter().any(|of| of.turns_back && of.port == **port);
+    let names = object.description.program.ports.iter().map(|port| port.name.as_str());
+    let bits = (0..u64::BITS).zip(names).filter(|(_, name)| turns(name)).fold(0, |bits, (at, _)| bits | 1 << at);
+    constants.push((TURNS, u64::to_le_bytes(bits).to_vec()));
     let mut loader = EbpfLoader::new();
     loader.verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS);
     for (name, bytes) in &constants {

@@ -41,6 +41,8 @@ pub struct Attached {
     pub interface: String,
     /// Its number.
     pub ifindex: u32,
+    /// Whether what leaves by the port that it came from may be turned back by the driver.
+    pub turns_back: bool,
     /// What it had counted before the box was attached.
     pub before: Traffic,
 }

@@ -133,7 +133,7 @@ impl Loaded {
         let mut loader = EbpfLoader::new();
         loader.verifier_log_level(VerifierLogLevel::STATS);
         let values = program.params.iter().zip(params).flat_map(|(_, values)| values.iter().copied());
-        let mut given = Vec::new();
+        let mut given = vec![("turns_back", u64::MAX.to_le_bytes().to_vec())];
         for (parameter, value) in artefact.parameters.iter().zip(values) {
             let variable = artefact.variables.iter().find(|v| v.name == parameter.variable).unwrap();
             given.push((parameter.variable.as_str(), (value as u64).to_le_bytes()[..variable.bytes.into()].to_vec()));

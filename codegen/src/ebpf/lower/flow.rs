@@ -411,7 +411,8 @@ impl<'p> Lower<'p> {
         Ok(())
     }
 
-    /// `back`: only to where it came from, for which the kernel needs no map.
+    /// `back`: only to where it came from. Drivers can turn packets back, and need no map then; but the far end of a pair without a program
+    /// takes what is redirected to it, and not what is turned back. Who loads the program knows for which ports that is so.
     fn leave(&mut self, sent: u64, back: bool, span: Span) -> Lowering<()> {
         if let Some(probe) = self.probe {
             self.b.store(Arg::Global(probe.section, probe.sent), 0, 8, Arg::Number(sent));
@@ -422,8 +423,13 @@ impl<'p> Lower<'p> {
             return Ok(());
         }
         if back {
+            let ports = self.b.load(Arg::Global(self.constants, self.turns_back.into()), 0, 8);
+            let turns = self.b.bin(Bin::And, ports, Arg::Number(sent));
+            let (turned, redirected) = (self.b.block(), self.b.block());
+            self.b.branch(Cmp::Ne, turns, Arg::Number(0), turned, redirected);
+            self.b.enter(turned);
             self.b.ret(Arg::Number(BACK));
-            return Ok(());
+            self.b.enter(redirected);
         }
         if sent & host != 0 {
             let what = "sending copies of one packet to the host and to other ports".to_string();

@@ -99,6 +99,7 @@ struct Lower<'p> {
     tickets: Arg,
     /// Where in `.rodata` the seed of choices is, if there are any.
     choice_seed: Option<u16>,
+    turns_back: u16,
     /// By table, whether its entries are notes for others.
     notebooks: Vec<bool>,
     /// The variable that holds the number of the generation.
@@ -151,6 +152,7 @@ pub(crate) fn lower(program: &Program, options: &Options) -> Result<Lowered, Vec
         state: None,
         tickets: Arg::Number(0),
         choice_seed: None,
+        turns_back: 0,
         notebooks: (0..program.tables.len()).map(|id| uses::is_notebook(program, TableId(id as u32))).collect(),
         generation: None,
         pending: BTreeMap::new(),
@@ -235,6 +237,7 @@ impl<'p> Lower<'p> {
             }
             self.params.push(places);
         }
+        self.turns_back = self.variable(self.constants, "turns_back", 64, 0).offset;
         if uses::chooses(program) {
             self.choice_seed = Some(self.variable(self.constants, "choice_seed", 64, 0).offset);
         }
