@@ -116,9 +116,7 @@ impl Events<'_, '_> {
         match source.below(20) {
             0..3 => Stimulus::Time(source.duration()),
             // What is required of all that is updated may take its time to check.
-            3 if !controls.is_empty() && source.once_in(2) => {
-                Stimulus::Update(controls.iter().map(|t| source.content(*t)).collect())
-            }
+            3 if !controls.is_empty() => Stimulus::Update(controls.iter().map(|t| source.content(*t)).collect()),
             5..7 if !feeds.is_empty() => {
                 let table = feeds[source.below(feeds.len() as u64) as usize];
                 let (key, value) = source.entry(table);

@@ -53,7 +53,7 @@ const QUICK: u32 = 8;
 impl Default for Options {
     fn default() -> Options {
         let jobs = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Options { jobs, events: 2_000, ..Options::of_budget(20_000_000) }
+        Options { jobs, events: 3_000, ..Options::of_budget(20_000_000) }
     }
 }
 
