@@ -126,7 +126,7 @@ fn complaint(list: &str, bug: &Bug, desk: &Desk) -> Option<String> {
         automatic,
         whole: false,
     };
-    let options = Options { events: 6_000, fail_fast: true, ..Options::of_budget(2_000_000) };
+    let options = Options { events: 3_000, fail_fast: true, ..Options::of_budget(2_000_000) };
     let report = match verify(&[task], &options, desk, &|_| {}) {
         Ok(mut reports) => reports.remove(0),
         Err(failure) => return Some(format!("{failure:?}")),

@@ -115,8 +115,7 @@ impl Events<'_, '_> {
         let source = &mut self.source;
         match source.below(20) {
             0..3 => Stimulus::Time(source.duration()),
-            // What is required of all that is updated may take its time to check.
-            3 if !controls.is_empty() => Stimulus::Update(controls.iter().map(|t| source.content(*t)).collect()),
+            3..5 if !controls.is_empty() => Stimulus::Update(controls.iter().map(|t| source.content(*t)).collect()),
             5..7 if !feeds.is_empty() => {
                 let table = feeds[source.below(feeds.len() as u64) as usize];
                 let (key, value) = source.entry(table);
