@@ -31,6 +31,11 @@ element Count {
         }
     }
 }
+
+element OneWay {
+    input frame;
+    on frame(p) { drop "one way" }
+}
 """
 
 
@@ -39,7 +44,8 @@ def chain(count, first, last):
     names = [f"count{n}" for n in range(count)]
     lines = [f"    {name}: Count;" for name in names] + [f"    {first} -> {names[0]}.frame;"]
     lines += [f"    {a}.passed -> {b}.frame;" for a, b in zip(names, names[1:])]
-    return "\n".join(lines + [f"    {names[-1]}.passed -> {last};"]) + "\n"
+    lines += [f"    {names[-1]}.passed -> {last};", "    one_way: OneWay;", f"    {last} -> one_way.frame;"]
+    return "\n".join(lines) + "\n"
 
 
 def took(path, properties):
