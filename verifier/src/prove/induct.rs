@@ -185,7 +185,6 @@ pub(crate) fn happen<'p>(
             let all: Vec<usize> = (0..program.requires.len()).collect();
             let held = requires(engine, &all, &after)?;
             given.extend(held);
-            engine.ticks(&mut after);
             for (id, element) in (0..).map(grv_lang::ir::ElementId).zip(&program.elements) {
                 if let Some(body) = &element.update {
                     after = engine.aside(id, body, &after)?;
@@ -197,9 +196,7 @@ pub(crate) fn happen<'p>(
             if !matches!(program.tables[table.index()].lifetime, Lifetime::Forever) {
                 return Err(Unsupported::new("a fed table with lifetimes", program.tables[table.index()].span));
             }
-            let mut after = engine.fed(world, table).after;
-            engine.ticks(&mut after);
-            after
+            engine.fed(world, table).after
         }
     };
     Ok(Happened { after, packet: None })
