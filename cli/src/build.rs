@@ -71,7 +71,7 @@ pub(crate) struct Made {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Target {
+pub(crate) enum Target {
     /// An XDP program for the Linux kernel
     Ebpf,
 }

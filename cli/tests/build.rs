@@ -92,7 +92,7 @@ fn the_report_has_all_that_its_schema_asks_for() {
     required(&schema, &report);
     required(&schema["$defs"]["budget"], &report["budget"]);
     assert_eq!(report["proved"], false);
-    let output = build("tests/refused/E0804-timer.grv", &object, &["--allow-unproved", "--format", "json"]);
+    let output = build("tests/fail/E0804-timer.grv", &object, &["--allow-unproved", "--format", "json"]);
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     required(&schema, &report);
     assert!(report["budget"].is_null() && report["output"].is_null());

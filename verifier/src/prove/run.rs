@@ -175,6 +175,8 @@ const STACK: usize = 64 << 20;
 pub(super) enum Job {
     /// Random events, then the first round.
     Begin(usize),
+    /// The rest of the random events.
+    Explore(usize),
     /// Makes goals.
     Make(usize, u32, What),
     /// Asks about one.
@@ -253,6 +255,10 @@ impl Run<'_> {
         match job {
             Job::Begin(of) => {
                 self.begin(of);
+                Ok(())
+            }
+            Job::Explore(of) => {
+                self.explore_on(of);
                 Ok(())
             }
             Job::Make(of, round, what) => {
