@@ -14,7 +14,7 @@ use grv_lang::mutate::{Mutant, Operator, Places};
 use grv_lang::random;
 use grv_lang::span::Span;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A box that is changed.
 pub struct Subject<'s> {
@@ -27,6 +27,8 @@ pub struct Subject<'s> {
     proved: BTreeSet<String>,
     /// What every program is obliged to, and what is not shown of this one.
     open: BTreeSet<(String, Span)>,
+    /// Where a property noticed something.
+    noticed: Mutex<Vec<(Span, String)>>,
     /// Units of the solver that the most costly proof took.
     costs: u64,
     /// Whether what every program is obliged to is looked at.
@@ -57,6 +59,7 @@ impl<'s> Subject<'s> {
             program: program.clone(),
             tests: random::scripts(program, tests),
             wanted: choice.wanted,
+            first: &[],
             automatic: choice.automatic,
             whole: false,
         };
@@ -68,6 +71,7 @@ impl<'s> Subject<'s> {
             tests: Vec::new(),
             proved: proved(&report),
             open: open(&report),
+            noticed: Mutex::default(),
             costs: report.obligations.iter().map(|o| o.resource).max().unwrap_or(0),
             automatic: choice.automatic,
         };
