@@ -120,7 +120,9 @@ impl Subject<'_> {
         }
         // Tests on other versions of the box have noticed nothing either.
         let changes_nothing = match versions.first() {
-            Some(Some(changed)) if kills.is_empty() => do_the_same(self.program, changed, &mut desk.seat(), options)?,
+            Some(Some(changed)) if kills.is_empty() => {
+                do_the_same((self.program, &self.invariants), changed, &mut desk.seat(), options)?
+            }
             _ => false,
         };
         Ok(Outcome { kills, changes_nothing, time_ms: start.elapsed().as_millis() as u64 })

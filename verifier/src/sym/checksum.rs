@@ -208,14 +208,15 @@ impl<'p> Engine<'p> {
         if let Some((_, new)) = self.checksums.iter().find(|(known, _)| *known == update) {
             return *new;
         }
-        let new = self.terms.fresh("checksum", Sort::Bits(16));
+        let names = if self.of_another == 0 { ["checksum", "turns"] } else { ["other checksum", "other turns"] };
+        let new = self.terms.fresh(names[0], Sort::Bits(16));
         let zero = self.terms.bits(0, 16);
         let none = if optional { self.terms.eq(old, zero) } else { self.terms.bool(false) };
         if self.loose {
             return self.terms.ite(none, zero, new);
         }
         let (before, after) = (self.terms.to_int(old), self.terms.to_int(new));
-        let turns = self.terms.fresh("turns", Sort::Int);
+        let turns = self.terms.fresh(names[1], Sort::Int);
         let (modulus, nothing) = (self.terms.int(MODULUS), self.terms.int(0));
         let whole = self.terms.op(Op::IntMul, modulus, turns);
         let sum = self.add(before, moved);
