@@ -120,19 +120,29 @@ pub fn explore_for(
         let number = explored.runs;
         let start = seed.wrapping_mul(0x9e37_79b9).wrapping_add(number as u64);
         // At first each test, and a little more; then they come up by chance.
-        let (mut events, most) = match runs.of_test(number, start) {
+        let (mut events, tested) = match runs.of_test(number, start) {
             Some(events) => {
-                let most = events.given() + AFTER;
-                (events, most)
+                let given = events.given();
+                (events, given)
             }
-            None => (runs.run(start), RUN),
+            None => (runs.run(start), 0),
         };
+        let most = if tested > 0 { tested + AFTER } else { RUN };
         explored.runs += 1;
         let Some(mut run) = Trace::new(program, events.params.clone()) else { continue };
         let mut stopped = false;
-        for _ in 0..most.min(count - explored.events) {
+        for at in 0..most.min(count - explored.events) {
             explored.events += 1;
             let event = events.next();
+            // What tests send is what properties speak of.
+            if at < tested
+                && let Stimulus::Packet(port, packet) = &event
+                && !crowded(program, &run)
+                && of_packet(program, &run, (*port, packet), &mut settled, &mut explored)
+            {
+                stopped = true;
+                break;
+            }
             let happened = run.happens(event, Seeded::adversarial(events.number()));
             if let Some(outcome) = run.outcome() {
                 events.caused(outcome);
@@ -189,21 +199,49 @@ fn properties(
             drawn.push((ports, packets.clone()));
             packets
         });
-        match run.judge(id, &arrivals) {
-            Ok(Verdict::Fits) => {}
-            Ok(Verdict::Holds) => {
-                explored.checks += 1;
-                explored.shown[index] = true;
-            }
-            Ok(Verdict::Shown) => explored.shown[index] = true,
-            Ok(Verdict::Fails) => {
-                settled[index] = true;
-                explored.failures.push(run.clone().shrink(Broken::Property(id, arrivals)));
-            }
-            Err(defect) => {
-                explored.failures.push(run.stopped(defect, &arrivals));
+        if look(run, id, arrivals, settled, explored) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Checks what properties say of one packet that is about to arrive. Whether that is the end of all.
+fn of_packet(
+    program: &Program,
+    run: &Trace,
+    (port, packet): (PortId, &[u8]),
+    settled: &mut [bool],
+    explored: &mut Explored,
+) -> bool {
+    for (index, property) in program.properties.iter().enumerate() {
+        if !settled[index] && judge::arrivals(&property.form) == [port] {
+            let arrivals = vec![(port, packet.to_vec())];
+            if look(run, PropertyId(index as u32), arrivals, settled, explored) {
                 return true;
             }
+        }
+    }
+    false
+}
+
+/// Checks a property of these packets. Whether that is the end of all: a defect.
+fn look(run: &Trace, id: PropertyId, arrivals: Vec<(PortId, Vec<u8>)>, settled: &mut [bool], explored: &mut Explored) -> bool {
+    let index = id.0 as usize;
+    match run.judge(id, &arrivals) {
+        Ok(Verdict::Fits) => {}
+        Ok(Verdict::Holds) => {
+            explored.checks += 1;
+            explored.shown[index] = true;
+        }
+        Ok(Verdict::Shown) => explored.shown[index] = true,
+        Ok(Verdict::Fails) => {
+            settled[index] = true;
+            explored.failures.push(run.clone().shrink(Broken::Property(id, arrivals)));
+        }
+        Err(defect) => {
+            explored.failures.push(run.stopped(defect, &arrivals));
+            return true;
         }
     }
     false

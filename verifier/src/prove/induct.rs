@@ -137,6 +137,11 @@ pub(super) fn known<'p>(engine: &mut Engine<'p>, known: &Known, world: &World) -
     Ok(all)
 }
 
+/// Properties that are invariants, by index, in a state.
+pub(crate) fn invariants<'p>(engine: &mut Engine<'p>, which: &[usize], world: &World) -> Result<Vec<Term>, Unsupported> {
+    known(engine, &Known { invariants: which.to_vec(), ..Known::default() }, world)
+}
+
 /// Conditions on control tables in a state.
 pub(super) fn requires<'p>(engine: &mut Engine<'p>, which: &[usize], world: &World) -> Result<Vec<Term>, Unsupported> {
     let program = engine.program;

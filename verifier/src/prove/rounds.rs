@@ -4,7 +4,7 @@
 use super::conclude::conclude;
 use super::induct::{Known, Natural, goal, requires};
 use super::kept;
-use super::proof::{Effort, Proof, Settled, settle, slice};
+use super::proof::{Effort, Proof, Settled, Unsettled, settle, slice};
 use super::run::{Ask, BEGIN, Haste, INVARIANTS, Job, OTHERS, Progress, Run, SLOW, Site, What, label};
 use super::search::{Aim, Start};
 use super::stuck::Stuck;
@@ -143,12 +143,7 @@ impl Run<'_> {
         state.open += all.len();
         (self.watch)(Progress::More(all.len()));
         for what in all {
-            let class = match what {
-                What::Require(_) => BEGIN,
-                What::Natural(_) => INVARIANTS,
-                What::Property(index) if state.given.invariants.contains(index) => INVARIANTS,
-                _ => OTHERS,
-            };
+            let class = self.class(of, state, *what);
             let urgency = match what {
                 // It is not come to, if a property is not shown.
                 What::Automatic if self.options.haste == Haste::First => (SLOW, 0),
@@ -157,6 +152,18 @@ impl Run<'_> {
                 _ => (class, self.time(&label(&self.tasks[of], &state.sites, *what))),
             };
             self.queue.push(urgency, Job::Make(of, state.round, *what));
+        }
+    }
+
+    /// How urgent something is.
+    fn class(&self, of: usize, state: &State, what: What) -> u8 {
+        let task = &self.tasks[of];
+        match what {
+            What::Require(_) => BEGIN,
+            What::Property(index) if task.first.contains(&task.program.properties[index].name) => BEGIN,
+            What::Natural(_) => INVARIANTS,
+            What::Property(index) if state.given.invariants.contains(&index) => INVARIANTS,
+            _ => OTHERS,
         }
     }
 
@@ -294,12 +301,7 @@ impl Run<'_> {
         if goals.is_empty() {
             return self.settled(of, state);
         }
-        let class = match what {
-            What::Require(_) => BEGIN,
-            What::Natural(_) => INVARIANTS,
-            What::Property(index) if state.given.invariants.contains(&index) => INVARIANTS,
-            _ => OTHERS,
-        };
+        let class = self.class(of, state, what);
         // Where the first that is not shown is the end, what can be asked is, before more is made.
         let soon = u64::from(self.options.haste == Haste::First);
         let time = self.time(&label(&self.tasks[of], &state.sites, what)).max(soon);
@@ -328,17 +330,23 @@ impl Run<'_> {
             let name = format!("{}.{number}", file_name(about));
             let found = settle(seat, &goal, effort, self.options, (about, &name))?;
             let time_ms = start.elapsed().as_millis() as u64;
-            let Some(found) = found else {
-                let mut state = self.state(of);
-                if state.round == round
-                    && let Some(proof) = state.proofs.get_mut(&what)
-                {
-                    proof.time_ms += time_ms;
-                    self.look_for_counterexamples(of, &mut state, what);
-                    let time = self.time(about);
-                    self.queue.push((SLOW, time), Job::Ask(Ask { of, round, what, number, goal }, Effort::All));
+            let found = match found {
+                Ok(found) => found,
+                Err(why) => {
+                    let mut state = self.state(of);
+                    if state.round == round
+                        && let Some(proof) = state.proofs.get_mut(&what)
+                    {
+                        proof.time_ms += time_ms;
+                        self.look_for_counterexamples(of, &mut state, what);
+                        let time = self.time(about);
+                        // Where one that is not shown is the end of all, what is in doubt is looked at before all else.
+                        let in_doubt = why == Unsettled::InDoubt && self.is_last(of, what);
+                        let class = if in_doubt { BEGIN } else { SLOW };
+                        self.queue.push((class, time), Job::Ask(Ask { of, round, what, number, goal }, Effort::All));
+                    }
+                    return Ok(());
                 }
-                return Ok(());
             };
             settled = Settled { time_ms, ..found };
             if settled.failed.is_some() {

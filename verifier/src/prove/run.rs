@@ -77,6 +77,8 @@ pub struct Task<'t> {
     pub tests: Vec<Script<'t>>,
     /// What is looked at.
     pub wanted: Wanted<'t>,
+    /// Properties that are asked about before others, by name.
+    pub first: &'t [String],
     /// Whether there may be something wanted that every program is obliged to.
     pub automatic: bool,
     /// Whether everything is wanted.
