@@ -5,6 +5,7 @@ use crate::object::Description;
 use crate::pins::{self, Pins};
 use crate::record::{Attached, Mode, Record};
 use crate::sys::Bytes;
+use crate::trace;
 use grv_codegen::ebpf::{GENERATION_SECTION, TableInfo};
 use std::path::PathBuf;
 
@@ -34,7 +35,9 @@ impl Installed {
             let what = "the parameters that are remembered are not the program's".to_string();
             return Err(Error::Pins { path: folder, what });
         }
-        Ok(Installed { name: name.to_string(), description, ports: record.ports, mode: record.mode, params, folder })
+        let installed = Installed { name: name.to_string(), description, ports: record.ports, mode: record.mode, params, folder };
+        trace::recover(&installed)?;
+        Ok(installed)
     }
 
     /// A number that is another one as soon as another box has its name; none, if no box has it.

@@ -5,12 +5,15 @@
 //! - [`replace`]: another version takes a running box's place
 //! - [`installed`]: a running box, found by its pins; [`pins`] says where they are
 //! - [`state`], [`stats`]: what it holds, what became of packets
+//! - [`trace`]: what becomes of packets right now
+//! - `sweep`: timers for dead entries; `beside`: programs over the maps of a box
 //! - `control`: control tables, a generation at once
 //! - [`sync`]: neighbours, kept in step with the kernel's
 //! - `check`: what the machine must be like; `netlink`, `features`: what the kernel says of it
 //!
 //! This crate prints nothing and asks nobody: the command does.
 
+mod beside;
 mod check;
 mod control;
 pub mod error;
@@ -25,8 +28,10 @@ pub mod record;
 pub mod replace;
 pub mod state;
 pub mod stats;
+mod sweep;
 pub mod sync;
 mod sys;
+pub mod trace;
 
 pub use error::Error;
 pub use installed::Installed;

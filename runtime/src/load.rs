@@ -6,7 +6,7 @@ use crate::netlink::{Interface, Netlink};
 use crate::object::Object;
 use crate::pins::{self, Pins};
 use crate::record::{Attached, Mode, Record};
-use crate::{check, log};
+use crate::{check, log, sweep};
 use aya::programs::links::FdLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
@@ -14,6 +14,9 @@ use grv_lang::config::Settings;
 use grv_lang::interp::with_defaults;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+/// What the kernel is to say of programs that it refuses.
+pub(crate) const LOG: VerifierLogLevel = VerifierLogLevel::VERBOSE.union(VerifierLogLevel::STATS);
 
 /// The variable that choices begin at.
 const SEED: &str = "choice_seed";
@@ -87,7 +90,8 @@ pub fn load(pins: &Pins, object: &Object, request: &Request<'_>) -> Result<(Inst
     for (number, port) in installed.ports.iter().enumerate() {
         attach(program, port, request.mode, &folder.join(pins::link(number)))?;
     }
-    let warnings = check::machine(&mut netlink, &installed, request.fix)?;
+    let mut warnings = check::machine(&mut netlink, &installed, request.fix)?;
+    warnings.extend(sweep::begin(&installed));
     undo.done();
     Ok((installed, warnings))
 }
@@ -173,7 +177,9 @@ fn into_kernel(object: &Object, ports: &[Attached], params: &[Vec<u128>], shared
     let bits = (0..u64::BITS).zip(names).filter(|(_, name)| turns(name)).fold(0, |bits, (at, _)| bits | 1 << at);
     constants.push((TURNS, u64::to_le_bytes(bits).to_vec()));
     let mut loader = EbpfLoader::new();
-    loader.verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS);
+    // Nothing in our programs depends on how the kernel lays out its own data.
+    loader.btf(None);
+    loader.verifier_log_level(LOG);
     for (name, bytes) in &constants {
         loader.override_global(name, bytes.as_slice(), true);
     }
@@ -187,19 +193,23 @@ fn into_kernel(object: &Object, ports: &[Attached], params: &[Vec<u128>], shared
         other => Error::Object(format!("the object cannot be loaded: {other}")),
     };
     let mut ebpf = loader.load(&object.bytes).map_err(failed)?;
-    let program = xdp(&mut ebpf, &manifest.program)?;
-    program.load().map_err(|error| match error {
+    verify(&mut ebpf, &manifest.program)?;
+    Ok(ebpf)
+}
+
+/// Has the kernel take a program.
+pub(crate) fn verify(ebpf: &mut Ebpf, name: &str) -> Result<(), Error> {
+    xdp(ebpf, name)?.load().map_err(|error| match error {
         ProgramError::LoadError { io_error, verifier_log } => {
-            Error::Rejected(Box::new(log::read(&manifest.program, &verifier_log.to_string(), &io_error)))
+            Error::Rejected(Box::new(log::read(name, &verifier_log.to_string(), &io_error)))
         }
         other => Error::Rejected(Box::new(Rejected {
-            program: manifest.program.clone(),
+            program: name.to_string(),
             line: None,
             reason: other.to_string(),
             log: String::new(),
         })),
-    })?;
-    Ok(ebpf)
+    })
 }
 
 pub(crate) fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Error> {

@@ -12,6 +12,7 @@ use crate::load::{Undo, loadable, xdp};
 use crate::object::{Description, Object};
 use crate::pins::{self, Pins};
 use crate::state::{Life, length};
+use crate::sweep;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp};
@@ -31,7 +32,13 @@ const CLOSED: &str = "element Close {\n    input packet;\n    on packet(p) { dro
 
 /// Replaces a box by another version of it, at the same ports. Parameters and control tables that the settings do not give stay as they are.
 /// `discard`: entries that cannot be handed over are lost.
-pub fn replace(pins: &Pins, object: &Object, name: &str, settings: &Settings, discard: bool) -> Result<Installed, Error> {
+pub fn replace(
+    pins: &Pins,
+    object: &Object,
+    name: &str,
+    settings: &Settings,
+    discard: bool,
+) -> Result<(Installed, Vec<String>), Error> {
     loadable(object)?;
     let old = Installed::open(pins, name)?;
     let new = &object.description;
@@ -91,7 +98,9 @@ pub fn replace(pins: &Pins, object: &Object, name: &str, settings: &Settings, di
     undo.done();
     pins::remove(&old.folder)?;
     std::fs::rename(&folder, &old.folder).tried(|| format!("{} cannot be moved", folder.display()))?;
-    Installed::open(pins, name)
+    let installed = Installed::open(pins, name)?;
+    let warnings = sweep::begin(&installed).into_iter().collect();
+    Ok((installed, warnings))
 }
 
 /// What can be handed over, and what stands in the way.
@@ -200,7 +209,7 @@ fn closed() -> Result<Ebpf, Error> {
 }
 
 /// Has another program run at each link.
-fn switch(links: &[PathBuf], program: &mut Xdp) -> Result<(), Error> {
+pub(crate) fn switch(links: &[PathBuf], program: &mut Xdp) -> Result<(), Error> {
     let failed = |path: &Path, e: &dyn std::fmt::Display| Error::Pins { path: path.to_path_buf(), what: e.to_string() };
     for path in links {
         let link: FdLink = PinnedLink::from_pin(path).map_err(|e| failed(path, &e))?.into();
@@ -213,7 +222,7 @@ fn switch(links: &[PathBuf], program: &mut Xdp) -> Result<(), Error> {
 }
 
 impl Installed {
-    fn links(&self) -> Result<Vec<PathBuf>, Error> {
+    pub(crate) fn links(&self) -> Result<Vec<PathBuf>, Error> {
         let paths: Vec<PathBuf> = (0..self.ports.len()).map(|number| self.folder.join(pins::link(number))).collect();
         match paths.iter().find(|path| !path.exists()) {
             Some(missing) => Err(Error::Pins { path: missing.clone(), what: "the link is not there".to_string() }),

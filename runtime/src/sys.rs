@@ -177,6 +177,13 @@ impl Bytes {
     }
 }
 
+/// Has another map stand in the place of one that a loader made: programs that are loaded from now on find it there.
+pub(crate) fn stand_in(map: &Bytes, place: &MapData) -> io::Result<()> {
+    // SAFETY: both descriptors are open as long as the references live. The second one goes on being its owner's, and names another map.
+    let result = unsafe { libc::dup3(map.fd.as_raw_fd(), place.fd().as_fd().as_raw_fd(), libc::O_CLOEXEC) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// How many processors there may be.
 fn processors() -> io::Result<usize> {
     aya::util::nr_cpus().map_err(|(_, error)| error)

@@ -17,4 +17,6 @@ mod policer;
 mod proxy;
 mod replace;
 mod router;
+mod sweep;
 mod switch;
+mod trace;

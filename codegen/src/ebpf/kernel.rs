@@ -65,6 +65,8 @@ fn helper(helper: Helper) -> (u32, u32) {
         Helper::RedirectMap => (4, 14),
         Helper::Random => (4, 8),
         Helper::ForEach => (5, 13),
+        Helper::RingbufOutput => (5, 8),
+        Helper::TimerInit | Helper::TimerSetCallback | Helper::TimerStart => (5, 15),
     }
 }
 
@@ -75,6 +77,7 @@ fn map(kind: Kind) -> (u32, u32) {
         Kind::PerCpuArray => (4, 6),
         Kind::LpmTrie => (4, 11),
         Kind::DevMap => (4, 14),
+        Kind::RingBuf => (5, 8),
     }
 }
 

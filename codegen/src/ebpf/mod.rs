@@ -8,6 +8,8 @@
 //! - [`kernel`]: which kernels have what it uses
 //! - [`manifest`]: what the artefact says of itself
 //! - [`memory`]: keys and values as bytes
+//! - [`sweeper`]: dead entries go while no packets come
+//! - [`trace`]: what builds with trace points tell
 //!
 //! The same program and options give the same bytes.
 
@@ -20,6 +22,8 @@ mod manifest;
 mod maps;
 pub mod memory;
 mod object;
+pub mod sweeper;
+pub mod trace;
 
 use grv_lang::diagnostics::{Code, Diagnostic};
 use grv_lang::ir::Program;
@@ -29,6 +33,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use kernel::Kernel;
 pub use manifest::{Claim, Group, Manifest, PortInfo, Proofs, SCHEMA, Source};
 pub use object::MANIFEST;
+pub use trace::{Told, Trace, TraceInfo};
 
 /// What is asked of a build.
 #[derive(Clone, Debug)]
@@ -41,11 +46,13 @@ pub struct Options {
     pub checks: bool,
     /// Whether a test can set the clock and the port, and see where packets went.
     pub probe: bool,
+    /// What it tells of packets, if anything.
+    pub trace: Option<Trace>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { kernel: Kernel::V5_15, skew: 1_000_000, checks: false, probe: false }
+        Options { kernel: Kernel::V5_15, skew: 1_000_000, checks: false, probe: false, trace: None }
     }
 }
 
@@ -214,6 +221,8 @@ pub struct Artefact {
     pub groups: Vec<(String, Vec<String>)>,
     /// What drops are counted by.
     pub reasons: Vec<String>,
+    /// What who looks at a build with trace points has to know.
+    pub trace: Option<TraceInfo>,
 }
 
 /// Builds an object file. What the target does not have is reported; nothing is built then.
@@ -260,6 +269,7 @@ pub fn build(program: &Program, sources: &SourceMap, options: &Options, proofs: 
         variables,
         groups: lowered.groups,
         reasons: lowered.reasons,
+        trace: lowered.trace,
     })
 }
 
@@ -268,6 +278,9 @@ pub fn print_lowered(program: &Program, options: &Options) -> Result<String, Vec
     let lowered = lower::lower(program, options)?;
     Ok(std::iter::once(&lowered.function).chain(&lowered.callbacks).map(lir::print).collect())
 }
+
+/// The reason for which a packet is dropped that arrives at no port of the box.
+pub const NO_PORT: &str = "not a port of the box";
 
 /// One of a few names. (An alias, so that serde does not take it for text that is borrowed from its input.)
 pub type Name = &'static str;

@@ -11,6 +11,7 @@ mod compare;
 mod libbpf;
 mod loaded;
 mod several;
+mod sweeper;
 
 use compare::Compared;
 use grv_codegen::ebpf::{Options, Proofs, build};

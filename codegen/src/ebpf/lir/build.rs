@@ -232,6 +232,12 @@ impl Builder {
         self.push(Op::Store { base, offset, bytes, value }, None);
     }
 
+    /// Writes bytes at the beginning of a block.
+    pub(crate) fn begin_with_store(&mut self, block: BlockId, base: Arg, bytes: u8, value: Arg) {
+        let inst = Inst { op: Op::Store { base, offset: 0, bytes, value }, result: None, span: self.span, commit: None };
+        self.blocks[block.index()].0.insts.insert(0, inst);
+    }
+
     /// Replaces 8 bytes if they are as expected; what they were.
     pub(crate) fn compare_swap(&mut self, base: Arg, offset: i16, expected: Arg, new: Arg) -> Arg {
         self.define(Op::CompareSwap { base, offset, expected, new }, Type::Word, 64)

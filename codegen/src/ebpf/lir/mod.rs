@@ -273,6 +273,10 @@ pub(crate) enum Helper {
     RedirectMap,
     ForEach,
     Random,
+    RingbufOutput,
+    TimerInit,
+    TimerSetCallback,
+    TimerStart,
 }
 
 impl Helper {
@@ -287,6 +291,10 @@ impl Helper {
             Helper::RedirectMap => 51,
             Helper::ForEach => 164,
             Helper::Random => 7,
+            Helper::RingbufOutput => 130,
+            Helper::TimerInit => 169,
+            Helper::TimerSetCallback => 170,
+            Helper::TimerStart => 171,
         }
     }
 
@@ -301,6 +309,10 @@ impl Helper {
             Helper::RedirectMap => "bpf_redirect_map",
             Helper::ForEach => "bpf_for_each_map_elem",
             Helper::Random => "bpf_get_prandom_u32",
+            Helper::RingbufOutput => "bpf_ringbuf_output",
+            Helper::TimerInit => "bpf_timer_init",
+            Helper::TimerSetCallback => "bpf_timer_set_callback",
+            Helper::TimerStart => "bpf_timer_start",
         }
     }
 
