@@ -3,10 +3,10 @@
 use crate::error::{Error, Tried};
 use crate::installed::Installed;
 use crate::object::{Description, Object};
-use crate::{load, pins, sys};
+use crate::{hook, load, pins, sys};
 use aya::maps::Map;
 use aya::{Ebpf, EbpfLoader};
-use grv_codegen::ebpf::{Manifest, Options, Proofs, Variable, build};
+use grv_codegen::ebpf::{Hook, Manifest, Options, Proofs, Variable, build};
 use std::path::PathBuf;
 
 /// How a box was built. It is built so once more: if that is not what was loaded, what else is built would not fit its maps.
@@ -19,7 +19,9 @@ pub(crate) fn options(of: &Description) -> Result<Options, Error> {
         ))
     };
     let kernel = manifest.kernel.parse().map_err(|e: String| another(&e))?;
-    let options = Options { kernel, skew: manifest.clock_skew_ns, checks: manifest.checks_at_run_time, ..Options::default() };
+    let hook = Hook::named(&manifest.program_type).ok_or_else(|| another("for another hook"))?;
+    let options =
+        Options { kernel, hook, skew: manifest.clock_skew_ns, checks: manifest.checks_at_run_time, ..Options::default() };
     let built = build(&of.program, &of.sources, &options, &Proofs::default());
     let built = built.map_err(|found| another(&found.iter().map(|d| d.message.clone()).collect::<Vec<_>>().join("; ")))?;
     if !same(&Object::manifest(&built.object)?, manifest) {
@@ -66,7 +68,7 @@ pub(crate) fn load(object: &[u8], program: &str, installed: &Installed) -> Resul
         let Some(Map::Array(map)) = ebpf.map(section) else { return Err(bug("a section is no array")) };
         sys::stand_in(&installed.map(section)?, map).tried(|| format!("the variables in `{section}` cannot be shared"))?;
     }
-    load::verify(&mut ebpf, program)?;
+    hook::verify(&mut ebpf, program)?;
     Ok(ebpf)
 }
 

@@ -9,6 +9,7 @@
 //! - `sweep`: timers for dead entries; `beside`: programs over the maps of a box
 //! - `control`: control tables, a generation at once
 //! - [`sync`]: neighbours, kept in step with the kernel's
+//! - `hook`: XDP and tc
 //! - `check`: what the machine must be like; `netlink`, `features`: what the kernel says of it
 //!
 //! This crate prints nothing and asks nobody: the command does.
@@ -18,6 +19,7 @@ mod check;
 mod control;
 pub mod error;
 mod features;
+mod hook;
 pub mod installed;
 pub mod load;
 mod log;

@@ -2,7 +2,7 @@
 //! answer or an error.
 
 use crate::error::Error;
-use grv_codegen::ebpf::{MANIFEST, Manifest, SCHEMA, TableInfo, memory};
+use grv_codegen::ebpf::{Hook, MANIFEST, Manifest, SCHEMA, TableInfo, memory};
 use grv_lang::compile::compile;
 use grv_lang::config::{self, Settings};
 use grv_lang::diagnostics::Severity;
@@ -53,7 +53,7 @@ impl Description {
     /// Checks a manifest, and compiles the sources that it holds.
     pub fn new(manifest: Manifest) -> Result<Description, Error> {
         let bad = |what: String| Error::Object(format!("the manifest of `{}` is not right: {what}", manifest.middlebox));
-        if manifest.schema_version != SCHEMA || manifest.target != "ebpf" || manifest.program_type != "xdp" {
+        if manifest.schema_version != SCHEMA || manifest.target != "ebpf" || Hook::named(&manifest.program_type).is_none() {
             let form = format!("form {}, {} for {}", manifest.schema_version, manifest.program_type, manifest.target);
             return Err(bad(format!("this version of grv does not know it ({form}, by {})", manifest.compiler)));
         }
@@ -76,6 +76,11 @@ impl Description {
             return Err(bad("its parameters or ports are not the program's".to_string()));
         }
         Ok(Description { manifest, program, sources: Arc::new(sources) })
+    }
+
+    /// Whether it is attached at XDP.
+    pub(crate) fn is_xdp(&self) -> bool {
+        Hook::named(&self.manifest.program_type) == Some(Hook::Xdp)
     }
 
     /// Whether all was proved when it was built.

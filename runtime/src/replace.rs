@@ -7,24 +7,22 @@
 
 use crate::control::quiet;
 use crate::error::{Error, Tried};
+use crate::hook::{self, Pinned, switch};
 use crate::installed::Installed;
-use crate::load::{Undo, loadable, xdp};
+use crate::load::{Undo, loadable};
 use crate::object::{Description, Object};
 use crate::pins::{self, Pins};
 use crate::state::{Life, length};
 use crate::sweep;
-use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::xdp::XdpLink;
-use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use grv_codegen::ebpf::{Options, Proofs, TableInfo, build};
+use grv_codegen::ebpf::{Hook, Options, Proofs, TableInfo, build};
 use grv_lang::compile::compile;
 use grv_lang::config::Settings;
 use grv_lang::interp::{TableUpdate, with_defaults};
 use grv_lang::ir::print::print_property;
 use grv_lang::ir::{Form, Lifetime, Role, TableId};
 use grv_lang::source::NoModules;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Drops everything.
 const CLOSED: &str = "element Close {\n    input packet;\n    on packet(p) { drop \"closed\" }\n}\n\n\
@@ -51,6 +49,10 @@ pub fn replace(
         );
         return Err(Error::Usage(what));
     }
+    if old.description.manifest.program_type != new.manifest.program_type {
+        let (before, now) = (&old.description.manifest.program_type, &new.manifest.program_type);
+        return Err(Error::Usage(format!("`{name}` is attached at {before}, and the new version was built for {now}")));
+    }
     let handing = Handing::between(&old, new)?;
     if !discard && !handing.obstacles.is_empty() {
         let list: String = handing.obstacles.iter().map(|obstacle| format!("\n  {obstacle}")).collect();
@@ -74,21 +76,22 @@ pub fn replace(
     installed.begin(&settings)?;
     let links = old.links()?;
 
-    let mut closed = closed()?;
-    let closed = xdp(&mut closed, "closed")?;
-    closed.load().map_err(|e| Error::Usage(format!("the ports cannot be closed for the change: {e}")))?;
-    let program = xdp(&mut ebpf, &new.manifest.program)?;
-    let changed = switch(&links, closed).and_then(|()| {
+    let hook = &new.manifest.program_type;
+    let mut closed = closed(Hook::named(hook).unwrap_or_default())?;
+    hook::verify(&mut closed, "closed").map_err(|e| Error::Usage(format!("the ports cannot be closed for the change: {e}")))?;
+    let mut closed = hook::program(&mut closed, "closed")?;
+    let mut program = hook::program(&mut ebpf, &new.manifest.program)?;
+    let changed = switch(&links, &mut closed).and_then(|()| {
         quiet()?;
         if trusted {
             installed.take_variables(&old)?;
         }
-        switch(&links, program)
+        switch(&links, &mut program)
     });
     if let Err(error) = changed {
-        let mut back = Xdp::from_pin(old.folder.join("program"), aya_obj::programs::XdpAttachType::Interface)
+        let mut back = Pinned::open(&old.folder.join("program"), hook)
             .map_err(|e| Error::Usage(format!("{error}; and the old version cannot be attached again: {e}")))?;
-        switch(&links, &mut back)?;
+        switch(&links, &mut back.hooked())?;
         return Err(error);
     }
     for number in 0..installed.ports.len() {
@@ -199,37 +202,16 @@ fn distrust(old: &Description, new: &Description) -> Option<String> {
 }
 
 /// The program that drops everything.
-fn closed() -> Result<Ebpf, Error> {
+fn closed(hook: Hook) -> Result<Ebpf, Error> {
     let bug = |what: String| Error::Object(format!("a bug: the program that closes ports is not built: {what}"));
     let compilation = compile("closed.grv", CLOSED.as_bytes(), &NoModules);
     let program = compilation.boxes.first().ok_or_else(|| bug(format!("{:?}", compilation.diagnostics)))?;
-    let artefact =
-        build(program, &compilation.sources, &Options::default(), &Proofs::default()).map_err(|e| bug(format!("{e:?}")))?;
+    let options = Options { hook, ..Options::default() };
+    let artefact = build(program, &compilation.sources, &options, &Proofs::default()).map_err(|e| bug(format!("{e:?}")))?;
     EbpfLoader::new().load(&artefact.object).map_err(|e| bug(e.to_string()))
 }
 
-/// Has another program run at each link.
-pub(crate) fn switch(links: &[PathBuf], program: &mut Xdp) -> Result<(), Error> {
-    let failed = |path: &Path, e: &dyn std::fmt::Display| Error::Pins { path: path.to_path_buf(), what: e.to_string() };
-    for path in links {
-        let link: FdLink = PinnedLink::from_pin(path).map_err(|e| failed(path, &e))?.into();
-        let link = XdpLink::try_from(link).map_err(|e| failed(path, &e))?;
-        let id = program.attach_to_link(link).map_err(|e: ProgramError| failed(path, &e))?;
-        // The pin keeps it.
-        program.take_link(id).map(drop).map_err(|e| failed(path, &e))?;
-    }
-    Ok(())
-}
-
 impl Installed {
-    pub(crate) fn links(&self) -> Result<Vec<PathBuf>, Error> {
-        let paths: Vec<PathBuf> = (0..self.ports.len()).map(|number| self.folder.join(pins::link(number))).collect();
-        match paths.iter().find(|path| !path.exists()) {
-            Some(missing) => Err(Error::Pins { path: missing.clone(), what: "the link is not there".to_string() }),
-            None => Ok(paths),
-        }
-    }
-
     /// The parameters of another version: those that are given, else those of this one.
     fn params_for(&self, new: &Description, settings: &Settings) -> Result<Vec<Vec<u128>>, Error> {
         let mut given = settings.params.clone();
@@ -288,7 +270,7 @@ mod tests {
 
     #[test]
     fn the_program_that_closes_ports_can_be_built() {
-        assert!(closed().is_ok() || std::env::var_os("GRV_NO_SKIP").is_none(), "{:?}", closed().err());
+        assert!(closed(Hook::Xdp).is_ok() || std::env::var_os("GRV_NO_SKIP").is_none(), "{:?}", closed(Hook::Xdp).err());
         let compilation = compile("closed.grv", CLOSED.as_bytes(), &NoModules);
         assert!(!compilation.failed(), "{:?}", compilation.diagnostics);
     }

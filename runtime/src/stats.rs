@@ -55,7 +55,8 @@ impl Installed {
                 port => port.map(|port| port.name.clone()),
             };
             for (reason, packets) in manifest.drops.iter().zip(counts) {
-                if port.is_none() == (reason == NO_PORT) {
+                // What the target itself cannot take may be dropped before it is known from where it came.
+                if (port.is_none() && *packets > 0) || port.is_none() == (reason == NO_PORT) {
                     drops.push(Drops { reason: reason.clone(), port: port.clone(), packets: *packets });
                 }
             }

@@ -2,8 +2,9 @@
 //! packets that find no room sweep as well.
 
 use crate::error::{Error, Tried};
+use crate::hook::{self, Hooked};
 use crate::installed::Installed;
-use crate::{beside, load, pins};
+use crate::{beside, pins};
 use aya::programs::{TestRun, TestRunOptions};
 use grv_codegen::ebpf::sweeper::{PERIOD, STARTED, sweeper};
 
@@ -26,7 +27,10 @@ fn try_begin(installed: &Installed) -> Result<(), Error> {
     timers.pin(&path).map_err(|e| Error::Pins { path: path.clone(), what: e.to_string() })?;
     // The kernel runs the program on a packet of ours, once.
     let options = TestRunOptions { data_in: Some(&[0; 64]), ..TestRunOptions::new() };
-    let run = load::xdp(&mut ebpf, &sweeper.program)?.test_run(options);
+    let Hooked::Xdp(program) = hook::program(&mut ebpf, &sweeper.program)? else {
+        return Err(failed("the kernel cannot be asked to run them".to_string()));
+    };
+    let run = program.test_run(options);
     let started = run.map_err(|e| Error::Usage(format!("the timers cannot be started: {e}")))?;
     if started.return_value == STARTED {
         return Ok(());

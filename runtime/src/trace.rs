@@ -4,15 +4,14 @@
 //! A folder `trace` among the pins, locked by who looks, says that it is so. If it is there and nobody holds it, who looked has ended without a
 //! word: the next command that opens the box puts the program back.
 
+use crate::beside;
 use crate::error::{Error, Tried};
+use crate::hook::{self, Pinned, switch};
 use crate::installed::Installed;
 use crate::object::Description;
 use crate::pins::Pins;
-use crate::replace::switch;
-use crate::{beside, load};
 use aya::Ebpf;
 use aya::maps::{Array, MapData, RingBuf};
-use aya::programs::Xdp;
 use grv_codegen::ebpf::trace::{LIMIT, SPENT, Seen};
 use grv_codegen::ebpf::{Options, Proofs, Told, Trace, TraceInfo, build};
 use rustix::time::{ClockId, clock_gettime};
@@ -87,8 +86,8 @@ impl Tracer {
             set_limit(&mut ebpf, most)?;
             let ring = ebpf.take_map(&traced.info.events).ok_or_else(|| bug("it has no ring buffer"))?;
             let ring = RingBuf::try_from(ring).map_err(|e| bug(&e.to_string()))?;
-            let program = load::xdp(&mut ebpf, &traced.program)?;
-            switch(&installed.links()?, program)?;
+            let mut program = hook::program(&mut ebpf, &traced.program)?;
+            switch(&installed.links()?, &mut program)?;
             Ok((lock, ebpf, ring))
         });
         let (lock, ebpf, ring) = match begun {
@@ -175,9 +174,8 @@ fn bug(what: &str) -> Error {
 fn put_back(installed: &Installed) -> Result<(), Error> {
     let folder = installed.folder.join(PLACE);
     let path = installed.folder.join("program");
-    let failed = |error: &dyn std::fmt::Display| Error::Pins { path: path.clone(), what: error.to_string() };
-    let mut program = Xdp::from_pin(&path, aya_obj::programs::XdpAttachType::Interface).map_err(|e| failed(&e))?;
-    switch(&installed.links()?, &mut program)?;
+    let mut program = Pinned::open(&path, &installed.description.manifest.program_type)?;
+    switch(&installed.links()?, &mut program.hooked())?;
     std::fs::remove_dir(&folder).tried(|| format!("{} cannot be removed", folder.display()))
 }
 

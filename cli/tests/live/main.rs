@@ -19,4 +19,5 @@ mod replace;
 mod router;
 mod sweep;
 mod switch;
+mod tc;
 mod trace;

@@ -66,6 +66,8 @@ fn helper(helper: Helper) -> (u32, u32) {
         Helper::Random => (4, 8),
         Helper::ForEach => (5, 13),
         Helper::RingbufOutput => (5, 8),
+        Helper::Redirect => (4, 2),
+        Helper::SkbPullData => (4, 9),
         Helper::TimerInit | Helper::TimerSetCallback | Helper::TimerStart => (5, 15),
     }
 }

@@ -48,7 +48,7 @@ pub struct Manifest {
     pub compiler: String,
     /// `ebpf`.
     pub target: String,
-    /// `xdp`.
+    /// `xdp` or `tc`.
     pub program_type: String,
     /// The name of the program in the object.
     pub program: String,
@@ -143,7 +143,7 @@ impl Manifest {
             schema_version: SCHEMA,
             compiler: format!("grv {}", env!("CARGO_PKG_VERSION")),
             target: "ebpf".to_string(),
-            program_type: "xdp".to_string(),
+            program_type: options.hook.name().to_string(),
             program: lowered.function.name.clone(),
             kernel: options.kernel.name().to_string(),
             memory_model: "total store order".to_string(),

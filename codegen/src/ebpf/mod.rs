@@ -35,6 +35,39 @@ pub use manifest::{Claim, Group, Manifest, PortInfo, Proofs, SCHEMA, Source};
 pub use object::MANIFEST;
 pub use trace::{Told, Trace, TraceInfo};
 
+/// Where a program is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hook {
+    /// In the driver, or right behind it.
+    #[default]
+    Xdp,
+    /// Where the kernel has made a buffer of the packet, before its own network stack.
+    Tc,
+}
+
+impl Hook {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hook::Xdp => "xdp",
+            Hook::Tc => "tc",
+        }
+    }
+
+    /// The section of objects, by which all loaders know for which hook the program is.
+    pub(super) fn section(self) -> &'static str {
+        match self {
+            Hook::Xdp => "xdp",
+            Hook::Tc => "classifier",
+        }
+    }
+
+    /// The hook of that name.
+    pub fn named(name: &str) -> Option<Hook> {
+        [Hook::Xdp, Hook::Tc].into_iter().find(|hook| hook.name() == name)
+    }
+}
+
 /// What is asked of a build.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -46,13 +79,15 @@ pub struct Options {
     pub checks: bool,
     /// Whether a test can set the clock and the port, and see where packets went.
     pub probe: bool,
+    /// Where it is attached.
+    pub hook: Hook,
     /// What it tells of packets, if anything.
     pub trace: Option<Trace>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { kernel: Kernel::V5_15, skew: 1_000_000, checks: false, probe: false, trace: None }
+        Options { kernel: Kernel::V5_15, skew: 1_000_000, checks: false, probe: false, hook: Hook::Xdp, trace: None }
     }
 }
 
@@ -258,7 +293,7 @@ pub fn build(program: &Program, sources: &SourceMap, options: &Options, proofs: 
     };
     let variables = variables(&lowered.maps);
     let manifest = Manifest::new(program, sources, options, proofs, &lowered, &budget);
-    let object = object::write(&code, &callbacks, &lowered.maps, &manifest.json(), sources).map_err(bug)?;
+    let object = object::write(options.hook, &code, &callbacks, &lowered.maps, &manifest.json(), sources).map_err(bug)?;
     Ok(Artefact {
         object,
         program: code.name.clone(),

@@ -1,6 +1,6 @@
 //! The program beside a program: it starts timers that sweep dead entries inside the kernel.
 
-use super::{Budget, Options, Proofs, kernel, lower, machine, manifest, object};
+use super::{Budget, Hook, Options, Proofs, kernel, lower, machine, manifest, object};
 use grv_lang::diagnostics::{Code, Diagnostic};
 use grv_lang::ir::Program;
 use grv_lang::source::SourceMap;
@@ -32,6 +32,8 @@ pub fn sweeper(
     options: &Options,
     period: u64,
 ) -> Result<Option<Sweeper>, Vec<Diagnostic>> {
+    // Whatever the program is attached to: this one is not, and the kernel is asked to run it once.
+    let options = &Options { hook: Hook::Xdp, ..options.clone() };
     let Some(mut lowered) = lower::lower_sweeper(program, options, period)? else { return Ok(None) };
     lowered.function.name = "sweep".to_string();
     let bug = |what: String| vec![Diagnostic::new(Code::TargetSize, program.span, what)];
@@ -43,7 +45,7 @@ pub fn sweeper(
     }
     let budget = Budget { instructions: code.insns.len(), stack: code.stack, maps: Vec::new(), helpers: Vec::new() };
     let manifest = manifest::Manifest::new(program, sources, options, &Proofs::default(), &lowered, &budget);
-    let object = object::write(&code, &callbacks, &lowered.maps, &manifest.json(), sources).map_err(bug)?;
+    let object = object::write(options.hook, &code, &callbacks, &lowered.maps, &manifest.json(), sources).map_err(bug)?;
     let timers = lowered.maps.maps.last().map_or_else(String::new, |map| map.name.clone());
     Ok(Some(Sweeper { object, program: code.name, timers }))
 }

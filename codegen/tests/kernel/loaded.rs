@@ -2,7 +2,7 @@
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
-use aya::programs::{TestRun, TestRunOptions, Xdp};
+use aya::programs::{Program as InKernel, ProgramError, TestRun, TestRunOptions, TestRunResult};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use grv_codegen::ebpf::memory;
 use grv_codegen::ebpf::{Artefact, GENERATION_SECTION, TableInfo};
@@ -143,8 +143,12 @@ impl Loaded {
             loader.override_global(name, bytes.as_slice(), true);
         }
         let mut ebpf = loader.load(&artefact.object).unwrap_or_else(|e| panic!("{}: {e:?}", program.name));
-        let xdp: &mut Xdp = ebpf.program_mut(&artefact.program).unwrap().try_into().unwrap();
-        if let Err(error) = xdp.load() {
+        let loaded = match ebpf.program_mut(&artefact.program).unwrap() {
+            InKernel::Xdp(xdp) => xdp.load(),
+            InKernel::SchedClassifier(tc) => tc.load(),
+            other => panic!("{other:?}"),
+        };
+        if let Err(error) = loaded {
             panic!("{}: {error}\n{}", program.name, artefact.listing);
         }
         let size = artefact.variables.iter().filter(|v| v.section == ".data").map(|v| v.offset + u16::from(v.bytes)).max();
@@ -213,19 +217,25 @@ impl Loaded {
         sized!(4, data.len(), array(&mut self.ebpf, ".data", &[0; 4], &data));
     }
 
+    fn run(&self, options: TestRunOptions<'_>) -> Result<TestRunResult, ProgramError> {
+        match self.ebpf.program(&self.artefact.program).unwrap() {
+            InKernel::Xdp(xdp) => xdp.test_run(options),
+            InKernel::SchedClassifier(tc) => tc.test_run(options),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// The same packet comes again and again.
     pub(crate) fn repeat(&self, bytes: &[u8], times: u32) {
         let options = TestRunOptions { data_in: Some(bytes), repeat: times, ..TestRunOptions::new() };
-        let xdp: &Xdp = self.ebpf.program(&self.artefact.program).unwrap().try_into().unwrap();
-        xdp.test_run(options).unwrap();
+        self.run(options).unwrap();
     }
 
     /// Whether a packet passes, at the kernel's own time, whatever other packets come.
     pub(crate) fn passes(&self, bytes: &[u8]) -> bool {
         let options = TestRunOptions { data_in: Some(bytes), ..TestRunOptions::new() };
-        let xdp: &Xdp = self.ebpf.program(&self.artefact.program).unwrap().try_into().unwrap();
         // To where it came from it goes without a device.
-        xdp.test_run(options).unwrap().return_value == 3
+        self.run(options).unwrap().return_value == 3
     }
 
     /// Pins all maps; where.
@@ -252,8 +262,7 @@ impl Loaded {
         self.set_up(port, now);
         let mut out = vec![0; 1 << 16];
         let options = TestRunOptions { data_in: Some(bytes), data_out: Some(&mut out), ..TestRunOptions::new() };
-        let xdp: &mut Xdp = self.ebpf.program_mut(&self.artefact.program).unwrap().try_into().unwrap();
-        let result = xdp.test_run(options).unwrap_or_else(|e| panic!("{} bytes: {e:?}", bytes.len()));
+        let result = self.run(options).unwrap_or_else(|e| panic!("{} bytes: {e:?}", bytes.len()));
         out.truncate(result.data_size_out as usize);
         self.remember();
         // Drops are counted by port, too.

@@ -124,9 +124,9 @@ impl Builder {
     /// Reads the context.
     pub(crate) fn field(&mut self, context: Value, field: Field) -> Arg {
         let ty = match field {
-            Field::Data => Type::Packet,
-            Field::DataEnd => Type::PacketEnd,
-            Field::IngressIfindex => Type::Word,
+            Field::Data | Field::SkbData => Type::Packet,
+            Field::DataEnd | Field::SkbDataEnd => Type::PacketEnd,
+            _ => Type::Word,
         };
         self.define(Op::Context(context, field), ty, 32)
     }

@@ -159,12 +159,19 @@ impl Cmp {
     }
 }
 
-/// Fields of the context of an XDP program.
+/// Fields of the context of a program: of XDP, and of tc, whose context is a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
     Data,
     DataEnd,
     IngressIfindex,
+    SkbData,
+    SkbDataEnd,
+    SkbIngressIfindex,
+    /// Bytes of the whole frame.
+    SkbLength,
+    /// Whether a VLAN tag was taken off.
+    SkbTagged,
 }
 
 /// What an instruction does.
@@ -274,6 +281,8 @@ pub(crate) enum Helper {
     ForEach,
     Random,
     RingbufOutput,
+    Redirect,
+    SkbPullData,
     TimerInit,
     TimerSetCallback,
     TimerStart,
@@ -292,6 +301,8 @@ impl Helper {
             Helper::ForEach => 164,
             Helper::Random => 7,
             Helper::RingbufOutput => 130,
+            Helper::Redirect => 23,
+            Helper::SkbPullData => 39,
             Helper::TimerInit => 169,
             Helper::TimerSetCallback => 170,
             Helper::TimerStart => 171,
@@ -310,6 +321,8 @@ impl Helper {
             Helper::ForEach => "bpf_for_each_map_elem",
             Helper::Random => "bpf_get_prandom_u32",
             Helper::RingbufOutput => "bpf_ringbuf_output",
+            Helper::Redirect => "bpf_redirect",
+            Helper::SkbPullData => "bpf_skb_pull_data",
             Helper::TimerInit => "bpf_timer_init",
             Helper::TimerSetCallback => "bpf_timer_set_callback",
             Helper::TimerStart => "bpf_timer_start",

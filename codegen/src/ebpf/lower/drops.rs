@@ -4,7 +4,7 @@
 use super::super::Told;
 use super::super::lir::{Arg, Bin, Helper, Type};
 use super::flow::{ABORTED, DROP};
-use super::{Lower, TARGET_REASONS};
+use super::{Lower, target_reasons};
 use grv_lang::ir::PortId;
 
 /// The port that packets arrived at on the way that is being lowered.
@@ -23,7 +23,7 @@ impl<'p> Lower<'p> {
     }
 
     pub(super) fn reasons(&self) -> u64 {
-        (self.program.reasons.len() + TARGET_REASONS.len()) as u64
+        (self.program.reasons.len() + target_reasons(self.options.hook).count()) as u64
     }
 
     /// The counter of a reason, or the reason and whether the port has to be looked up.
@@ -68,7 +68,7 @@ impl<'p> Lower<'p> {
                 if let Some(place) = place {
                     self.tell(Told::Dropped, counter, Arg::Value(place));
                 }
-                self.b.ret(Arg::Number(verdict));
+                self.b.ret(Arg::Number(self.verdict(verdict)));
                 self.b.enter(here);
                 exit
             }

@@ -4,8 +4,8 @@
 //! input behind it, which is lowered once for all that lead there; any other is lowered in place, since what follows it runs
 //! afterwards.
 
-use super::super::Told;
 use super::super::lir::{Arg, Bin, BlockId, Cmp, Helper, Type};
+use super::super::{Hook, Told};
 use super::env::{Env, Frame, Open};
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::Code;
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 /// Verdicts of XDP programs.
 pub(super) const ABORTED: u64 = 0;
 pub(super) const DROP: u64 = 1;
-const PASS: u64 = 2;
+pub(super) const PASS: u64 = 2;
 const BACK: u64 = 3;
 
 /// Flags of `bpf_redirect_map`: to all entries; and the verdict where there is none.
@@ -217,6 +217,7 @@ impl<'p> Lower<'p> {
             StmtKind::If { .. } | StmtKind::Switch { .. } | StmtKind::Branch { .. } => {
                 Err(self.broken(span, "a statement out of its place"))
             }
+            StmtKind::Push { .. } | StmtKind::Pop { .. } if self.options.hook == Hook::Tc => Err(self.resized_at_tc(span)),
             StmtKind::Push { header, before, into, fields, ok } => {
                 self.goes_on(&mut env)?;
                 self.push_header(env, *header, *before, *into, fields, *ok, span)
@@ -381,8 +382,11 @@ impl<'p> Lower<'p> {
         }
         let host = self.host.map_or(0, |port| 1 << port.index());
         if sent == host {
-            self.b.ret(Arg::Number(PASS));
+            self.b.ret(Arg::Number(self.verdict(PASS)));
             return Ok(());
+        }
+        if self.options.hook == Hook::Tc {
+            return self.leave_tc(sent, span);
         }
         if back {
             let ports = self.b.load(Arg::Global(self.constants, self.turns_back.into()), 0, 8);
@@ -436,13 +440,17 @@ impl<'p> Lower<'p> {
             self.b.branch(Cmp::Eq, from, number, hit, next);
             self.b.enter(hit);
             self.arrivals.push((hit, *port));
+            self.arrived_at(Some(*port));
+            self.untagged();
             let span = self.program.span;
             let frame = self.entered(env, *to, &[], span)?;
             let mut env = Env { frames: vec![frame], port: Some(*port), ..env.clone() };
             self.visit(&mut env, to.element)?;
-            self.pending.entry(*to).or_default().push(Open { env, block: hit });
+            let block = self.b.here();
+            self.pending.entry(*to).or_default().push(Open { env, block });
             self.b.enter(next);
         }
+        self.arrived = super::drops::Arrived::Nowhere;
         self.drop_with(self.no_port_reason(), ABORTED);
         Ok(())
     }

@@ -7,6 +7,7 @@
 //! - [`packet`]: headers, fields, checksums; [`resize`]: headers that are put in and taken out
 //! - [`tables`]: how each table is kept in maps; `uses`: what the program does with it
 //! - [`trace`]: trace points
+//! - [`hook`]: what differs between XDP and tc
 //! - [`drops`]: counted by port and reason
 //! - [`ops`], [`entries`], [`insert`], [`joint`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room; [`timer`]: while no packets come
 
@@ -18,6 +19,7 @@ mod entries;
 mod env;
 mod expr;
 mod flow;
+mod hook;
 mod insert;
 mod joint;
 mod linear;
@@ -30,9 +32,9 @@ mod timer;
 mod trace;
 mod uses;
 
-use super::lir::{Arg, BlockId, Builder, Field, Function, MapId, Slot, Type, Value};
+use super::lir::{Arg, BlockId, Builder, Function, MapId, Slot, Type, Value};
 use super::maps::{Kind, Layout, Map, Maps, Place, identifier};
-use super::{Options, Parameter};
+use super::{Hook, Options, Parameter};
 use env::{Env, Open};
 use grv_lang::diagnostics::{Code, Diagnostic};
 use grv_lang::ir::{ElementId, InputRef, ParamId, PortId, Program, Role, Scalar, Stmt, StmtKind, TableId, TableKind, Target};
@@ -68,6 +70,11 @@ const MOST_PARAMETERS: usize = 4_096;
 
 /// Reasons of the target besides the program's.
 const TARGET_REASONS: [&str; 3] = ["contended", super::NO_PORT, "defect"];
+
+/// All of them.
+fn target_reasons(hook: Hook) -> impl Iterator<Item = &'static str> {
+    TARGET_REASONS.into_iter().chain(hook::reasons(hook).iter().copied())
+}
 
 /// In builds for tests: variables by which a test sets the clock and the port, and sees where packets went.
 #[derive(Clone, Copy)]
@@ -163,7 +170,8 @@ fn lowered<'p>(
     let mut b = Builder::new(program.span, &[Type::Context]);
     // Their sizes are known when all tables are; no slot is larger than what a helper is given.
     let (key_slot, value_slot) = (b.slot(8), b.slot(8));
-    let drop_counts = maps.push(counters("drops", (program.reasons.len() + TARGET_REASONS.len()) * (program.ports.len() + 1)));
+    let drop_counts =
+        maps.push(counters("drops", (program.reasons.len() + target_reasons(options.hook).count()) * (program.ports.len() + 1)));
     let ports = maps.push(devmap("ports", program.ports.len()));
     let host = program.ports.iter().position(|port| port.name == "host").map(|index| PortId(index as u32));
     let mut lower = Lower {
@@ -250,7 +258,7 @@ impl<'p> Lower<'p> {
     fn globals(&mut self, found: &mut Vec<Diagnostic>) {
         let program = self.program;
         for port in &program.ports {
-            let interface = port.entry.map(|_| {
+            let interface = (port.entry.is_some() || self.names_interface(port)).then(|| {
                 let place = self.variable(self.constants, &format!("interface_{}", port.name), 32, 0);
                 (place.offset, place.name)
             });
@@ -329,6 +337,7 @@ impl<'p> Lower<'p> {
     /// Lowers everything.
     fn whole(&mut self, found: &mut Vec<Diagnostic>) {
         let Arg::Value(context) = self.b.input(0) else { return };
+        self.in_reach(context);
         self.note_arrival(context);
         let (data, end) = match self.packet(context) {
             Ok(packet) => packet,
@@ -381,7 +390,7 @@ impl<'p> Lower<'p> {
             self.dispatch(given, &entries, |_, port| Arg::Number(u64::from(port.0) + 1), env)?;
             self.b.enter(real);
         }
-        let from = self.b.field(context, Field::IngressIfindex);
+        let from = self.interface_of(context);
         let number = |lower: &mut Self, port: PortId| {
             let offset = lower.interfaces[port.index()].as_ref().map_or(0, |(offset, _)| *offset);
             lower.b.load(Arg::Global(lower.constants, offset.into()), 0, 4)
@@ -465,7 +474,7 @@ impl<'p> Lower<'p> {
         let groups = self.groups.iter().map(|(sent, map)| (name(map), shown(sent))).collect();
         let tables = self.table_infos();
         let trace = self.trace_info();
-        let reasons = self.program.reasons.iter().cloned().chain(TARGET_REASONS.map(str::to_string)).collect();
+        let reasons = self.program.reasons.iter().cloned().chain(target_reasons(self.options.hook).map(str::to_string)).collect();
         let interfaces = self.interfaces.into_iter().map(|interface| interface.map(|(_, name)| name)).collect();
         let function = self.b.finish(&identifier(&self.program.name.to_lowercase()));
         Lowered {

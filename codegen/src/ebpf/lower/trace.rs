@@ -4,7 +4,7 @@
 //! What arrives is noted in memory of the processor's own, and told with what became of it, through a ring buffer, at the end of its way.
 //! Who looks says how many packets may be told of so far; of what is beyond that only the number is known.
 
-use super::super::lir::{Arg, Cmp, Field, Helper, Value};
+use super::super::lir::{Arg, Cmp, Helper, Value};
 use super::super::maps::{Kind, Layout, Map};
 use super::super::{Told, Trace, TraceInfo, trace};
 use super::Lower;
@@ -75,7 +75,7 @@ impl<'p> Lower<'p> {
         let entry = self.trace_record(record);
         self.b.branch(Cmp::Ne, entry, Arg::Number(0), there, done);
         self.b.enter(there);
-        let from = self.b.field(context, Field::IngressIfindex);
+        let from = self.interface_of(context);
         self.b.store(entry, trace::WANTED, 4, Arg::Number(ports.is_empty().into()));
         self.b.store(entry, trace::INTERFACE, 4, from);
         let noted = self.b.block();
@@ -106,7 +106,7 @@ impl<'p> Lower<'p> {
 
     /// Copies the beginning of the packet, and how long it is.
     fn copy_packet(&mut self, context: Value, entry: Arg, length: i16, to: i16) {
-        let (data, end) = (self.b.field(context, Field::Data), self.b.field(context, Field::DataEnd));
+        let (data, end) = self.packet_fields(context);
         let (Arg::Value(data), Arg::Value(end)) = (data, end) else { return };
         let whole = self.b.distance(data, end);
         self.b.store(entry, length, 4, whole);

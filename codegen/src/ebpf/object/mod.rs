@@ -3,6 +3,7 @@
 
 mod btf;
 
+use super::Hook;
 use super::lir::MapId;
 use super::machine::Code;
 use super::maps::{Layout, Maps};
@@ -20,6 +21,7 @@ pub const MANIFEST: &str = "grv.manifest";
 
 /// Writes the object file.
 pub(crate) fn write(
+    hook: Hook,
     code: &Code,
     callbacks: &[Code],
     maps: &Maps,
@@ -49,7 +51,7 @@ pub(crate) fn write(
     for (at, number) in &code.callbacks {
         insns[*at].imm = places[*number as usize] as i32;
     }
-    let text = object.add_section(Vec::new(), b"xdp".to_vec(), SectionKind::Text);
+    let text = object.add_section(Vec::new(), hook.section().as_bytes().to_vec(), SectionKind::Text);
     let bytes: Vec<u8> = insns.iter().flat_map(|insn| insn.encode()).collect();
     let size = bytes.len() as u64;
     object.append_section_data(text, &bytes, 8);
@@ -138,10 +140,14 @@ pub(crate) fn write(
     object.append_section_data(licence, LICENCE, 1);
     object.add_symbol(symbol("_license", 0, LICENCE.len() as u64, SymbolKind::Data, SymbolSection::Section(licence)));
 
-    let context = btf.structure("xdp_md", 0, &[]);
+    let context = match hook {
+        Hook::Xdp => "xdp_md",
+        Hook::Tc => "__sk_buff",
+    };
+    let context = btf.structure(context, 0, &[]);
     let context = btf.pointer(context);
     let function = btf.function(&code.name, context);
-    let (name, lines_of) = (btf.string("xdp"), lines(&mut btf, code, sources, 0));
+    let (name, lines_of) = (btf.string(hook.section()), lines(&mut btf, code, sources, 0));
     let mut info = vec![btf::Info { section: name, functions: vec![(0, function)], lines: lines_of }];
     if !callbacks.is_empty() {
         let name = btf.string(".text");
