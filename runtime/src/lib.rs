@@ -2,7 +2,7 @@
 //!
 //! - [`object`]: object files, and the programs that they speak of
 //! - [`load`]: from an object to a running box
-//! - [`replace`]: another version takes a running box's place
+//! - [`replace`]: another version takes a running box's place; `takeover`: and one of the two goes on, whatever happens
 //! - [`installed`]: a running box, found by its pins; [`pins`] says where they are
 //! - [`state`], [`stats`]: what it holds, what became of packets
 //! - [`trace`]: what becomes of packets right now
@@ -33,6 +33,7 @@ pub mod stats;
 mod sweep;
 pub mod sync;
 mod sys;
+mod takeover;
 pub mod trace;
 
 pub use error::Error;

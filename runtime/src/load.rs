@@ -62,7 +62,7 @@ impl Drop for Undo<'_> {
 pub fn load(pins: &Pins, object: &Object, request: &Request<'_>) -> Result<(Installed, Vec<String>), Error> {
     loadable(object)?;
     let folder = pins.folder(request.name)?;
-    if folder.exists() {
+    if folder.exists() || pins.next(request.name)?.exists() {
         return Err(Error::Usage(format!(
             "a box `{0}` is loaded already: `--replace` replaces it, `grv unload {0}` ends it, `--name` gives another name",
             request.name

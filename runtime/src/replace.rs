@@ -1,32 +1,24 @@
 //! A running box is replaced by another version of it. Tables that both versions keep in the same way are handed over; if live entries would be
 //! lost, or if they may not be what the new version relies on, nothing is replaced, and it is said why.
 //!
-//! For the instant of the change all ports are closed: a program that drops everything is attached to them, and it is waited until no step
-//! of the old version is left. So no step of one version meets a step of the other, and what the old one's variables hold is handed over
+//! For the instant of the change all ports are closed ([`crate::takeover`]), and it is waited until no step of the old version is left. So no step of one version meets a step of the other, and what the old one's variables hold is handed over
 //! as it is.
 
 use crate::control::quiet;
 use crate::error::{Error, Tried};
-use crate::hook::{self, Pinned, switch};
 use crate::installed::Installed;
-use crate::load::{Undo, loadable};
+use crate::load::loadable;
 use crate::object::{Description, Object};
 use crate::pins::{self, Pins};
 use crate::state::{Life, length};
 use crate::sweep;
-use aya::{Ebpf, EbpfLoader};
-use grv_codegen::ebpf::{Hook, Options, Proofs, TableInfo, build};
-use grv_lang::compile::compile;
+use crate::takeover::{self, Gate};
+use grv_codegen::ebpf::{Hook, TableInfo};
 use grv_lang::config::Settings;
 use grv_lang::interp::{TableUpdate, with_defaults};
 use grv_lang::ir::print::print_property;
 use grv_lang::ir::{Form, Lifetime, Role, TableId};
-use grv_lang::source::NoModules;
 use std::path::PathBuf;
-
-/// Drops everything.
-const CLOSED: &str = "element Close {\n    input packet;\n    on packet(p) { drop \"closed\" }\n}\n\n\
-                      middlebox Closed {\n    port closed;\n    close: Close;\n    closed -> close.packet;\n}\n";
 
 /// Replaces a box by another version of it, at the same ports. Parameters and control tables that the settings do not give stay as they are.
 /// `discard`: entries that cannot be handed over are lost.
@@ -70,40 +62,40 @@ pub fn replace(
         params: old.params_for(new, settings)?,
         folder: folder.clone(),
     };
-    let mut undo = Undo::of(&folder);
-    let mut ebpf = installed.prepare(object, &shared)?;
+    let mut undo = Settled { pins, name, done: false };
+    let _ebpf = installed.prepare(object, &shared)?;
     let settings = Settings { tables: old.tables_for(new, settings)?, ..settings.clone() };
     installed.begin(&settings)?;
     let links = old.links()?;
 
-    let hook = &new.manifest.program_type;
-    let mut closed = closed(Hook::named(hook).unwrap_or_default())?;
-    hook::verify(&mut closed, "closed").map_err(|e| Error::Usage(format!("the ports cannot be closed for the change: {e}")))?;
-    let mut closed = hook::program(&mut closed, "closed")?;
-    let mut program = hook::program(&mut ebpf, &new.manifest.program)?;
-    let changed = switch(&links, &mut closed).and_then(|()| {
-        quiet()?;
-        if trusted {
-            installed.take_variables(&old)?;
-        }
-        switch(&links, &mut program)
-    });
-    if let Err(error) = changed {
-        let mut back = Pinned::open(&old.folder.join("program"), hook)
-            .map_err(|e| Error::Usage(format!("{error}; and the old version cannot be attached again: {e}")))?;
-        switch(&links, &mut back.hooked())?;
-        return Err(error);
-    }
-    for number in 0..installed.ports.len() {
-        let (from, to) = (old.folder.join(pins::link(number)), folder.join(pins::link(number)));
-        std::fs::rename(&from, &to).tried(|| format!("{} cannot be moved", from.display()))?;
-    }
-    undo.done();
-    pins::remove(&old.folder)?;
-    std::fs::rename(&folder, &old.folder).tried(|| format!("{} cannot be moved", folder.display()))?;
-    let installed = Installed::open(pins, name)?;
     let warnings = sweep::begin(&installed).into_iter().collect();
-    Ok((installed, warnings))
+
+    let hook = Hook::named(&new.manifest.program_type).unwrap_or_default();
+    let gate = Gate::close(&links, &old.folder, &folder, hook)?;
+    quiet()?;
+    if trusted {
+        installed.take_variables(&old)?;
+    }
+    gate.decide()?;
+    undo.done = true;
+    takeover::complete(pins, name)?;
+    Ok((Installed::open(pins, name)?, warnings))
+}
+
+/// Has the old version go on unless all went well.
+struct Settled<'p> {
+    pins: &'p Pins,
+    name: &'p str,
+    done: bool,
+}
+
+impl Drop for Settled<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            // It fails already, and says why; what cannot be done now is done by the next command.
+            let _settled = takeover::settle(self.pins, self.name);
+        }
+    }
 }
 
 /// What can be handed over, and what stands in the way.
@@ -201,16 +193,6 @@ fn distrust(old: &Description, new: &Description) -> Option<String> {
     missing.map(|(name, _)| format!("the new version relies on its invariant `{name}`, which the old one did not promise"))
 }
 
-/// The program that drops everything.
-fn closed(hook: Hook) -> Result<Ebpf, Error> {
-    let bug = |what: String| Error::Object(format!("a bug: the program that closes ports is not built: {what}"));
-    let compilation = compile("closed.grv", CLOSED.as_bytes(), &NoModules);
-    let program = compilation.boxes.first().ok_or_else(|| bug(format!("{:?}", compilation.diagnostics)))?;
-    let options = Options { hook, ..Options::default() };
-    let artefact = build(program, &compilation.sources, &options, &Proofs::default()).map_err(|e| bug(format!("{e:?}")))?;
-    EbpfLoader::new().load(&artefact.object).map_err(|e| bug(e.to_string()))
-}
-
 impl Installed {
     /// The parameters of another version: those that are given, else those of this one.
     fn params_for(&self, new: &Description, settings: &Settings) -> Result<Vec<Vec<u128>>, Error> {
@@ -261,17 +243,5 @@ impl Installed {
             }
         }
         to.set(&[0; 4], &bytes).tried(tried)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_program_that_closes_ports_can_be_built() {
-        assert!(closed(Hook::Xdp).is_ok() || std::env::var_os("GRV_NO_SKIP").is_none(), "{:?}", closed(Hook::Xdp).err());
-        let compilation = compile("closed.grv", CLOSED.as_bytes(), &NoModules);
-        assert!(!compilation.failed(), "{:?}", compilation.diagnostics);
     }
 }

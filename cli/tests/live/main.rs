@@ -8,6 +8,7 @@
 mod balancer;
 #[path = "../common/mod.rs"]
 mod common;
+mod crash;
 mod echo;
 mod firewall;
 mod life;

@@ -7,6 +7,7 @@ use super::lir::MapId;
 pub(crate) enum Kind {
     Hash = 1,
     Array = 2,
+    ProgArray = 3,
     PerCpuArray = 6,
     LpmTrie = 11,
     DevMap = 14,
@@ -19,6 +20,7 @@ impl Kind {
         match self {
             Kind::Hash => "hash",
             Kind::Array => "array",
+            Kind::ProgArray => "prog_array",
             Kind::PerCpuArray => "percpu_array",
             Kind::LpmTrie => "lpm_trie",
             Kind::DevMap => "devmap",
@@ -118,7 +120,7 @@ impl Map {
                 u64::from(self.key.size.next_multiple_of(8)) + u64::from(self.value.size.next_multiple_of(8))
             }
             Kind::Array | Kind::PerCpuArray => u64::from(self.value.size.next_multiple_of(8)),
-            Kind::DevMap => 8,
+            Kind::DevMap | Kind::ProgArray => 8,
             // Its size is in bytes.
             Kind::RingBuf => 1,
         };

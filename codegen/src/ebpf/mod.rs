@@ -8,11 +8,13 @@
 //! - [`kernel`]: which kernels have what it uses
 //! - [`manifest`]: what the artefact says of itself
 //! - [`memory`]: keys and values as bytes
+//! - [`gate`]: stands at the ports while versions change
 //! - [`sweeper`]: dead entries go while no packets come
 //! - [`trace`]: what builds with trace points tell
 //!
 //! The same program and options give the same bytes.
 
+pub mod gate;
 mod kernel;
 mod lir;
 mod listing;
