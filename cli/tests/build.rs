@@ -104,3 +104,22 @@ fn a_middlebox_that_is_not_there_is_a_usage_error() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("there is no middlebox `Nowhere`"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn what_is_not_there_at_tc_is_refused() {
+    let object = object("tc.o");
+    let tc = ["--allow-unproved", "--hook", "tc", "--format", "json"];
+    let output = build("examples/policer/policer.grv", &object, &tc);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(manifest(&object)["program_type"], "tc");
+    for (file, code) in [("examples/bridge/bridge.grv", "E0803"), ("tests/targets/resize.grv", "E0804")] {
+        let output = build(file, &object, &tc);
+        assert_eq!(output.status.code(), Some(1), "{file}");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("the report is JSON");
+        let codes: Vec<&str> =
+            report["diagnostics"].as_array().expect("a list").iter().filter_map(|d| d["code"].as_str()).collect();
+        assert!(codes.contains(&code), "{file}: {report}");
+        let text = report["diagnostics"][0]["message"].as_str().expect("a message");
+        assert!(text.contains("tc"), "{text}");
+    }
+}

@@ -47,6 +47,9 @@ pub(crate) fn machine(netlink: &mut Netlink, installed: &Installed, fix: bool) -
                 interface.name
             ));
         }
+        if !installed.description.is_xdp() {
+            continue;
+        }
         let takes = features::takes_redirects(interface.index);
         if interface.veth {
             let peer = if interface.peer_elsewhere { None } else { interface.peer.and_then(find) };

@@ -40,12 +40,7 @@ impl<'p> Lower<'p> {
         let next = self.b.bin(Bin::Add, now, Arg::Number(PAUSE));
         let was = self.b.compare_swap(due, 0, before, next);
         self.b.unless(Cmp::Eq, was, before, full);
-        let tick = match of.keeping {
-            Keeping::Entries(ref kept) => kept.tick,
-            Keeping::Bucket(ref bucket) => bucket.tick,
-            Keeping::Mirror(ref mirror) => self.owner_of(mirror, self.b.span)?.kept.tick,
-            _ => 0,
-        };
+        let tick = self.deadline_tick(of)?;
         let tick = self.ticks(now, tick);
         let slot = match self.sweep_slot {
             Some(slot) => slot,
@@ -57,8 +52,18 @@ impl<'p> Lower<'p> {
         Ok(())
     }
 
+    /// The ticks in which a table's deadlines are.
+    pub(super) fn deadline_tick(&mut self, of: &Table) -> Lowering<u8> {
+        Ok(match of.keeping {
+            Keeping::Entries(ref kept) => kept.tick,
+            Keeping::Bucket(ref bucket) => bucket.tick,
+            Keeping::Mirror(ref mirror) => self.owner_of(mirror, self.b.span)?.kept.tick,
+            _ => 0,
+        })
+    }
+
     /// The function that looks at one entry: the map, the key, the value, the time in ticks.
-    fn sweeper(&mut self, table: TableId, of: &Table, due: Arg) -> u32 {
+    pub(super) fn sweeper(&mut self, table: TableId, of: &Table, due: Arg) -> u32 {
         let declared = &self.program.tables[table.index()];
         let mut b = Builder::new(declared.span, &[Type::Map, Type::Key, Type::Entry, Type::Entry]);
         std::mem::swap(&mut self.b, &mut b);
