@@ -7,6 +7,7 @@
 use crate::error::{Error, Tried};
 use crate::installed::Installed;
 use crate::state::length;
+use grv_codegen::ebpf::flat::flat;
 use grv_codegen::ebpf::{TableInfo, memory};
 use grv_lang::config::Settings;
 use grv_lang::interp::{Machine, Seeded, TableUpdate};
@@ -117,8 +118,19 @@ impl Installed {
                 }
                 continue;
             }
-            for entry in machine.entries(id) {
-                put(&entry.key, &entry.value)?;
+            let entries: Vec<(Vec<u128>, Vec<u128>)> =
+                machine.entries(id).into_iter().map(|entry| (entry.key, entry.value)).collect();
+            for (key, value) in &entries {
+                put(key, value)?;
+            }
+            if let Some(of) = &info.flat {
+                let (blocks, values) = flat(info, of, generation, &entries);
+                for (name, elements) in [(&of.map, blocks), (&of.values_map, values)] {
+                    let map = self.map(name)?;
+                    for (index, value) in elements {
+                        map.set(&index.to_le_bytes(), &value).tried(tried)?;
+                    }
+                }
             }
         }
         self.set_generation(generation)?;

@@ -166,8 +166,8 @@ fn same(old: &Description, from: &TableInfo, new: &Description, to: &TableInfo) 
         Some((of.program.tables.get(owner.table as usize).map(|table| table.name.clone()), owner.key))
     };
     let kept = |info: &TableInfo| {
-        let TableInfo { keeping, key, value, key_bytes, value_bytes, word, deadline_shift, tick, ticket, .. } = info.clone();
-        (keeping, key, value, key_bytes, value_bytes, (word, deadline_shift, tick, ticket))
+        let TableInfo { keeping, key, value, key_bytes, value_bytes, word, deadline_shift, clock, ticket, .. } = info.clone();
+        (keeping, key, value, key_bytes, value_bytes, (word, deadline_shift, clock, ticket))
     };
     differs(kept(from) != kept(to) || owner(old, from) != owner(new, to), "how it is kept")
 }

@@ -1,5 +1,5 @@
 //! System calls that no safe crate has for tables whose sizes are known only when the program runs: elements of maps as bytes, a map that holds
-//! bytes, and what a network device offloads. The only file with unsafe code: each call checks the lengths of the buffers that it gives the kernel.
+//! bytes, what a network device offloads, and a clock. The only file with unsafe code: each call checks the lengths of the buffers that it gives the kernel.
 #![allow(unsafe_code)]
 
 use aya::maps::{MapData, MapType};
@@ -175,6 +175,13 @@ impl Bytes {
     pub(crate) fn key_size(&self) -> usize {
         self.key_size
     }
+}
+
+/// What `times(2)` counts: the kernel's coarse clock, in hundredths of a second.
+pub(crate) fn times() -> u64 {
+    // SAFETY: without a buffer nothing is written.
+    let ticks = unsafe { libc::times(std::ptr::null_mut()) };
+    ticks as u64
 }
 
 /// How many processors there may be.

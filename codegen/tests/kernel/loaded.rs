@@ -4,6 +4,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use grv_codegen::ebpf::flat::flat;
 use grv_codegen::ebpf::memory;
 use grv_codegen::ebpf::{Artefact, GENERATION_SECTION, TableInfo};
 use grv_lang::ir::Program;
@@ -64,6 +65,7 @@ macro_rules! sized {
             88 => $f::<$k, 88>($($arg),*),
             96 => $f::<$k, 96>($($arg),*),
             104 => $f::<$k, 104>($($arg),*),
+            1024 => $f::<$k, 1024>($($arg),*),
             1920 => $f::<$k, 1920>($($arg),*),
             other => panic!("values of {other} bytes"),
         }
@@ -171,7 +173,8 @@ impl Loaded {
 
     /// When a table may be swept again.
     pub(crate) fn sweep_due(&self, info: &TableInfo) -> u64 {
-        self.variable(&self.data, &format!("sweep_{}", info.map))
+        let prefix = if info.clock.coarse { "sweep_ticks" } else { "sweep" };
+        self.variable(&self.data, &format!("{prefix}_{}", info.map))
     }
 
     /// What is in the program's variables by now.
@@ -268,6 +271,13 @@ impl Loaded {
                 for (key, value) in entries {
                     let (bytes, value) = (memory::key(info, key, generation, 0), memory::value(info, key, value));
                     sized!(info.key_bytes - 8, info.value_bytes, one_prefix(&mut self.ebpf, &name, &bytes, Some(&value)));
+                }
+                if let Some(of) = &info.flat {
+                    let (blocks, values) = flat(info, of, generation, entries);
+                    let elements = blocks.into_iter().map(|e| (&of.map, e)).chain(values.into_iter().map(|e| (&of.values_map, e)));
+                    for (map, (index, value)) in elements {
+                        sized!(4, value.len(), array(&mut self.ebpf, map, &index.to_le_bytes(), &value));
+                    }
                 }
             }
             "control array" => {

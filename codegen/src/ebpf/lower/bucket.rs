@@ -46,7 +46,7 @@ impl<'p> Lower<'p> {
         let cost = self.b.bin(Bin::Mul, amount, Arg::Number(bucket.cost));
         let now = self.now(&mut env);
         let now = self.b.bin(Bin::Mul, now, Arg::Number(bucket.unit));
-        let deadline = self.deadline(&mut env, table, bucket.tick, key, span)?;
+        let deadline = self.deadline(&mut env, table, bucket.clock, key, span)?;
         let burst = Arg::Number(bucket.burst);
         self.write_key(&of, key, None);
         let retry = self.retry();

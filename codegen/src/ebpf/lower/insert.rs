@@ -40,7 +40,7 @@ impl<'p> Lower<'p> {
             }
             let old = self.deadline_of(kept, seen.new);
             let deadline = if idle {
-                let deadline = self.deadline(&mut open.env, table, kept.tick, &scalars, span)?;
+                let deadline = self.deadline(&mut open.env, table, kept.clock, &scalars, span)?;
                 self.pick(Cmp::Gt, old, deadline, old, deadline, 64)
             } else {
                 old
@@ -56,7 +56,7 @@ impl<'p> Lower<'p> {
             return Ok(outcomes);
         }
         let mut env = self.join(not_live)?;
-        let deadline = self.deadline(&mut env, table, kept.tick, &scalars, span)?;
+        let deadline = self.deadline(&mut env, table, kept.clock, &scalars, span)?;
         // What lives for no time at all is dead at once.
         let live = (self.shortest > 0).then_some(true);
         let new = self.pack(kept, deadline, value);

@@ -6,11 +6,13 @@
 //! - [`expr`], [`linear`]: expressions; sums for the places of headers
 //! - [`packet`]: headers, fields, checksums; [`resize`]: headers that are put in and taken out
 //! - [`tables`]: how each table is kept in maps; `uses`: what the program does with it
+//! - [`clock`]: what deadlines are told by; [`routes`]: the longest prefix
 //! - [`ops`], [`entries`], [`insert`], [`joint`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room
 
 mod bucket;
 mod cell;
 mod choose;
+mod clock;
 mod entries;
 mod env;
 mod expr;
@@ -21,6 +23,7 @@ mod linear;
 mod ops;
 mod packet;
 mod resize;
+mod routes;
 mod sweep;
 mod tables;
 mod uses;
@@ -28,6 +31,7 @@ mod uses;
 use super::lir::{Arg, BlockId, Builder, Field, Function, MapId, Slot, Type, Value};
 use super::maps::{Kind, Layout, Map, Maps, Place, identifier};
 use super::{Options, Parameter};
+use clock::Clock;
 use env::{Env, Open};
 use grv_lang::diagnostics::{Code, Diagnostic};
 use grv_lang::ir::{ElementId, InputRef, ParamId, PortId, Program, Role, Scalar, Stmt, StmtKind, TableId, TableKind, Target};
@@ -121,6 +125,8 @@ struct Lower<'p> {
     shortest: u64,
     /// The slot for what a sweep is told, if there is one.
     sweep_slot: Option<Slot>,
+    /// Nanoseconds a tick of the coarse clock, if a table's lifetimes are told by it.
+    coarse: Option<u64>,
 }
 
 /// Lowers a program. All that the target does not have is reported.
@@ -165,6 +171,7 @@ pub(crate) fn lower(program: &Program, options: &Options) -> Result<Lowered, Vec
         sweepers: BTreeMap::new(),
         shortest: 0,
         sweep_slot: None,
+        coarse: None,
     };
     let mut found = lower.limits();
     if found.is_empty() {
@@ -262,7 +269,12 @@ impl<'p> Lower<'p> {
             self.tickets = Arg::Global(section, place.offset.into());
         }
         for table in swept {
-            let place = self.variable(section, &format!("sweep_{}", program.tables[table.index()].name), 64, 0);
+            let declared = &program.tables[table.index()];
+            let prefix = match self.lifetimes(table, declared) {
+                Clock::Fine(_) => "sweep",
+                Clock::Coarse(_) => "sweep_ticks",
+            };
+            let place = self.variable(section, &format!("{prefix}_{}", declared.name), 64, 0);
             // The function is made when it is first asked for.
             self.sweepers.insert(table, (u32::MAX, Arg::Global(section, place.offset.into())));
         }
@@ -302,6 +314,7 @@ impl<'p> Lower<'p> {
             length: None,
             now: None,
             unread: false,
+            coarse: None,
             generation: None,
             port: None,
             sent: 0,

@@ -45,7 +45,11 @@ impl<'p> Lower<'p> {
                 assigned.extend(value);
                 let key = self.evals(&mut env, std::slice::from_ref(key), span)?;
                 let kept = self.kept(*table, span)?;
-                self.control(env, &kept, &key, &[&[8], self.widths_of(*table).as_slice()].concat())
+                let widths = [&[8], self.widths_of(*table).as_slice()].concat();
+                match &kept.keeping {
+                    Keeping::Prefixes(Some(flat)) => self.longest(env, &kept, flat, key[0], &widths),
+                    _ => self.control(env, &kept, &key, &widths),
+                }
             }
             StmtKind::ReadArray { table, index, value } => {
                 let index = self.evals(&mut env, std::slice::from_ref(index), span)?;
@@ -111,11 +115,11 @@ impl<'p> Lower<'p> {
             }
             StmtKind::ExpireAt { table, key, at } => {
                 let key = self.evals(&mut env, key, span)?;
-                let at = self.eval(&mut env, at, span)?;
                 let Keeping::Entries(kept) = self.kept(*table, span)?.keeping else {
                     return refused(self, "setting deadlines in such a table");
                 };
-                self.expire_at(env, *table, &kept, &key, at, span)?
+                let deadline = self.deadline_at(&mut env, kept.clock, at, span)?;
+                self.expire_at(env, *table, &kept, &key, deadline, span)?
             }
             StmtKind::ReadCounter { .. } => return refused(self, "reading a counter"),
             StmtKind::ReadCell { table, value } => {
@@ -194,7 +198,7 @@ impl<'p> Lower<'p> {
     }
 
     /// Numbers of a value that others wrote, of no more bits than they may have.
-    fn numbers(&mut self, entry: Arg, layout: &Layout, first: usize, widths: &[u8]) -> Vec<Arg> {
+    pub(super) fn numbers(&mut self, entry: Arg, layout: &Layout, first: usize, widths: &[u8]) -> Vec<Arg> {
         let mut numbers = vec![Arg::Number(1)];
         for (place, width) in layout.places.iter().skip(first).zip(widths) {
             let number = self.b.load(entry, place.offset as i16, place.bytes);
@@ -263,7 +267,7 @@ impl<'p> Lower<'p> {
     }
 
     /// An entry of the generation that counts: whether it is there, and the first numbers of its value, of these widths. Not there: last.
-    fn control(&mut self, mut env: Env<'p>, table: &Table, key: &[Arg], widths: &[u8]) -> Vec<Outcome<'p>> {
+    pub(super) fn control(&mut self, mut env: Env<'p>, table: &Table, key: &[Arg], widths: &[u8]) -> Vec<Outcome<'p>> {
         let generation = self.generation(&mut env);
         let Some(map) = self.maps.map(table.map) else { return Vec::new() };
         let (array, half, layout) = (map.kind == Kind::Array, map.entries / 2, map.value.clone());
@@ -392,13 +396,15 @@ impl<'p> Lower<'p> {
         self.b.jump(retry.again, vec![next]);
     }
 
-    /// How long an entry with this key and value lives, in nanoseconds: at most [`LATEST`], which is as good as any time beyond it.
+    /// How long an entry with this key and value lives, in units of so many nanoseconds: at most [`LATEST`], which is as good as any time beyond it.
+    #[allow(clippy::too_many_arguments, reason = "a table, an entry, and what is counted in")]
     pub(super) fn duration(
         &mut self,
         env: &mut Env<'p>,
         table: TableId,
         function: &'p LifetimeFn,
         scalars: &[Arg],
+        unit: u64,
         span: Span,
     ) -> Lowering<Arg> {
         let element = self.program.tables[table.index()].element;
@@ -408,18 +414,35 @@ impl<'p> Lower<'p> {
         }
         env.frames.push(frame);
         let block = self.b.here();
-        let opens = self.block(vec![Open { env: env.clone(), block }], &function.body.block, false)?;
+        let mut opens = self.block(vec![Open { env: env.clone(), block }], &function.body.block, false)?;
         if opens.is_empty() {
             return Err(self.broken(span, "a lifetime without an end"));
         }
         let Some(result) = function.result.first() else { return Err(self.broken(span, "a lifetime without a value")) };
         self.shortest = opens.iter().map(|open| super::flow::known(&open.env, result).unwrap_or(0)).min().unwrap_or(0);
+        let in_units = |lower: &mut Self, env: &mut Env<'p>| -> Lowering<Arg> {
+            let most = Arg::Number(LATEST);
+            let result = lower.eval(env, result, span)?;
+            let result = lower.pick(Cmp::Gt, result, most, most, result, 63);
+            Ok(lower.b.bin(Bin::Div, result, Arg::Number(unit)))
+        };
+        if let Expr::Local(local) = result {
+            // Before ways meet most often a number is known.
+            for open in &mut opens {
+                self.b.enter(open.block);
+                let units = in_units(self, &mut open.env)?;
+                open.env.frame_mut().locals[local.index()] = Some(units);
+                open.block = self.b.here();
+            }
+            *env = self.join(opens)?;
+            let units = env.frame().locals[local.index()];
+            env.frames.pop();
+            return units.ok_or_else(|| self.broken(span, "a lifetime without a value"));
+        }
         *env = self.join(opens)?;
-        let result = self.eval(env, result, span);
+        let units = in_units(self, env);
         env.frames.pop();
-        let most = Arg::Number(LATEST);
-        let result = result?;
-        Ok(self.pick(Cmp::Gt, result, most, most, result, 63))
+        units
     }
 }
 
