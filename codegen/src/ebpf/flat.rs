@@ -30,9 +30,8 @@ pub fn flat(info: &TableInfo, of: &FlatInfo, generation: u32, entries: &[(Vec<u1
     let mut values: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
     for (key, value) in entries {
         let [address, length] = key.as_slice() else { continue };
-        let first = 1 + generation * of.values;
-        let number = values.len() as u32;
-        let number = *values.entry(memory::value(info, key, value)).or_insert(first + number);
+        let number = generation.saturating_mul(of.values).saturating_add(1 + values.len() as u32);
+        let number = *values.entry(memory::value(info, key, value)).or_insert(number);
         prefixes.push((*address as u32, (*length as u8).min(32), number));
     }
     // The longer ones come later, and count.
@@ -55,8 +54,9 @@ pub fn flat(info: &TableInfo, of: &FlatInfo, generation: u32, entries: &[(Vec<u1
         fill(block.as_mut_slice(), address & 255, 32 - length, number);
     }
     // Those that most addresses are looked up in are given out first.
-    let half = of.blocks / 2;
-    let mut free = (0..half).map(|number| FIRST * 2 + generation * half + number);
+    let half = of.blocks.min(NEXT) / 2;
+    let first = FIRST * 2 + generation.min(1) * half;
+    let mut free = first..first + half;
     let mut numbered = Vec::new();
     let mut given: BTreeMap<u32, usize> = BTreeMap::new();
     for (high, block) in middle {
@@ -74,7 +74,7 @@ pub fn flat(info: &TableInfo, of: &FlatInfo, generation: u32, entries: &[(Vec<u1
         numbered.extend(number.map(|number| (number, block)));
     }
     let bytes = |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
-    let first = (FIRST * generation..).zip(top.chunks(BLOCK)).map(|(index, numbers)| (index, bytes(numbers)));
+    let first = (FIRST * generation.min(1)..).zip(top.chunks(BLOCK)).map(|(index, numbers)| (index, bytes(numbers)));
     let blocks = first.chain(numbered.iter().map(|(index, numbers)| (*index, bytes(numbers.as_slice())))).collect();
     (blocks, values.into_iter().map(|(value, number)| (number, value)).collect())
 }
@@ -114,6 +114,7 @@ mod tests {
             blocks: None,
             maglev: None,
             flat: Some(FlatInfo { map: "b".to_string(), values_map: "v".to_string(), blocks, values: 64 }),
+            near: None,
         }
     }
 

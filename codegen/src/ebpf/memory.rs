@@ -228,6 +228,7 @@ mod tests {
             blocks: None,
             maglev: None,
             flat: None,
+            near: None,
         }
     }
 

@@ -7,7 +7,7 @@
 //! - [`maps`]: what the kernel keeps for the program
 //! - [`kernel`]: which kernels have what it uses
 //! - [`manifest`]: what the artefact says of itself
-//! - [`memory`]: keys and values as bytes; [`flat`]: routing tables
+//! - [`memory`]: keys and values as bytes; [`flat`]: routing tables; [`near`]: what is fed
 //!
 //! The same program and options give the same bytes.
 
@@ -20,6 +20,7 @@ mod machine;
 mod manifest;
 mod maps;
 pub mod memory;
+pub mod near;
 mod object;
 
 use grv_lang::diagnostics::{Code, Diagnostic};
@@ -130,6 +131,8 @@ pub struct TableInfo {
     pub owner: Option<OwnerInfo>,
     /// Of `control blocks`: how many elements are in an entry, and how far apart. Element i is in the entry with the key i / elements.
     pub blocks: Option<BlockInfo>,
+    /// Of `feed`: the array that most entries are found in.
+    pub near: Option<NearInfo>,
     /// Of `prefixes`: the arrays that say what the trie would.
     pub flat: Option<FlatInfo>,
     /// Of an array that the runtime computes: from what.
@@ -199,6 +202,15 @@ pub struct BlockInfo {
     pub elements: u32,
     /// Bytes of an element.
     pub bytes: u16,
+}
+
+/// An array beside a table that is fed: see [`near`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NearInfo {
+    /// Its map.
+    pub map: String,
+    /// Bits of the numbers of a value.
+    pub widths: Vec<u8>,
 }
 
 /// Arrays beside a trie of prefixes: see [`flat`].

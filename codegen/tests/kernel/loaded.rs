@@ -5,7 +5,7 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use grv_codegen::ebpf::flat::flat;
-use grv_codegen::ebpf::memory;
+use grv_codegen::ebpf::{memory, near};
 use grv_codegen::ebpf::{Artefact, GENERATION_SECTION, TableInfo};
 use grv_lang::ir::Program;
 
@@ -255,8 +255,18 @@ impl Loaded {
     /// Sets or removes an entry that the runtime feeds.
     pub(crate) fn feed(&mut self, info: &TableInfo, key: &[u128], value: Option<&[u128]>) {
         let bytes = memory::key(info, key, 0, 0);
+        let numbers = value;
         let value = value.map(|value| memory::value(info, key, value));
         sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &bytes, value.as_deref()));
+        if let (Some(of), [key]) = (&info.near, key) {
+            let mut map: Array<&mut MapData, u64> = Array::try_from(self.ebpf.map_mut(&of.map).unwrap()).unwrap();
+            let index = near::index(*key as u32);
+            let before = map.get(&index, 0).unwrap();
+            // Where another key is, it stays; so some are found in the map only.
+            if before == 0 || near::is_of(*key as u32, before) {
+                map.set(index, numbers.map_or(0, |value| near::word(of, *key as u32, value)), 0).unwrap();
+            }
+        }
     }
 
     /// Replaces a control table in one generation.

@@ -171,6 +171,11 @@ impl Builder {
                 Some(a)
             }
             (Bin::Shr, Some(by)) if wide && u64::from(self.bits(a)) <= by => Some(Arg::Number(0)),
+            (Bin::Xor, Some(more)) if wide => {
+                // (x ^ c) ^ d is x ^ (c ^ d).
+                let (Bin::Xor, x, c) = self.defs[a.value()?.index()]? else { return None };
+                Some(self.bin(Bin::Xor, x, Arg::Number(c.number()? ^ more)))
+            }
             (Bin::Add, Some(more)) if wide => {
                 // (x + c) + d is x + (c + d).
                 let (Bin::Add, x, c) = self.defs[a.value()?.index()]? else { return None };
@@ -320,13 +325,14 @@ impl Builder {
             slots: self.slots,
         };
         function.tidy();
+        function.simplify();
         function
     }
 }
 
 impl Function {
     /// Removes what is not reached, and what is computed for nothing.
-    fn tidy(&mut self) {
+    pub(super) fn tidy(&mut self) {
         let mut reached = vec![false; self.blocks.len()];
         let mut order = Vec::new();
         let mut work = vec![BlockId(0)];

@@ -19,6 +19,7 @@
 mod build;
 mod check;
 mod print;
+mod simplify;
 
 use grv_lang::ir::TableId;
 use grv_lang::span::Span;
@@ -160,7 +161,7 @@ impl Cmp {
 }
 
 /// Fields of the context of an XDP program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Field {
     Data,
     DataEnd,
@@ -168,7 +169,7 @@ pub(crate) enum Field {
 }
 
 /// What an instruction does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
     /// Reads the context.
     Context(Value, Field),
@@ -263,7 +264,7 @@ pub(crate) struct Function {
 }
 
 /// Helpers of the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Helper {
     MapLookup,
     MapUpdate,

@@ -180,9 +180,7 @@ impl<'p> Lower<'p> {
     pub(super) fn write_value(&mut self, kept: &Entries, layout: &Layout, key: &[Arg], value: &[Arg], word: Arg, ticket: Arg) {
         let base = Arg::Stack(self.value_slot, 0);
         self.zero_gaps(layout, base);
-        for (place, column) in layout.places.iter().zip(key) {
-            self.b.store(base, place.offset as i16, place.bytes, *column);
-        }
+        self.store_numbers(layout, base, key);
         self.b.store(base, kept.word as i16, 8, word);
         if let Some(at) = kept.ticket {
             self.b.store(base, at as i16, 8, ticket);

@@ -255,9 +255,7 @@ impl<'p> Lower<'p> {
         self.write_key(&of, key, None);
         let base = Arg::Stack(self.value_slot, 0);
         self.zero_gaps(&layout, base);
-        for (place, column) in layout.places.iter().zip(key) {
-            self.b.store(base, place.offset as i16, place.bytes, *column);
-        }
+        self.store_numbers(&layout, base, key);
         self.b.store(base, mirror.word as i16, 8, ticket);
         for (index, value) in mirror.columns.iter().zip(value) {
             let place = &layout.places[*index];
@@ -349,7 +347,7 @@ impl<'p> Lower<'p> {
         // The key is what the entry says it is: if it is another's by now, so is the ticket.
         let mut key = Vec::new();
         for place in layout.places.iter().take(self.program.tables[table.index()].key.len()) {
-            key.push(self.b.load(entry, place.offset as i16, place.bytes));
+            key.push(self.number(entry, place));
         }
         let image = self.image_at(table, mirror, &layout, (entry, &key), stays);
         let stale = self.b.block();

@@ -6,7 +6,7 @@
 //! - [`expr`], [`linear`]: expressions; sums for the places of headers
 //! - [`packet`]: headers, fields, checksums; [`resize`]: headers that are put in and taken out
 //! - [`tables`]: how each table is kept in maps; `uses`: what the program does with it
-//! - [`clock`]: what deadlines are told by; [`routes`]: the longest prefix
+//! - [`clock`]: what deadlines are told by; [`routes`]: the longest prefix; [`feed`]: what the runtime sets
 //! - [`ops`], [`entries`], [`insert`], [`joint`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room
 
 mod bucket;
@@ -16,6 +16,7 @@ mod clock;
 mod entries;
 mod env;
 mod expr;
+mod feed;
 mod flow;
 mod insert;
 mod joint;
@@ -296,7 +297,7 @@ impl<'p> Lower<'p> {
     fn variable(&mut self, section: MapId, name: &str, bits: u8, value: u64) -> Place {
         match self.maps.globals_mut(section) {
             Some(globals) => globals.push(name, bits, value).clone(),
-            None => Place { name: String::new(), offset: 0, bytes: 8, network: false },
+            None => Place { name: String::new(), offset: 0, bytes: 8, network: false, shift: 0, bits: 64 },
         }
     }
 

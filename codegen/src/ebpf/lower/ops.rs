@@ -1,7 +1,7 @@
 //! Operations on tables: which is done how, keys in memory, and tables that handlers only read.
 
 use super::super::lir::{Arg, Bin, BlockId, Cmp, Helper, Type};
-use super::super::maps::{Kind, Layout};
+use super::super::maps::{Kind, Layout, Place};
 use super::entries::LATEST;
 use super::env::{Env, Frame, Open, Retry};
 use super::tables::{Blocks, Keeping, Table};
@@ -36,7 +36,7 @@ impl<'p> Lower<'p> {
                     }
                     Keeping::Mirror(mirror) => self.look_up_mirror(env, *table, &mirror, &key, span)?,
                     Keeping::Control => self.control(env, &kept, &key, &self.widths_of(*table)),
-                    Keeping::Feed => self.feed_entry(env, &kept, &key, &self.widths_of(*table)),
+                    Keeping::Feed(near) => self.feed_entry(env, &kept, near.as_ref(), &key, &self.widths_of(*table)),
                     _ => return refused(self, "looking such a table up"),
                 }
             }
@@ -229,26 +229,60 @@ impl<'p> Lower<'p> {
         let layout = map.key.clone();
         let base = Arg::Stack(self.key_slot, 0);
         self.zero_gaps(&layout, base);
-        for (index, place) in layout.places.iter().enumerate() {
+        let number = |(index, place): (usize, &Place)| {
             let column = table.key.iter().position(|at| *at == index);
-            let value = match (column.and_then(|column| key.get(column)), generation) {
+            match (column.and_then(|column| key.get(column)), generation) {
                 (Some(value), _) => *value,
                 (None, Some(generation)) if place.name == "generation" => generation,
                 // The length of a key of a prefix table: all its bits.
                 _ => Arg::Number(u64::from(layout.size - 4) * 8),
-            };
+            }
+        };
+        let numbers: Vec<Arg> = layout.places.iter().enumerate().map(number).collect();
+        self.store_numbers(&layout, base, &numbers);
+    }
+
+    /// Stores the first numbers of a layout.
+    pub(super) fn store_numbers(&mut self, layout: &Layout, base: Arg, numbers: &[Arg]) {
+        for (place, word) in self.grouped(layout, numbers) {
             if place.network {
-                self.write_bytes(base, place.offset as i16, place.bytes, value);
+                self.write_bytes(base, place.offset as i16, place.bytes, word);
             } else {
-                self.b.store(base, place.offset as i16, place.bytes, value);
+                self.b.store(base, place.offset as i16, place.bytes, word);
             }
         }
+    }
+
+    /// The first numbers of a layout as they are in memory: those that share bytes are one word.
+    fn grouped<'l>(&mut self, layout: &'l Layout, numbers: &[Arg]) -> Vec<(&'l Place, Arg)> {
+        let mut words: Vec<(&Place, Arg)> = layout.places.iter().zip(numbers.iter().copied()).collect();
+        // The upper bits first, which are moved up as the others come below them.
+        words.sort_by_key(|(place, _)| (place.offset, std::cmp::Reverse(place.shift)));
+        let mut whole: Vec<(&Place, Arg)> = Vec::new();
+        for (place, number) in words {
+            match whole.last_mut().filter(|(above, _)| above.offset == place.offset) {
+                Some((above, word)) => {
+                    let moved = self.b.bin(Bin::Shl, *word, Arg::Number(u64::from(above.shift - place.shift)));
+                    *word = self.b.bin(Bin::Or, moved, number);
+                    *above = place;
+                }
+                None => whole.push((place, number)),
+            }
+        }
+        whole
+    }
+
+    /// A number in memory.
+    pub(super) fn number(&mut self, entry: Arg, place: &Place) -> Arg {
+        let word = self.b.load(entry, place.offset as i16, place.bytes);
+        let shifted = self.b.bin(Bin::Shr, word, Arg::Number(place.shift.into()));
+        self.b.low(shifted, place.bits)
     }
 
     /// Bytes that belong to no column are zero.
     pub(super) fn zero_gaps(&mut self, layout: &Layout, base: Arg) {
         let mut at = 0;
-        for place in &layout.places {
+        for place in layout.members() {
             self.zero(base, at, place.offset);
             at = place.offset + u16::from(place.bytes);
         }
@@ -348,31 +382,11 @@ impl<'p> Lower<'p> {
         Ok(hits)
     }
 
-    /// An entry that the runtime set: whether it is there, and its value.
-    fn feed_entry(&mut self, env: Env<'p>, table: &Table, key: &[Arg], widths: &[u8]) -> Vec<Outcome<'p>> {
-        self.write_key(table, key, None);
-        let layout = self.maps.map(table.map).map(|map| map.value.clone()).unwrap_or_default();
-        let retry = self.retry();
-        let entry = self.find(table);
-        let (there, none) = (self.b.block(), self.b.block());
-        self.b.branch(Cmp::Ne, entry, Arg::Number(0), there, none);
-        self.b.enter(there);
-        let found = self.numbers(entry, &layout, key.len(), widths);
-        let other = self.b.block();
-        self.same_key(&layout, entry, key, other);
-        let there = self.b.here();
-        // The memory belongs to another key by now: where is ours?
-        self.b.enter(other);
-        self.try_again(&retry);
-        let none = Open { env: env.clone(), block: none };
-        vec![(Open { env, block: there }, found), (none, vec![Arg::Number(0); widths.len() + 1])]
-    }
-
     /// Goes on in a new block if the copy of the key in an entry's value is this key; in `other` if not.
     pub(super) fn same_key(&mut self, layout: &Layout, entry: Arg, key: &[Arg], other: BlockId) {
-        for (place, column) in layout.places.iter().zip(key) {
+        for (place, word) in self.grouped(layout, key) {
             let copy = self.b.load(entry, place.offset as i16, place.bytes);
-            self.b.unless(Cmp::Eq, copy, *column, other);
+            self.b.unless(Cmp::Eq, copy, word, other);
         }
     }
 

@@ -88,7 +88,7 @@ impl<'p> Lower<'p> {
     }
 
     /// An element of an array; goes on in `never` if it has none at that index.
-    fn at(&mut self, map: MapId, index: Arg, never: BlockId) -> Arg {
+    pub(super) fn at(&mut self, map: MapId, index: Arg, never: BlockId) -> Arg {
         let slot = Arg::Stack(self.key_slot, 0);
         self.b.store(slot, 0, 4, index);
         let entry = self.b.call(Helper::MapLookup, vec![Arg::Map(map), slot]);

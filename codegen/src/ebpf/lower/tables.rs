@@ -26,12 +26,13 @@
 //! Prefixes are in the kernel's trie, and flat beside it: see [`super::routes`].
 //!
 //! # Feed
-//! Entries that the runtime sets one by one are replaced as a whole; their values hold their keys like those of state.
+//! Entries that the runtime sets one by one: see [`super::feed`].
 
 use super::super::lir::MapId;
 use super::super::maps::{Kind, Layout, Map, NO_PREALLOC, identifier};
-use super::super::{BlockInfo, BucketInfo, ClockInfo, ColumnInfo, FlatInfo, MaglevInfo, OwnerInfo, TableInfo};
+use super::super::{BlockInfo, BucketInfo, ClockInfo, ColumnInfo, FlatInfo, MaglevInfo, NearInfo, OwnerInfo, TableInfo};
 use super::clock::Clock;
+use super::feed::Near;
 use super::ops::bits_of;
 use super::routes::Flat;
 use super::uses;
@@ -65,8 +66,8 @@ pub(super) enum Keeping {
     Blocks(Blocks),
     /// Prefixes of a generation, with their lengths; those of 32 bits are flat, too.
     Prefixes(Option<Flat>),
-    /// Entries that are replaced as a whole.
-    Feed,
+    /// Entries that are replaced as a whole, and near at hand where they are small.
+    Feed(Option<Near>),
     /// Counters, each processor's own.
     Counters,
 }
@@ -212,6 +213,17 @@ impl Lower<'_> {
         Ok(places)
     }
 
+    /// Adds the columns of a key of state to a layout, or of the copy of it in a value; their places.
+    fn pack_key(&self, layout: &mut Layout, table: &ir::Table) -> Lowering<Vec<usize>> {
+        // Their names and widths are those that they would have one behind the other.
+        let mut apart = Layout::new();
+        self.columns(&mut apart, &table.key, table, "key")?;
+        let width = |column: &Column| self.width(column.ty, table.span);
+        let widths = table.key.iter().map(width).collect::<Lowering<Vec<u8>>>()?;
+        let numbers: Vec<(String, u8)> = apart.places.into_iter().map(|place| place.name).zip(widths).collect();
+        Ok(layout.pack(&numbers))
+    }
+
     fn push_map(&mut self, table: &ir::Table, kind: Kind, key: Layout, value: Layout, times: u64, flags: u32) -> Lowering<MapId> {
         let capacity = if matches!(table.kind, TableKind::Cell) { 1 } else { table.capacity };
         let entries = u32::try_from(capacity.saturating_mul(times));
@@ -299,13 +311,17 @@ impl Lower<'_> {
         self.columns(&mut value, &table.key, table, "key")?;
         self.columns(&mut value, &table.value, table, "value")?;
         let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
-        Ok(Table { map, keeping: Keeping::Feed, key: places })
+        let width = |column: &Column| self.width(column.ty, table.span);
+        let widths = |columns: &[Column]| columns.iter().map(width).collect::<Lowering<Vec<u8>>>();
+        let (key, value) = (widths(&table.key)?, widths(&table.value)?);
+        let near = self.near_beside(table, &identifier(&table.name), &key, value);
+        Ok(Table { map, keeping: Keeping::Feed(near), key: places })
     }
 
     fn keep_entries(&mut self, id: TableId, table: &ir::Table) -> Lowering<Table> {
         let (mut key, mut value) = (Layout::new(), Layout::new());
-        let places = self.columns(&mut key, &table.key, table, "key")?;
-        self.columns(&mut value, &table.key, table, "key")?;
+        let places = self.pack_key(&mut key, table)?;
+        self.pack_key(&mut value, table)?;
         let word = value.push("word", 64);
         let word = value.places[word].offset;
         let ticket = uses::is_shared(self.program, id).then(|| {
@@ -362,8 +378,8 @@ impl Lower<'_> {
             return Err(self.refuse(Code::TargetState, table.span, what));
         };
         let (mut key, mut value) = (Layout::new(), Layout::new());
-        let places = self.columns(&mut key, &table.key, table, "key")?;
-        self.columns(&mut value, &table.key, table, "key")?;
+        let places = self.pack_key(&mut key, table)?;
+        self.pack_key(&mut value, table)?;
         let word = value.push("word", 64);
         let word = value.places[word].offset;
         let columns = self.columns(&mut value, &table.value, table, "value")?;
@@ -392,8 +408,8 @@ impl Lower<'_> {
             return Err(self.refuse(Code::TargetState, table.span, what));
         };
         let (mut key, mut value) = (Layout::new(), Layout::new());
-        let places = self.columns(&mut key, &table.key, table, "key")?;
-        self.columns(&mut value, &table.key, table, "key")?;
+        let places = self.pack_key(&mut key, table)?;
+        self.pack_key(&mut value, table)?;
         let at = value.push("full", 64);
         let deadline = value.push("deadline", 64);
         let (at, deadline) = (value.places[at].offset, value.places[deadline].offset);
@@ -420,7 +436,7 @@ impl Lower<'_> {
             let Some(map) = self.maps.map(kept.map) else { continue };
             let place = |layout: &Layout, index: usize| {
                 let place = &layout.places[index];
-                ColumnInfo { offset: place.offset, bytes: place.bytes, shift: 0, bits: place.bytes * 8, network: place.network }
+                ColumnInfo { offset: place.offset, bytes: place.bytes, shift: place.shift, bits: place.bits, network: place.network }
             };
             let all = |layout: &Layout, from: usize| (from..layout.places.len()).map(|index| place(layout, index)).collect();
             let key = kept.key.iter().map(|index| place(&map.key, *index)).collect();
@@ -443,6 +459,7 @@ impl Lower<'_> {
                 blocks: None,
                 maglev: None,
                 flat: None,
+                near: None,
             };
             match &kept.keeping {
                 Keeping::Entries(entries) => {
@@ -498,8 +515,12 @@ impl Lower<'_> {
                     });
                     info.value = all(&map.value, 1);
                 }
-                Keeping::Feed => {
+                Keeping::Feed(near) => {
                     info.keeping = "feed";
+                    info.near = near.as_ref().map(|near| NearInfo {
+                        map: self.maps.map(near.map).map_or_else(String::new, |map| map.name.clone()),
+                        widths: near.widths.clone(),
+                    });
                     info.value = all(&map.value, table.key.len());
                 }
                 Keeping::Counters => info.value = all(&map.value, 0),
@@ -542,6 +563,7 @@ fn cell_info(id: usize, table: &ir::Table, cell: Cell) -> TableInfo {
         blocks: None,
         maglev: None,
         flat: None,
+        near: None,
     }
 }
 
