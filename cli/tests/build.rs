@@ -123,3 +123,30 @@ fn what_is_not_there_at_tc_is_refused() {
         assert!(text.contains("tc"), "{text}");
     }
 }
+
+#[test]
+fn lifetimes_are_told_by_the_clock_that_is_asked_for() {
+    const BRIDGE: &str = "examples/bridge/bridge.grv";
+    let object = object("clock.o");
+    // Of a table that is judged up to 20 ms late: ticks of 1 to 10 ms will do, ticks of 20 ms are too long.
+    for (asked, hz) in
+        [(None, Some(250)), (Some("1000"), Some(1_000)), (Some("100"), Some(100)), (Some("50"), None), (Some("none"), None)]
+    {
+        let more: Vec<&str> = asked.into_iter().flat_map(|hz| ["--hz", hz]).chain(["--allow-unproved"]).collect();
+        let output = build(BRIDGE, &object, &more);
+        assert_eq!(output.status.code(), Some(0), "{asked:?}: {}", text(&output.stderr));
+        let manifest = manifest(&object);
+        assert_eq!(manifest["hz"].as_u64(), hz, "{asked:?}");
+        let helpers = manifest["budget"]["helpers"].to_string();
+        assert_eq!(
+            (helpers.contains("bpf_jiffies64"), helpers.contains("bpf_ktime_get_ns")),
+            (hz.is_some(), hz.is_none()),
+            "{asked:?}"
+        );
+    }
+    for (hz, why) in [("300", "no whole nanoseconds"), ("0", "is needed"), ("fast", "is needed")] {
+        let output = build(BRIDGE, &object, &["--allow-unproved", "--hz", hz]);
+        assert_eq!(output.status.code(), Some(2), "{hz}");
+        assert!(text(&output.stderr).contains(why), "{hz}: {}", text(&output.stderr));
+    }
+}

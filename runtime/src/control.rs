@@ -7,7 +7,8 @@
 use crate::error::{Error, Tried};
 use crate::installed::Installed;
 use crate::state::length;
-use grv_codegen::ebpf::{TableInfo, memory};
+use grv_codegen::ebpf::flat::flat;
+use grv_codegen::ebpf::{TableInfo, memory, near};
 use grv_lang::config::Settings;
 use grv_lang::interp::{Machine, Seeded, TableUpdate};
 use grv_lang::ir::{Role, TableId};
@@ -117,8 +118,19 @@ impl Installed {
                 }
                 continue;
             }
-            for entry in machine.entries(id) {
-                put(&entry.key, &entry.value)?;
+            let entries: Vec<(Vec<u128>, Vec<u128>)> =
+                machine.entries(id).into_iter().map(|entry| (entry.key, entry.value)).collect();
+            for (key, value) in &entries {
+                put(key, value)?;
+            }
+            if let Some(of) = &info.flat {
+                let (blocks, values) = flat(info, of, generation, &entries);
+                for (name, elements) in [(&of.map, blocks), (&of.values_map, values)] {
+                    let map = self.map(name)?;
+                    for (index, value) in elements {
+                        map.set(&index.to_le_bytes(), &value).tried(tried)?;
+                    }
+                }
             }
         }
         self.set_generation(generation)?;
@@ -140,11 +152,34 @@ impl Installed {
     pub(crate) fn feed(&self, info: &TableInfo, key: &[u128], value: Option<&[u128]>) -> Result<(), Error> {
         let map = self.table_map(info)?;
         let bytes = memory::key(info, key, 0, 0);
-        let done = match value {
+        let tried = || format!("table `{}` cannot be written", info.name);
+        let done = || match value {
             Some(value) => map.set(&bytes, &memory::value(info, key, value)),
             None => map.remove(&bytes),
         };
-        done.tried(|| format!("table `{}` cannot be written", info.name))
+        let (Some(of), [key]) = (&info.near, key) else { return done().tried(tried) };
+        let key = *key as u32;
+        // One at a time: between the two maps nobody else changes the entry.
+        let _lock = self.locked()?;
+        let words = self.map(&of.map)?.words().tried(tried)?;
+        let before = words.get(near::index(key));
+        let ours = before == 0 || near::is_of(key, before);
+        if ours {
+            words.set(near::index(key), 0);
+        }
+        done().tried(tried)?;
+        if let Some(value) = value.filter(|_| ours) {
+            words.set(near::index(key), near::word(of, key, value));
+        }
+        Ok(())
+    }
+
+    /// Nobody else who asks for it has it until it is dropped.
+    fn locked(&self) -> Result<std::fs::File, Error> {
+        let tried = || format!("{} cannot be locked", self.folder.display());
+        let folder = std::fs::File::open(&self.folder).tried(tried)?;
+        rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive).map_err(std::io::Error::from).tried(tried)?;
+        Ok(folder)
     }
 }
 

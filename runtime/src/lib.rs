@@ -10,12 +10,14 @@
 //! - `control`: control tables, a generation at once
 //! - [`sync`]: neighbours, kept in step with the kernel's
 //! - `hook`: XDP and tc
+//! - `clock`: the kernel's clocks
 //! - `check`: what the machine must be like; `netlink`, `features`: what the kernel says of it
 //!
 //! This crate prints nothing and asks nobody: the command does.
 
 mod beside;
 mod check;
+mod clock;
 mod control;
 pub mod error;
 mod features;

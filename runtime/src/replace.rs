@@ -51,8 +51,12 @@ pub fn replace(
         return Err(Error::Usage(format!("`{name}` cannot be replaced without losing what it holds:{list}")));
     }
     let (kept, trusted) = if handing.trusted { (handing.kept, true) } else { (Vec::new(), false) };
+    let maps = |(new, old): &(TableInfo, TableInfo)| {
+        let near = new.near.as_ref().zip(old.near.as_ref()).map(|(new, old)| (new.map.clone(), old.map.clone()));
+        std::iter::once((new.map.clone(), old.map.clone())).chain(near)
+    };
     let shared: Vec<(String, PathBuf)> =
-        kept.iter().map(|(new, old_map)| (new.map.clone(), old.folder.join(pins::map(old_map)))).collect();
+        kept.iter().flat_map(maps).map(|(new, map)| (new, old.folder.join(pins::map(&map)))).collect();
     let folder = pins.next(name)?;
     let installed = Installed {
         name: name.to_string(),
@@ -100,8 +104,8 @@ impl Drop for Settled<'_> {
 
 /// What can be handed over, and what stands in the way.
 struct Handing {
-    /// Tables of the new version whose maps stay, with the maps' names in the old one.
-    kept: Vec<(TableInfo, String)>,
+    /// Tables of the new version whose maps stay, each with that of the old one.
+    kept: Vec<(TableInfo, TableInfo)>,
     /// Whether what the old version left is what the new one relies on.
     trusted: bool,
     obstacles: Vec<String>,
@@ -126,7 +130,7 @@ impl Handing {
             };
             holds |= live > 0 && declared.role == Role::State;
             match (same, successor) {
-                (Ok(()), Some(successor)) => handing.kept.push((successor.clone(), info.map.clone())),
+                (Ok(()), Some(successor)) => handing.kept.push((successor.clone(), info.clone())),
                 (Err(why), _) if live > 0 => handing.obstacles.push(format!("`{}` has {live} live entries: {why}", info.name)),
                 _ => {}
             }
@@ -170,8 +174,8 @@ fn same(old: &Description, from: &TableInfo, new: &Description, to: &TableInfo) 
         Some((of.program.tables.get(owner.table as usize).map(|table| table.name.clone()), owner.key))
     };
     let kept = |info: &TableInfo| {
-        let TableInfo { keeping, key, value, key_bytes, value_bytes, word, deadline_shift, tick, ticket, .. } = info.clone();
-        (keeping, key, value, key_bytes, value_bytes, (word, deadline_shift, tick, ticket))
+        let TableInfo { keeping, key, value, key_bytes, value_bytes, word, deadline_shift, clock, ticket, .. } = info.clone();
+        (keeping, key, value, key_bytes, value_bytes, (word, deadline_shift, clock, ticket))
     };
     differs(kept(from) != kept(to) || owner(old, from) != owner(new, to), "how it is kept")
 }

@@ -46,7 +46,7 @@ pub fn fits(info: &TableInfo) -> bool {
         "cell" => info.value.len() == 1,
         _ => true,
     };
-    keys && values && word && counts && info.deadline_shift < 64 && info.tick < 63
+    keys && values && word && counts && info.deadline_shift < 64 && info.clock.tick > 0
 }
 
 /// Puts a number where a column is, into bytes that are zero there.
@@ -220,13 +220,15 @@ mod tests {
             value_bytes: 8,
             word: None,
             deadline_shift: 0,
-            tick: 0,
+            clock: super::super::ClockInfo::default(),
             initial: Vec::new(),
             bucket: None,
             ticket: None,
             owner: None,
             blocks: None,
             maglev: None,
+            flat: None,
+            near: None,
         }
     }
 

@@ -7,13 +7,14 @@
 //! - [`maps`]: what the kernel keeps for the program
 //! - [`kernel`]: which kernels have what it uses
 //! - [`manifest`]: what the artefact says of itself
-//! - [`memory`]: keys and values as bytes
+//! - [`memory`]: keys and values as bytes; [`flat`]: routing tables; [`near`]: what is fed
 //! - [`gate`]: stands at the ports while versions change
 //! - [`sweeper`]: dead entries go while no packets come
 //! - [`trace`]: what builds with trace points tell
 //!
 //! The same program and options give the same bytes.
 
+pub mod flat;
 pub mod gate;
 mod kernel;
 mod lir;
@@ -23,6 +24,7 @@ mod machine;
 mod manifest;
 mod maps;
 pub mod memory;
+pub mod near;
 mod object;
 pub mod sweeper;
 pub mod trace;
@@ -31,6 +33,7 @@ use grv_lang::diagnostics::{Code, Diagnostic};
 use grv_lang::ir::Program;
 use grv_lang::source::SourceMap;
 use serde::{Deserialize, Deserializer, Serialize};
+use std::num::NonZeroU32;
 
 pub use kernel::Kernel;
 pub use manifest::{Claim, Group, Manifest, PortInfo, Proofs, SCHEMA, Source};
@@ -77,6 +80,8 @@ pub struct Options {
     pub kernel: Kernel,
     /// Nanoseconds by which the clocks of processors may differ.
     pub skew: u64,
+    /// Ticks of the kernel's coarse clock a second, where it may be used. They must divide a second into whole nanoseconds.
+    pub hz: Option<NonZeroU32>,
     /// Whether checks that need not have been proved are made when the program runs; where one fails, the packet is dropped.
     pub checks: bool,
     /// Whether a test can set the clock and the port, and see where packets went.
@@ -89,7 +94,15 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { kernel: Kernel::V5_15, skew: 1_000_000, checks: false, probe: false, hook: Hook::Xdp, trace: None }
+        Options {
+            kernel: Kernel::V5_15,
+            skew: 1_000_000,
+            hz: NonZeroU32::new(250),
+            checks: false,
+            probe: false,
+            hook: Hook::Xdp,
+            trace: None,
+        }
     }
 }
 
@@ -159,10 +172,10 @@ pub struct TableInfo {
     pub value_bytes: u16,
     /// Of `entries`: where the word with the deadline is.
     pub word: Option<u16>,
-    /// Bits below the deadline in it. Deadlines are in ticks, counted from 1.
+    /// Bits below the deadline in it. Deadlines are in ticks.
     pub deadline_shift: u8,
-    /// The logarithm of nanoseconds a tick.
-    pub tick: u8,
+    /// The clock of its ticks.
+    pub clock: ClockInfo,
     /// Of `entries` whose deadlines others share: where the ticket is, a word that no two incarnations have in common.
     pub ticket: Option<u16>,
     /// Of `mirror`: whose deadlines its entries share. An entry lives if its word, a ticket, is not 0, and the owner's entry has
@@ -170,12 +183,49 @@ pub struct TableInfo {
     pub owner: Option<OwnerInfo>,
     /// Of `control blocks`: how many elements are in an entry, and how far apart. Element i is in the entry with the key i / elements.
     pub blocks: Option<BlockInfo>,
+    /// Of `feed`: the array that most entries are found in.
+    pub near: Option<NearInfo>,
+    /// Of `prefixes`: the arrays that say what the trie would.
+    pub flat: Option<FlatInfo>,
     /// Of an array that the runtime computes: from what.
     pub maglev: Option<MaglevInfo>,
     /// Of `control array` and `control blocks`: what elements hold that are not given, if that is known; a loader fills both generations with it.
     pub initial: Vec<u64>,
     /// Of `buckets`: what their numbers count in.
     pub bucket: Option<BucketInfo>,
+}
+
+/// What deadlines of a table are told by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockInfo {
+    /// Whether ticks are the kernel's own, its `jiffies`; else they are of the monotonic clock, counted from 1.
+    pub coarse: bool,
+    /// Nanoseconds a tick.
+    pub tick: u64,
+}
+
+impl Default for ClockInfo {
+    fn default() -> ClockInfo {
+        ClockInfo { coarse: false, tick: 1 }
+    }
+}
+
+impl ClockInfo {
+    /// The tick at a time, of a clock that begins with tick 1 at time 0. An entry lives while this is less than its deadline.
+    pub fn at(&self, time: u64) -> u64 {
+        time / self.tick.max(1) + 1
+    }
+
+    /// The deadline, in such ticks, that stands for a time.
+    pub fn deadline(&self, time: u64) -> u64 {
+        let tick = self.tick.max(1);
+        if self.coarse { time / tick + 2 } else { time.div_ceil(tick) + 1 }
+    }
+
+    /// By how much the clock of lifetimes lags at a time.
+    pub fn lag(&self, time: u64) -> u64 {
+        time % self.tick.max(1) + u64::from(self.coarse)
+    }
 }
 
 /// A token bucket is kept as the time at which it is full again.
@@ -204,6 +254,28 @@ pub struct BlockInfo {
     pub elements: u32,
     /// Bytes of an element.
     pub bytes: u16,
+}
+
+/// An array beside a table that is fed: see [`near`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NearInfo {
+    /// Its map.
+    pub map: String,
+    /// Bits of the numbers of a value.
+    pub widths: Vec<u8>,
+}
+
+/// Arrays beside a trie of prefixes: see [`flat`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlatInfo {
+    /// The map of blocks.
+    pub map: String,
+    /// The map of values.
+    pub values_map: String,
+    /// Blocks that are given out as they are needed, of both generations.
+    pub blocks: u32,
+    /// Values of a generation.
+    pub values: u32,
 }
 
 /// A Maglev table: what it is computed from (`grv_lang::ir::Maglev`).

@@ -4,8 +4,9 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::{Program as InKernel, ProgramError, TestRun, TestRunOptions, TestRunResult};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
-use grv_codegen::ebpf::memory;
+use grv_codegen::ebpf::flat::flat;
 use grv_codegen::ebpf::{Artefact, GENERATION_SECTION, TableInfo};
+use grv_codegen::ebpf::{memory, near};
 use grv_lang::ir::Program;
 use std::path::{Path, PathBuf};
 
@@ -65,6 +66,7 @@ macro_rules! sized {
             88 => $f::<$k, 88>($($arg),*),
             96 => $f::<$k, 96>($($arg),*),
             104 => $f::<$k, 104>($($arg),*),
+            1024 => $f::<$k, 1024>($($arg),*),
             1920 => $f::<$k, 1920>($($arg),*),
             other => panic!("values of {other} bytes"),
         }
@@ -176,7 +178,8 @@ impl Loaded {
 
     /// When a table may be swept again.
     pub(crate) fn sweep_due(&self, info: &TableInfo) -> u64 {
-        self.variable(&self.data, &format!("sweep_{}", info.map))
+        let prefix = if info.clock.coarse { "sweep_ticks" } else { "sweep" };
+        self.variable(&self.data, &format!("{prefix}_{}", info.map))
     }
 
     /// What is in the program's variables by now.
@@ -286,8 +289,18 @@ impl Loaded {
     /// Sets or removes an entry that the runtime feeds.
     pub(crate) fn feed(&mut self, info: &TableInfo, key: &[u128], value: Option<&[u128]>) {
         let bytes = memory::key(info, key, 0, 0);
+        let numbers = value;
         let value = value.map(|value| memory::value(info, key, value));
         sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &bytes, value.as_deref()));
+        if let (Some(of), [key]) = (&info.near, key) {
+            let mut map: Array<&mut MapData, u64> = Array::try_from(self.ebpf.map_mut(&of.map).unwrap()).unwrap();
+            let index = near::index(*key as u32);
+            let before = map.get(&index, 0).unwrap();
+            // Where another key is, it stays; so some are found in the map only.
+            if before == 0 || near::is_of(*key as u32, before) {
+                map.set(index, numbers.map_or(0, |value| near::word(of, *key as u32, value)), 0).unwrap();
+            }
+        }
     }
 
     /// Replaces a control table in one generation.
@@ -302,6 +315,14 @@ impl Loaded {
                 for (key, value) in entries {
                     let (bytes, value) = (memory::key(info, key, generation, 0), memory::value(info, key, value));
                     sized!(info.key_bytes - 8, info.value_bytes, one_prefix(&mut self.ebpf, &name, &bytes, Some(&value)));
+                }
+                if let Some(of) = &info.flat {
+                    let (blocks, values) = flat(info, of, generation, entries);
+                    let elements =
+                        blocks.into_iter().map(|e| (&of.map, e)).chain(values.into_iter().map(|e| (&of.values_map, e)));
+                    for (map, (index, value)) in elements {
+                        sized!(4, value.len(), array(&mut self.ebpf, map, &index.to_le_bytes(), &value));
+                    }
                 }
             }
             "control array" => {

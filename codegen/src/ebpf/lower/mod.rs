@@ -9,15 +9,18 @@
 //! - [`trace`]: trace points
 //! - [`hook`]: what differs between XDP and tc
 //! - [`drops`]: counted by port and reason
+//! - [`clock`]: what deadlines are told by; [`routes`]: the longest prefix; [`feed`]: what the runtime sets
 //! - [`ops`], [`entries`], [`insert`], [`joint`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room; [`timer`]: while no packets come
 
 mod bucket;
 mod cell;
 mod choose;
+mod clock;
 mod drops;
 mod entries;
 mod env;
 mod expr;
+mod feed;
 mod flow;
 mod hook;
 mod insert;
@@ -26,6 +29,7 @@ mod linear;
 mod ops;
 mod packet;
 mod resize;
+mod routes;
 mod sweep;
 mod tables;
 mod timer;
@@ -35,6 +39,7 @@ mod uses;
 use super::lir::{Arg, BlockId, Builder, Function, MapId, Slot, Type, Value};
 use super::maps::{Kind, Layout, Map, Maps, Place, identifier};
 use super::{Hook, Options, Parameter};
+use clock::Clock;
 use env::{Env, Open};
 use grv_lang::diagnostics::{Code, Diagnostic};
 use grv_lang::ir::{ElementId, InputRef, ParamId, PortId, Program, Role, Scalar, Stmt, StmtKind, TableId, TableKind, Target};
@@ -140,6 +145,8 @@ struct Lower<'p> {
     shortest: u64,
     /// The slot for what a sweep is told, if there is one.
     sweep_slot: Option<Slot>,
+    /// Nanoseconds a tick of the coarse clock, if a table's lifetimes are told by it.
+    coarse: Option<u64>,
 }
 
 /// Lowers a program. All that the target does not have is reported.
@@ -210,6 +217,7 @@ fn lowered<'p>(
         sweepers: BTreeMap::new(),
         shortest: 0,
         sweep_slot: None,
+        coarse: None,
     };
     let mut found = lower.limits();
     if found.is_empty() {
@@ -308,7 +316,12 @@ impl<'p> Lower<'p> {
             self.tickets = Arg::Global(section, place.offset.into());
         }
         for table in swept {
-            let place = self.variable(section, &format!("sweep_{}", program.tables[table.index()].name), 64, 0);
+            let declared = &program.tables[table.index()];
+            let prefix = match self.lifetimes(table, declared) {
+                Clock::Fine(_) => "sweep",
+                Clock::Coarse(_) => "sweep_ticks",
+            };
+            let place = self.variable(section, &format!("{prefix}_{}", declared.name), 64, 0);
             // The function is made when it is first asked for.
             self.sweepers.insert(table, (u32::MAX, Arg::Global(section, place.offset.into())));
         }
@@ -330,7 +343,7 @@ impl<'p> Lower<'p> {
     fn variable(&mut self, section: MapId, name: &str, bits: u8, value: u64) -> Place {
         match self.maps.globals_mut(section) {
             Some(globals) => globals.push(name, bits, value).clone(),
-            None => Place { name: String::new(), offset: 0, bytes: 8, network: false },
+            None => Place { name: String::new(), offset: 0, bytes: 8, network: false, shift: 0, bits: 64 },
         }
     }
 
@@ -350,6 +363,7 @@ impl<'p> Lower<'p> {
             length: None,
             now: None,
             unread: false,
+            coarse: None,
             generation: None,
             port: None,
             sent: 0,

@@ -10,9 +10,6 @@ use super::tables::{Keeping, Table};
 use super::{Lower, Lowering, bucket, entries};
 use grv_lang::ir::{self, Lifetime, Role, TableId};
 
-/// Nanoseconds between two sweeps of a table.
-const PAUSE: u64 = 1_000_000_000;
-
 /// Whether entries of a table die.
 pub(super) fn dies(table: &ir::Table) -> bool {
     table.role == Role::State && !matches!(table.lifetime, Lifetime::Forever)
@@ -34,14 +31,14 @@ impl<'p> Lower<'p> {
             return Ok(());
         };
         let number = if number == u32::MAX { self.sweeper(table, of, due) } else { number };
-        let now = self.now(env);
+        let clock = self.lifetimes(table, &self.program.tables[table.index()]);
+        let now = self.pace(env, clock);
         let before = self.b.load(due, 0, 8);
         self.b.unless(Cmp::Ge, now, before, full);
-        let next = self.b.bin(Bin::Add, now, Arg::Number(PAUSE));
+        let next = self.b.bin(Bin::Add, now, Arg::Number(Self::second(clock)));
         let was = self.b.compare_swap(due, 0, before, next);
         self.b.unless(Cmp::Eq, was, before, full);
-        let tick = self.deadline_tick(of)?;
-        let tick = self.ticks(now, tick);
+        let tick = self.tick(env, clock);
         let slot = match self.sweep_slot {
             Some(slot) => slot,
             None => *self.sweep_slot.insert(self.b.slot(8)),
@@ -50,16 +47,6 @@ impl<'p> Lower<'p> {
         let args = vec![Arg::Map(of.map), Arg::Callback(number), Arg::Stack(slot, 0), Arg::Number(0)];
         self.b.call(Helper::ForEach, args);
         Ok(())
-    }
-
-    /// The ticks in which a table's deadlines are.
-    pub(super) fn deadline_tick(&mut self, of: &Table) -> Lowering<u8> {
-        Ok(match of.keeping {
-            Keeping::Entries(ref kept) => kept.tick,
-            Keeping::Bucket(ref bucket) => bucket.tick,
-            Keeping::Mirror(ref mirror) => self.owner_of(mirror, self.b.span)?.kept.tick,
-            _ => 0,
-        })
     }
 
     /// The function that looks at one entry: the map, the key, the value, the time in ticks.

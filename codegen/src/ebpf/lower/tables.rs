@@ -9,9 +9,7 @@
 //! entry meanwhile, with 0 for a word, which others wait for. The kernel copies values from their first byte on: who sees a new word
 //! sees the new key. (That needs a machine that keeps stores and loads in order, as x86-64 does.)
 //!
-//! Deadlines are counted in ticks of 2^k nanoseconds, from 1 on, rounded up, and compared with the clock in ticks, rounded down. That is
-//! the clock of lifetimes that lags by less than 2^k. A tick is at most half the granularity, or half the skew of the clocks
-//! where none is declared; the other half is for the clocks.
+//! Deadlines are counted in ticks of a clock: see [`super::clock`].
 //!
 //! # Shared deadlines
 //! Of two tables whose entries share deadlines (`idle with`), the entry that has the deadline is the truth. It has a ticket, a number
@@ -25,13 +23,18 @@
 //!
 //! Large arrays, and those that the runtime computes, are kept in blocks, of which only those need be there that hold something.
 //!
+//! Prefixes are in the kernel's trie, and flat beside it: see [`super::routes`].
+//!
 //! # Feed
-//! Entries that the runtime sets one by one are replaced as a whole; their values hold their keys like those of state.
+//! Entries that the runtime sets one by one: see [`super::feed`].
 
 use super::super::lir::MapId;
 use super::super::maps::{Kind, Layout, Map, NO_PREALLOC, identifier};
-use super::super::{BlockInfo, BucketInfo, ColumnInfo, MaglevInfo, OwnerInfo, TableInfo};
+use super::super::{BlockInfo, BucketInfo, ClockInfo, ColumnInfo, FlatInfo, MaglevInfo, NearInfo, OwnerInfo, TableInfo};
+use super::clock::Clock;
+use super::feed::Near;
 use super::ops::bits_of;
+use super::routes::Flat;
 use super::uses;
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::{Code, Diagnostic};
@@ -61,10 +64,10 @@ pub(super) enum Keeping {
     Control,
     /// Elements of a generation, in blocks.
     Blocks(Blocks),
-    /// Prefixes of a generation, with their lengths.
-    Prefixes,
-    /// Entries that are replaced as a whole.
-    Feed,
+    /// Prefixes of a generation, with their lengths; those of 32 bits are flat, too.
+    Prefixes(Option<Flat>),
+    /// Entries that are replaced as a whole, and near at hand where they are small.
+    Feed(Option<Near>),
     /// Counters, each processor's own.
     Counters,
 }
@@ -79,8 +82,8 @@ pub(super) struct Entries {
     pub(super) columns: Vec<Kept>,
     /// Low bits of the word that hold columns; above them is the deadline.
     pub(super) low: u8,
-    /// The logarithm of nanoseconds a tick.
-    pub(super) tick: u8,
+    /// What the deadline is told by.
+    pub(super) clock: Clock,
     /// Whether an entry may be changed by the step that inserts it, and whether deadlines are set outright.
     pub(super) later: bool,
     pub(super) expires: bool,
@@ -134,7 +137,7 @@ pub(super) struct Bucket {
     pub(super) unit: u64,
     /// Units that a full bucket holds.
     pub(super) burst: u64,
-    pub(super) tick: u8,
+    pub(super) clock: Clock,
 }
 
 /// Columns of a key, or of a value: far more than the stack has room for.
@@ -143,11 +146,11 @@ const MOST_COLUMNS: usize = 256;
 /// Bytes that are not taken before they are needed.
 const MOST_BYTES: u64 = 32 << 20;
 
+/// Prefixes of a table that is flat, too, at most.
+const MOST_FLAT: u32 = 1 << 20;
+
 /// Bytes of a block at most: with what the kernel needs besides, no more than 2,048.
 const BLOCK: u16 = 1_920;
-
-/// The bits of a time: it stays below 2^62, deadlines below twice that.
-const TIME_BITS: u8 = 63;
 
 impl Lower<'_> {
     /// Decides how all tables are kept.
@@ -208,6 +211,17 @@ impl Lower<'_> {
             places.push(layout.push(&name, width));
         }
         Ok(places)
+    }
+
+    /// Adds the columns of a key of state to a layout, or of the copy of it in a value; their places.
+    fn pack_key(&self, layout: &mut Layout, table: &ir::Table) -> Lowering<Vec<usize>> {
+        // Their names and widths are those that they would have one behind the other.
+        let mut apart = Layout::new();
+        self.columns(&mut apart, &table.key, table, "key")?;
+        let width = |column: &Column| self.width(column.ty, table.span);
+        let widths = table.key.iter().map(width).collect::<Lowering<Vec<u8>>>()?;
+        let numbers: Vec<(String, u8)> = apart.places.into_iter().map(|place| place.name).zip(widths).collect();
+        Ok(layout.pack(&numbers))
     }
 
     fn push_map(&mut self, table: &ir::Table, kind: Kind, key: Layout, value: Layout, times: u64, flags: u32) -> Lowering<MapId> {
@@ -281,8 +295,11 @@ impl Lower<'_> {
         let place = key.push_network("address", width / 8);
         value.push("length", 32);
         self.columns(&mut value, &table.value, table, "value")?;
-        let map = self.push_map(table, Kind::LpmTrie, key, value, 2, NO_PREALLOC)?;
-        Ok(Table { map, keeping: Keeping::Prefixes, key: vec![place] })
+        let map = self.push_map(table, Kind::LpmTrie, key, value.clone(), 2, NO_PREALLOC)?;
+        // Their values are numbered below `ASK`, for each generation; so many are no routing table.
+        let capacity = u32::try_from(table.capacity).ok().filter(|capacity| width == 32 && *capacity <= MOST_FLAT);
+        let flat = capacity.map(|capacity| self.flat_beside(&identifier(&table.name), capacity, &value));
+        Ok(Table { map, keeping: Keeping::Prefixes(flat), key: vec![place] })
     }
 
     fn keep_feed(&mut self, table: &ir::Table) -> Lowering<Table> {
@@ -294,27 +311,28 @@ impl Lower<'_> {
         self.columns(&mut value, &table.key, table, "key")?;
         self.columns(&mut value, &table.value, table, "value")?;
         let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
-        Ok(Table { map, keeping: Keeping::Feed, key: places })
-    }
-
-    /// The logarithm of nanoseconds a tick.
-    fn tick_of(&self, table: &ir::Table) -> u8 {
-        let granularity = table.granularity.max(self.options.skew) / 2;
-        (64 - granularity.max(1).leading_zeros() - 1) as u8
+        let width = |column: &Column| self.width(column.ty, table.span);
+        let widths = |columns: &[Column]| columns.iter().map(width).collect::<Lowering<Vec<u8>>>();
+        let (key, value) = (widths(&table.key)?, widths(&table.value)?);
+        let near = self.near_beside(table, &identifier(&table.name), &key, value);
+        Ok(Table { map, keeping: Keeping::Feed(near), key: places })
     }
 
     fn keep_entries(&mut self, id: TableId, table: &ir::Table) -> Lowering<Table> {
         let (mut key, mut value) = (Layout::new(), Layout::new());
-        let places = self.columns(&mut key, &table.key, table, "key")?;
-        self.columns(&mut value, &table.key, table, "key")?;
+        let places = self.pack_key(&mut key, table)?;
+        self.pack_key(&mut value, table)?;
         let word = value.push("word", 64);
         let word = value.places[word].offset;
         let ticket = uses::is_shared(self.program, id).then(|| {
             let ticket = value.push("ticket", 64);
             value.places[ticket].offset
         });
-        let tick = self.tick_of(table);
-        let room = 64 - (TIME_BITS - tick);
+        let clock = self.clock_of(id, table);
+        if let Clock::Coarse(tick) = clock {
+            self.coarse = Some(tick);
+        }
+        let room = 64 - clock.bits();
         let bits =
             |index: usize, column: &Column| Ok(uses::written(self.program, id, index).min(self.width(column.ty, table.span)?));
         let widths = table.value.iter().enumerate().map(|(index, column)| bits(index, column)).collect::<Lowering<Vec<u8>>>()?;
@@ -343,7 +361,7 @@ impl Lower<'_> {
         });
         // What takes effect together with a cell is not there before.
         let later = sets || expires || uses::writes_cells(self.program);
-        let entries = Entries { word, ticket, columns, low, tick, later, expires };
+        let entries = Entries { word, ticket, columns, low, clock, later, expires };
         let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
         Ok(Table { map, keeping: Keeping::Entries(entries), key: places })
     }
@@ -360,8 +378,8 @@ impl Lower<'_> {
             return Err(self.refuse(Code::TargetState, table.span, what));
         };
         let (mut key, mut value) = (Layout::new(), Layout::new());
-        let places = self.columns(&mut key, &table.key, table, "key")?;
-        self.columns(&mut value, &table.key, table, "key")?;
+        let places = self.pack_key(&mut key, table)?;
+        self.pack_key(&mut value, table)?;
         let word = value.push("word", 64);
         let word = value.places[word].offset;
         let columns = self.columns(&mut value, &table.value, table, "value")?;
@@ -390,14 +408,13 @@ impl Lower<'_> {
             return Err(self.refuse(Code::TargetState, table.span, what));
         };
         let (mut key, mut value) = (Layout::new(), Layout::new());
-        let places = self.columns(&mut key, &table.key, table, "key")?;
-        self.columns(&mut value, &table.key, table, "key")?;
+        let places = self.pack_key(&mut key, table)?;
+        self.pack_key(&mut value, table)?;
         let at = value.push("full", 64);
         let deadline = value.push("deadline", 64);
         let (at, deadline) = (value.places[at].offset, value.places[deadline].offset);
-        let tick = self.tick_of(table);
         let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
-        let bucket = Bucket { full: at, deadline, cost, unit, burst: full, tick };
+        let bucket = Bucket { full: at, deadline, cost, unit, burst: full, clock: self.fine(table) };
         Ok(Table { map, keeping: Keeping::Bucket(bucket), key: places })
     }
 
@@ -419,7 +436,13 @@ impl Lower<'_> {
             let Some(map) = self.maps.map(kept.map) else { continue };
             let place = |layout: &Layout, index: usize| {
                 let place = &layout.places[index];
-                ColumnInfo { offset: place.offset, bytes: place.bytes, shift: 0, bits: place.bytes * 8, network: place.network }
+                ColumnInfo {
+                    offset: place.offset,
+                    bytes: place.bytes,
+                    shift: place.shift,
+                    bits: place.bits,
+                    network: place.network,
+                }
             };
             let all = |layout: &Layout, from: usize| (from..layout.places.len()).map(|index| place(layout, index)).collect();
             let key = kept.key.iter().map(|index| place(&map.key, *index)).collect();
@@ -434,20 +457,22 @@ impl Lower<'_> {
                 value_bytes: map.value.size,
                 word: None,
                 deadline_shift: 0,
-                tick: 0,
+                clock: ClockInfo::default(),
                 initial: Vec::new(),
                 bucket: None,
                 ticket: None,
                 owner: None,
                 blocks: None,
                 maglev: None,
+                flat: None,
+                near: None,
             };
             match &kept.keeping {
                 Keeping::Entries(entries) => {
                     info.keeping = "entries";
                     info.word = Some(entries.word);
                     info.ticket = entries.ticket;
-                    (info.deadline_shift, info.tick) = (entries.low, entries.tick);
+                    (info.deadline_shift, info.clock) = (entries.low, clock_info(entries.clock));
                     let column = |kept: &Kept| match kept {
                         Kept::Word(shift, bits) => {
                             ColumnInfo { offset: entries.word, bytes: 8, shift: *shift, bits: *bits, network: false }
@@ -462,14 +487,14 @@ impl Lower<'_> {
                     info.value = mirror.columns.iter().map(|index| place(&map.value, *index)).collect();
                     info.owner = Some(OwnerInfo { table: mirror.owner.0, key: mirror.key.clone() });
                     if let Some(Keeping::Entries(owner)) = self.map_of(mirror.owner).map(|of| of.keeping) {
-                        info.tick = owner.tick;
+                        info.clock = clock_info(owner.clock);
                     }
                 }
                 // Said above.
                 Keeping::Cell(_) => {}
                 Keeping::Bucket(bucket) => {
                     info.keeping = "buckets";
-                    info.tick = bucket.tick;
+                    info.clock = clock_info(bucket.clock);
                     info.bucket = Some(BucketInfo { cost: bucket.cost, unit: bucket.unit, burst: bucket.burst });
                     info.value = all(&map.value, table.key.len());
                 }
@@ -485,12 +510,23 @@ impl Lower<'_> {
                     info.blocks = Some(BlockInfo { elements: blocks.elements, bytes: blocks.element.size });
                     info.maglev = table.computed.as_ref().map(|of| MaglevInfo { entries: of.entries.0, slots: of.slots });
                 }
-                Keeping::Prefixes => {
+                Keeping::Prefixes(flat) => {
                     info.keeping = "prefixes";
+                    let named = |id| self.maps.map(id).map_or_else(String::new, |map| map.name.clone());
+                    info.flat = flat.as_ref().map(|flat| FlatInfo {
+                        map: named(flat.blocks),
+                        values_map: named(flat.values),
+                        blocks: flat.count,
+                        values: flat.capacity,
+                    });
                     info.value = all(&map.value, 1);
                 }
-                Keeping::Feed => {
+                Keeping::Feed(near) => {
                     info.keeping = "feed";
+                    info.near = near.as_ref().map(|near| NearInfo {
+                        map: self.maps.map(near.map).map_or_else(String::new, |map| map.name.clone()),
+                        widths: near.widths.clone(),
+                    });
                     info.value = all(&map.value, table.key.len());
                 }
                 Keeping::Counters => info.value = all(&map.value, 0),
@@ -507,6 +543,10 @@ fn constants(initial: &[Expr]) -> Vec<u64> {
     initial.iter().map(constant).collect::<Option<_>>().unwrap_or_default()
 }
 
+fn clock_info(clock: Clock) -> ClockInfo {
+    ClockInfo { coarse: matches!(clock, Clock::Coarse(_)), tick: clock.tick() }
+}
+
 /// How a cell is kept: a global variable.
 fn cell_info(id: usize, table: &ir::Table, cell: Cell) -> TableInfo {
     let bits = table.value.first().map_or(1, |column| bits_of(column.ty));
@@ -521,13 +561,15 @@ fn cell_info(id: usize, table: &ir::Table, cell: Cell) -> TableInfo {
         value_bytes: 8,
         word: None,
         deadline_shift: 0,
-        tick: 0,
+        clock: ClockInfo::default(),
         initial: Vec::new(),
         bucket: None,
         ticket: None,
         owner: None,
         blocks: None,
         maglev: None,
+        flat: None,
+        near: None,
     }
 }
 

@@ -59,9 +59,8 @@ impl<'p> Lower<'p> {
         let mut b = Builder::new(declared.span, &[Type::Map, Type::Key, Type::Entry]);
         std::mem::swap(&mut self.b, &mut b);
         let timer = self.b.input(2);
-        let now = self.b.call(Helper::KtimeGetNs, Vec::new());
-        let tick = self.deadline_tick(table)?;
-        let tick = self.ticks(now, tick);
+        let clock = self.lifetimes(id, declared);
+        let tick = self.kernel_tick(clock);
         let slot = self.b.slot(8);
         self.b.store(Arg::Stack(slot, 0), 0, 8, tick);
         let args = vec![Arg::Map(table.map), Arg::Callback(sweeper), Arg::Stack(slot, 0), Arg::Number(0)];
