@@ -137,8 +137,7 @@ pub(crate) fn make(path: &Path, making: &Making, probe: bool, format: Format) ->
         return refused(format, source, &source.of.diagnostics).map(Err);
     }
     let program = chosen(path, making, source)?;
-    let options =
-        Options { kernel: making.kernel, hz: making.hz.0, probe, checks: making.allow_unproved, ..Options::default() };
+    let options = Options { kernel: making.kernel, hz: making.hz.0, probe, checks: making.allow_unproved, ..Options::default() };
     // What the target does not have need not be proved first.
     let unproved = ebpf::build(&program, &source.of.sources, &options, &Proofs::default());
     if let Err(found) = unproved {

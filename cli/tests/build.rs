@@ -117,7 +117,11 @@ fn lifetimes_are_told_by_the_clock_that_is_asked_for() {
         let manifest = manifest(&object);
         assert_eq!(manifest["hz"].as_u64(), hz, "{asked:?}");
         let helpers = manifest["budget"]["helpers"].to_string();
-        assert_eq!((helpers.contains("bpf_jiffies64"), helpers.contains("bpf_ktime_get_ns")), (hz.is_some(), hz.is_none()), "{asked:?}");
+        assert_eq!(
+            (helpers.contains("bpf_jiffies64"), helpers.contains("bpf_ktime_get_ns")),
+            (hz.is_some(), hz.is_none()),
+            "{asked:?}"
+        );
     }
     for (hz, why) in [("300", "no whole nanoseconds"), ("0", "is needed"), ("fast", "is needed")] {
         let output = build(BRIDGE, &object, &["--allow-unproved", "--hz", hz]);

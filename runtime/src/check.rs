@@ -36,7 +36,8 @@ fn differ(needed: Option<u32>, has: Option<u32>) -> Result<(), Error> {
         Some(has) => (format!("this one has {has}"), "`--hz none`".to_string()),
         None => ("how many this one has cannot be told".to_string(), "`--hz none`".to_string()),
     };
-    let built = format!("this was built for a kernel with {needed} ticks of its clock a second, and {what}: lifetimes would be others");
+    let built =
+        format!("this was built for a kernel with {needed} ticks of its clock a second, and {what}: lifetimes would be others");
     Err(Error::Usage(format!("{built}; build it with {instead}")))
 }
 

@@ -5,8 +5,8 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use grv_codegen::ebpf::flat::flat;
-use grv_codegen::ebpf::{memory, near};
 use grv_codegen::ebpf::{Artefact, GENERATION_SECTION, TableInfo};
+use grv_codegen::ebpf::{memory, near};
 use grv_lang::ir::Program;
 
 /// A program in the kernel.
@@ -284,7 +284,8 @@ impl Loaded {
                 }
                 if let Some(of) = &info.flat {
                     let (blocks, values) = flat(info, of, generation, entries);
-                    let elements = blocks.into_iter().map(|e| (&of.map, e)).chain(values.into_iter().map(|e| (&of.values_map, e)));
+                    let elements =
+                        blocks.into_iter().map(|e| (&of.map, e)).chain(values.into_iter().map(|e| (&of.values_map, e)));
                     for (map, (index, value)) in elements {
                         sized!(4, value.len(), array(&mut self.ebpf, map, &index.to_le_bytes(), &value));
                     }

@@ -99,7 +99,14 @@ impl<'p> Lower<'p> {
     }
 
     /// The deadline, in ticks, of an entry that is refreshed or made now.
-    pub(super) fn deadline(&mut self, env: &mut Env<'p>, table: TableId, clock: Clock, scalars: &[Arg], span: Span) -> Lowering<Arg> {
+    pub(super) fn deadline(
+        &mut self,
+        env: &mut Env<'p>,
+        table: TableId,
+        clock: Clock,
+        scalars: &[Arg],
+        span: Span,
+    ) -> Lowering<Arg> {
         let program = self.program;
         match (&program.tables[table.index()].lifetime, clock) {
             (Lifetime::Idle(function) | Lifetime::Fixed(function), Clock::Fine(log)) => {

@@ -436,7 +436,13 @@ impl Lower<'_> {
             let Some(map) = self.maps.map(kept.map) else { continue };
             let place = |layout: &Layout, index: usize| {
                 let place = &layout.places[index];
-                ColumnInfo { offset: place.offset, bytes: place.bytes, shift: place.shift, bits: place.bits, network: place.network }
+                ColumnInfo {
+                    offset: place.offset,
+                    bytes: place.bytes,
+                    shift: place.shift,
+                    bits: place.bits,
+                    network: place.network,
+                }
             };
             let all = |layout: &Layout, from: usize| (from..layout.places.len()).map(|index| place(layout, index)).collect();
             let key = kept.key.iter().map(|index| place(&map.key, *index)).collect();

@@ -173,11 +173,8 @@ fn structure(btf: &mut Btf, name: &str, layout: &Layout) -> TypeId {
         .iter()
         .map(|place| if place.network { btf.bytes(place.bytes.into()) } else { btf.int(place.bytes.into()) })
         .collect();
-    let members: Vec<Member<'_>> = places
-        .iter()
-        .zip(types)
-        .map(|(place, ty)| Member { name: &place.name, ty, offset: place.offset.into() })
-        .collect();
+    let members: Vec<Member<'_>> =
+        places.iter().zip(types).map(|(place, ty)| Member { name: &place.name, ty, offset: place.offset.into() }).collect();
     btf.structure(name, layout.size.into(), &members)
 }
 
