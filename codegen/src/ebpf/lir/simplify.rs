@@ -17,8 +17,8 @@ impl Function {
             let merged = self.merge();
             let decided = self.decide();
             self.tidy();
-            self.number_values();
-            if !merged && !decided {
+            let known = self.number_values();
+            if !merged && !decided && !known {
                 break;
             }
         }
@@ -123,20 +123,33 @@ impl Function {
         changed
     }
 
-    /// What was computed on all ways to a place is not computed there again.
-    fn number_values(&mut self) {
+    /// What was computed on all ways to a place is not computed there again, and what was decided is not asked. Whether anything was decided.
+    fn number_values(&mut self) -> bool {
+        let mut decided = false;
         let ways = self.ways();
         let dominators = Dominators::of(self);
         let mut known = Replaced::new(self.types.len());
         // By block: what is known at its end that its successors may still use.
         let mut computed: HashMap<Op, (Value, BlockId)> = HashMap::new();
         let mut reads: Vec<HashMap<Op, Value>> = vec![HashMap::new(); self.blocks.len()];
+        // By block: comparisons, and whether they hold.
+        let mut facts: Vec<HashMap<(Cmp, Arg, Arg), bool>> = vec![HashMap::new(); self.blocks.len()];
         for id in dominators.order.clone() {
             let mut read = match dominators.above(id) {
                 // Nothing can have been written since.
                 Some(above) if ways[id.index()] == 1 => reads[above.index()].clone(),
                 _ => HashMap::new(),
             };
+            if let Some(above) = dominators.above(id) {
+                let mut known = facts[above.index()].clone();
+                if let (1, End::Branch { cmp, a, b, then, other }) = (ways[id.index()], &self.blocks[above.index()].end)
+                    && then != other
+                {
+                    let holds = *then == id;
+                    known.extend([((*cmp, *a, *b), holds), ((cmp.negated(), *a, *b), !holds)]);
+                }
+                facts[id.index()] = known;
+            }
             let mut insts = std::mem::take(&mut self.blocks[id.index()].insts);
             insts.retain_mut(|inst| {
                 inst.op.each_arg(|arg| *arg = known.of(*arg));
@@ -168,10 +181,20 @@ impl Function {
             let block = &mut self.blocks[id.index()];
             block.insts = insts;
             block.end.each_arg(|arg| *arg = known.of(*arg));
+            if let End::Branch { cmp, a, b, then, other } = block.end
+                && let Some(holds) = facts[id.index()].get(&(cmp, a, b))
+            {
+                block.end = End::Jump(if *holds { then } else { other }, Vec::new());
+                decided = true;
+            }
             reads[id.index()] = read;
         }
         // Around loops, what is known later was given before.
         self.replace(&known);
+        if decided {
+            self.tidy();
+        }
+        decided
     }
 }
 
@@ -391,6 +414,36 @@ mod tests {
             assert_eq!(count(&function, |op| matches!(op, Op::Bin { .. })), 1);
             assert_eq!(count(&function, |op| matches!(op, Op::Context(..))), 2);
         }
+    }
+
+    #[test]
+    fn what_was_decided_is_not_asked_again() {
+        let mut b = Builder::new(Span::default(), &[Type::Context]);
+        let context = b.input(0).value().unwrap_or(Value(0));
+        let number = b.field(context, Field::IngressIfindex);
+        let (less, more, again, never, met) = (b.block(), b.block(), b.block(), b.block(), b.block());
+        b.branch(Cmp::Lt, number, Arg::Number(5), less, more);
+        b.enter(less);
+        b.branch(Cmp::Ge, number, Arg::Number(5), never, again);
+        b.enter(never);
+        b.ret(Arg::Number(1));
+        b.enter(again);
+        b.jump(met, Vec::new());
+        b.enter(more);
+        b.jump(met, Vec::new());
+        b.enter(met);
+        // Here it may be either.
+        let (yes, no) = (b.block(), b.block());
+        b.branch(Cmp::Lt, number, Arg::Number(5), yes, no);
+        b.enter(yes);
+        b.ret(Arg::Number(2));
+        b.enter(no);
+        b.ret(Arg::Number(3));
+        let function = b.finish("f");
+        check(&function).unwrap_or_else(|e| panic!("{e}"));
+        let branches = function.blocks.iter().filter(|block| matches!(block.end, End::Branch { .. })).count();
+        let ends = |verdict| function.blocks.iter().any(|block| matches!(block.end, End::Return(Arg::Number(n)) if n == verdict));
+        assert!(branches == 2 && !ends(1) && ends(2) && ends(3));
     }
 
     #[test]
