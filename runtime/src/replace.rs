@@ -1,8 +1,8 @@
 //! A running box is replaced by another version of it. Tables that both versions keep in the same way are handed over; if live entries would be
 //! lost, or if they may not be what the new version relies on, nothing is replaced, and it is said why.
 //!
-//! For the instant of the change all ports are closed ([`crate::takeover`]), and it is waited until no step of the old version is left. So no step of one version meets a step of the other, and what the old one's variables hold is handed over
-//! as it is.
+//! For the instant of the change all ports are closed (`takeover`), and it is waited until no step of the old version is left. So no step of one
+//! version meets a step of the other, and what the old one's variables hold is handed over as it is.
 
 use crate::control::quiet;
 use crate::error::{Error, Tried};

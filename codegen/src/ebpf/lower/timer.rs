@@ -15,7 +15,7 @@ const STARTED: u64 = super::super::sweeper::STARTED as u64;
 const FAILED: u64 = 1;
 
 impl<'p> Lower<'p> {
-    /// The program that starts the timers. `period`: nanoseconds between two sweeps of a table with up to [`MANY`] entries.
+    /// The program that starts the timers. `period`: nanoseconds between two sweeps of a table with no more than `MANY` entries.
     pub(super) fn sweep_by_timers(&mut self, period: u64) -> Lowering<()> {
         let swept: Vec<TableId> = self.sweepers.keys().copied().collect();
         let mut key = Layout::new();
