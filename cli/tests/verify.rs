@@ -74,6 +74,15 @@ fn one(more: &[&str], variables: &[(&str, &str)]) -> Output {
 }
 
 #[test]
+fn a_checksum_over_other_bytes_is_another() {
+    let cut = grv(
+        &["verify", "--events", "1", "--cache", "off", "--property", "wrong", "--format", "concise", "tests/verify/cut.grv"],
+        &[],
+    );
+    assert!(!out(&cut).contains("proved") && out(&cut).contains("`wrong`"), "{}{}", out(&cut), err(&cut));
+}
+
+#[test]
 fn what_was_undone_does_not_count() {
     let good = verify(&["tests/verify/undone.grv", "--format", "concise", "--cache", "off"], &[]);
     assert_eq!(good.status.code(), Some(0), "{}{}", out(&good), err(&good));

@@ -4,7 +4,7 @@
 
 use super::env::{Engine, Env, Unsupported, Update};
 use super::opened::Open;
-use super::packet::{Found, Packet, Position, Written};
+use super::packet::{Found, Packet, Position, Written, mentions};
 use super::value::Sym;
 use crate::term::{Op, Sort, Term};
 use grv_lang::ir::{BinaryOp, Change, Expr, Field, FieldId, HandleId, HeaderId, Scalar};
@@ -125,7 +125,7 @@ impl<'p> Engine<'p> {
     fn rest(&mut self, packet: &Packet, found: &Found, body: bool) -> Term {
         let mut name = format!("{} rest", self.path(packet, &found.position, found.header));
         if body {
-            name = format!("{name} and body {}", packet.moved_behind(found));
+            name = format!("{name} and body {}{}", packet.moved_behind(found), self.ends(packet, found));
         }
         let mut rest = self.sum_of_bytes(&name);
         for written in packet.written_behind(found, body) {
@@ -149,6 +149,19 @@ impl<'p> Engine<'p> {
             rest = self.terms.ite(written.guard, since, rest);
         }
         rest
+    }
+
+    /// Names where a header's body ends, if somebody wrote to what says that: other bytes are covered then.
+    fn ends(&self, packet: &Packet, found: &Found) -> String {
+        let Position::Behind(chain) = &found.position else { return String::new() };
+        let has_end = |at: &usize| self.program.headers[chain[*at].index()].body.is_some();
+        let Some(at) = (0..chain.len()).rev().find(has_end) else { return String::new() };
+        let within = (Position::Behind(chain[..at].into()), chain[at]);
+        let said = packet.fields.iter().filter(|((position, header, field), _)| {
+            let body = &self.program.headers[header.index()].body;
+            (position, header) == (&within.0, &within.1) && body.as_ref().is_some_and(|end| mentions(end, *field))
+        });
+        said.map(|(_, value)| format!(" up to {value:?}")).collect()
     }
 
     /// Whether something was written by way of a header that stands behind another, so many words from its begin.

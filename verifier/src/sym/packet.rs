@@ -523,7 +523,7 @@ impl Written {
 }
 
 /// Whether an expression of a header's declaration reads a field.
-fn mentions(expr: &Expr, field: FieldId) -> bool {
+pub(crate) fn mentions(expr: &Expr, field: FieldId) -> bool {
     match expr {
         Expr::Own(own) => *own == field,
         Expr::Unary(_, a) | Expr::Convert(a, _) => mentions(a, field),
