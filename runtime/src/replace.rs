@@ -23,6 +23,7 @@ use grv_lang::interp::{TableUpdate, with_defaults};
 use grv_lang::ir::print::print_property;
 use grv_lang::ir::{Form, Lifetime, Role, TableId};
 use grv_lang::source::NoModules;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Drops everything.
@@ -50,8 +51,13 @@ pub fn replace(pins: &Pins, object: &Object, name: &str, settings: &Settings, di
         return Err(Error::Usage(format!("`{name}` cannot be replaced without losing what it holds:{list}")));
     }
     let (kept, trusted) = if handing.trusted { (handing.kept, true) } else { (Vec::new(), false) };
-    let shared: Vec<(String, PathBuf)> =
-        kept.iter().map(|(new, old_map)| (new.map.clone(), old.folder.join(pins::map(old_map)))).collect();
+    let maps = kept.iter().flat_map(|(new, before)| {
+        let index = new.index.clone().zip(before.index.clone());
+        std::iter::once((new.map.clone(), before.map.clone())).chain(index)
+    });
+    // Two tables may be in one map.
+    let shared: BTreeMap<String, PathBuf> = maps.map(|(new, before)| (new, old.folder.join(pins::map(&before)))).collect();
+    let shared: Vec<(String, PathBuf)> = shared.into_iter().collect();
     let folder = pins.next(name)?;
     let installed = Installed {
         name: name.to_string(),
@@ -96,8 +102,8 @@ pub fn replace(pins: &Pins, object: &Object, name: &str, settings: &Settings, di
 
 /// What can be handed over, and what stands in the way.
 struct Handing {
-    /// Tables of the new version whose maps stay, with the maps' names in the old one.
-    kept: Vec<(TableInfo, String)>,
+    /// Tables of the new version whose maps stay, and those of the old one.
+    kept: Vec<(TableInfo, TableInfo)>,
     /// Whether what the old version left is what the new one relies on.
     trusted: bool,
     obstacles: Vec<String>,
@@ -122,7 +128,7 @@ impl Handing {
             };
             holds |= live > 0 && declared.role == Role::State;
             match (same, successor) {
-                (Ok(()), Some(successor)) => handing.kept.push((successor.clone(), info.map.clone())),
+                (Ok(()), Some(successor)) => handing.kept.push((successor.clone(), info.clone())),
                 (Err(why), _) if live > 0 => handing.obstacles.push(format!("`{}` has {live} live entries: {why}", info.name)),
                 _ => {}
             }
@@ -166,8 +172,8 @@ fn same(old: &Description, from: &TableInfo, new: &Description, to: &TableInfo) 
         Some((of.program.tables.get(owner.table as usize).map(|table| table.name.clone()), owner.key))
     };
     let kept = |info: &TableInfo| {
-        let TableInfo { keeping, key, value, key_bytes, value_bytes, word, deadline_shift, tick, ticket, .. } = info.clone();
-        (keeping, key, value, key_bytes, value_bytes, (word, deadline_shift, tick, ticket))
+        let TableInfo { keeping, key, value, key_bytes, value_bytes, word, deadline_shift, tick, ticket, places, .. } = info.clone();
+        (keeping, key, value, key_bytes, value_bytes, (word, deadline_shift, tick, ticket, places))
     };
     differs(kept(from) != kept(to) || owner(old, from) != owner(new, to), "how it is kept")
 }

@@ -100,7 +100,7 @@ pub struct TableInfo {
     pub name: String,
     /// The map.
     pub map: String,
-    /// `entries`, `mirror`, `buckets`, `control`, `control array` (a cell is one of one element), `control blocks`, `prefixes`, `feed`, `counters`, or `cell`: a
+    /// `entries`, `mirror`, `slots`, `buckets`, `control`, `control array` (a cell is one of one element), `control blocks`, `prefixes`, `feed`, `counters`, or `cell`: a
     /// global variable, whose one number is at the offset in its section.
     #[serde(deserialize_with = "keeping")]
     pub keeping: Name,
@@ -121,7 +121,12 @@ pub struct TableInfo {
     pub tick: u8,
     /// Of `entries` whose deadlines others share: where the ticket is, a word that no two incarnations have in common.
     pub ticket: Option<u16>,
-    /// Of `mirror`: whose deadlines its entries share. An entry lives if its word, a ticket, is not 0, and the owner's entry has
+    /// Of `slots`, an array of two tables that mirror each other, in whose values the keys' scalars are, too: a map from keys of the table with the deadlines to
+    /// slots. Its values end with a slot's number, from 1. Slots begin with that key; one holds entries if its word is more than 1.
+    pub index: Option<String>,
+    /// Of `slots`: by column of the mirror's key the numbers that there are slots for; none: all of its bits.
+    pub places: Vec<Vec<u64>>,
+    /// Of `mirror`, and of a mirror's `slots`: whose deadlines its entries share. An entry lives if its word, a ticket, is not 0, and the owner's entry has
     /// the same ticket, and lives.
     pub owner: Option<OwnerInfo>,
     /// Of `control blocks`: how many elements are in an entry, and how far apart. Element i is in the entry with the key i / elements.
@@ -132,6 +137,33 @@ pub struct TableInfo {
     pub initial: Vec<u64>,
     /// Of `buckets`: what their numbers count in.
     pub bucket: Option<BucketInfo>,
+}
+
+impl TableInfo {
+    /// A table of which nothing more is known.
+    pub(crate) fn new(table: u32, name: &str, keeping: Name) -> TableInfo {
+        TableInfo {
+            table,
+            name: name.to_string(),
+            map: name.to_string(),
+            keeping,
+            key: Vec::new(),
+            value: Vec::new(),
+            key_bytes: 0,
+            value_bytes: 0,
+            word: None,
+            deadline_shift: 0,
+            tick: 0,
+            ticket: None,
+            index: None,
+            places: Vec::new(),
+            owner: None,
+            blocks: None,
+            maglev: None,
+            initial: Vec::new(),
+            bucket: None,
+        }
+    }
 }
 
 /// A token bucket is kept as the time at which it is full again.
@@ -273,8 +305,8 @@ pub fn print_lowered(program: &Program, options: &Options) -> Result<String, Vec
 pub type Name = &'static str;
 
 /// The ways to keep a table, as manifests name them.
-const KEEPINGS: [&str; 10] =
-    ["entries", "mirror", "buckets", "control", "control array", "control blocks", "prefixes", "feed", "counters", "cell"];
+const KEEPINGS: [&str; 11] =
+    ["entries", "mirror", "slots", "buckets", "control", "control array", "control blocks", "prefixes", "feed", "counters", "cell"];
 
 /// Sections of global variables.
 const SECTIONS: [&str; 3] = [".rodata", ".data", GENERATION_SECTION];

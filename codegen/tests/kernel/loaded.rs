@@ -1,7 +1,7 @@
 //! A program in the kernel: loaded by aya, run packet by packet, its maps read and written as bytes.
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use grv_codegen::ebpf::memory;
@@ -97,6 +97,12 @@ fn array<const K: usize, const V: usize>(ebpf: &mut Ebpf, name: &str, key: &[u8]
     map.set(u32::from_le_bytes(key.try_into().unwrap()), value, 0).unwrap();
 }
 
+fn element<const K: usize, const V: usize>(ebpf: &Ebpf, name: &str, index: u32) -> Vec<u8> {
+    assert_eq!(K, 4, "indexes have 4 bytes");
+    let map: Array<&MapData, [u8; V]> = Array::try_from(ebpf.map(name).unwrap()).unwrap();
+    map.get(&index, 0).unwrap().to_vec()
+}
+
 fn prefix<const K: usize, const V: usize>(ebpf: &mut Ebpf, name: &str, key: &[u8], value: Option<&[u8]>) {
     let mut map: LpmTrie<&mut MapData, [u8; K], [u8; V]> = LpmTrie::try_from(ebpf.map_mut(name).unwrap()).unwrap();
     let (length, data) = key.split_at(4);
@@ -171,7 +177,7 @@ impl Loaded {
 
     /// When a table may be swept again.
     pub(crate) fn sweep_due(&self, info: &TableInfo) -> u64 {
-        self.variable(&self.data, &format!("sweep_{}", info.map))
+        self.variable(&self.data, &format!("sweep_{}", info.index.as_ref().unwrap_or(&info.map)))
     }
 
     /// What is in the program's variables by now.
@@ -244,9 +250,31 @@ impl Loaded {
         Left { verdict: result.return_value, sent, reason: (reason != u64::MAX).then_some(reason), chosen, bytes: out }
     }
 
-    /// The entries of a table, as bytes.
+    /// The entries of a table, as bytes; of slots, those that the index leads to, by the numbers of the slots.
     pub(crate) fn entries(&self, info: &TableInfo) -> Vec<(Vec<u8>, Vec<u8>)> {
+        if info.index.is_some() {
+            let slots = self.index(info).into_iter().filter_map(|(key, slot)| {
+                let value = sized!(4, info.value_bytes, element(&self.ebpf, &info.map, slot?));
+                value.starts_with(&key).then(|| (slot.unwrap_or(0).to_le_bytes().to_vec(), value))
+            });
+            return slots.collect();
+        }
         sized!(info.key_bytes, info.value_bytes, all(&self.ebpf, &info.map))
+    }
+
+    /// Keys in the index of slots, and the slots that they lead to.
+    pub(crate) fn index(&self, info: &TableInfo) -> Vec<(Vec<u8>, Option<u32>)> {
+        let name = info.index.as_ref().unwrap();
+        let Some(Map::HashMap(map)) = self.ebpf.map(name) else { panic!("the index {name} is no map of keys") };
+        let of = map.info().unwrap();
+        let entries = sized!(of.key_size(), of.value_size(), all(&self.ebpf, name));
+        entries.into_iter().map(|(key, value)| (key, memory::slot_of(&value))).collect()
+    }
+
+    /// All slots of a table, as bytes.
+    pub(crate) fn slots(&self, info: &TableInfo) -> Vec<Vec<u8>> {
+        let Some(Map::Array(map)) = self.ebpf.map(&info.map) else { panic!("{} is no array", info.map) };
+        (0..map.info().unwrap().max_entries()).map(|slot| sized!(4, info.value_bytes, element(&self.ebpf, &info.map, slot))).collect()
     }
 
     /// Sets or removes an entry that the runtime feeds.

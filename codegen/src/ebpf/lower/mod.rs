@@ -5,22 +5,25 @@
 //! - `env`: what is known at a place, and what is known where ways meet
 //! - [`expr`], [`linear`]: expressions; sums for the places of headers
 //! - [`packet`]: headers, fields, checksums; [`resize`]: headers that are put in and taken out
-//! - [`tables`]: how each table is kept in maps; `uses`: what the program does with it
-//! - [`ops`], [`entries`], [`insert`], [`joint`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room
+//! - [`tables`]: how each table is kept in maps; `uses`: what the program does with it; [`dense`]: which two are kept in one array; [`infos`]: what the manifest says
+//! - [`ops`], [`entries`], [`insert`], [`joint`], [`slots`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room
 
 mod bucket;
 mod cell;
 mod choose;
+mod dense;
 mod entries;
 mod env;
 mod expr;
 mod flow;
+mod infos;
 mod insert;
 mod joint;
 mod linear;
 mod ops;
 mod packet;
 mod resize;
+mod slots;
 mod sweep;
 mod tables;
 mod uses;

@@ -31,10 +31,11 @@ impl<'p> Lower<'p> {
                 let kept = self.kept(*table, span)?;
                 match kept.keeping.clone() {
                     Keeping::Entries(entries) => self.look_up(env, *table, &entries, &key, *touch, span)?,
-                    Keeping::Mirror(_) if *touch => {
+                    Keeping::Mirror(_) | Keeping::Image(_) if *touch => {
                         return refused(self, "refreshing an entry by another that shares its deadline");
                     }
                     Keeping::Mirror(mirror) => self.look_up_mirror(env, *table, &mirror, &key, span)?,
+                    Keeping::Image(image) => self.look_up_image(env, *table, &image, &key, span)?,
                     Keeping::Control => self.control(env, &kept, &key, &self.widths_of(*table)),
                     Keeping::Feed => self.feed_entry(env, &kept, &key, &self.widths_of(*table)),
                     _ => return refused(self, "looking such a table up"),

@@ -3,7 +3,7 @@
 //! word, and deleted by who swapped; so a refresh on another processor either comes first, and the swap fails, or finds the
 //! entry given up.
 
-use super::super::lir::{Arg, Bin, Builder, Cmp, Commit, Effect, Helper, Type};
+use super::super::lir::{Arg, Bin, BlockId, Builder, Cmp, Commit, Effect, Helper, Type};
 use super::super::maps::identifier;
 use super::env::Env;
 use super::tables::{Keeping, Table};
@@ -25,7 +25,7 @@ impl<'p> Lower<'p> {
         env: &mut Env<'p>,
         table: TableId,
         of: &Table,
-        full: super::super::lir::BlockId,
+        full: BlockId,
     ) -> Lowering<()> {
         let Some((number, due)) = self.sweepers.get(&table).copied() else {
             self.b.jump(full, Vec::new());
@@ -52,7 +52,9 @@ impl<'p> Lower<'p> {
             None => *self.sweep_slot.insert(self.b.slot(8)),
         };
         self.b.store(Arg::Stack(slot, 0), 0, 8, tick);
-        let args = vec![Arg::Map(of.map), Arg::Callback(number), Arg::Stack(slot, 0), Arg::Number(0)];
+        // Of slots, the index is swept.
+        let map = self.holder(table).map_or(of.map, |holder| holder.slots.index.map);
+        let args = vec![Arg::Map(map), Arg::Callback(number), Arg::Stack(slot, 0), Arg::Number(0)];
         self.b.call(Helper::ForEach, args);
         Ok(())
     }
@@ -65,7 +67,16 @@ impl<'p> Lower<'p> {
         let (map, key, value) = (self.b.input(0), self.b.input(1), self.b.input(2));
         let tick = self.b.load(self.b.input(3), 0, 8);
         let stays = self.b.block();
+        let held = self.holder(table);
         let (word, claimed, at) = match &of.keeping {
+            Keeping::Entries(kept) if kept.slots.is_some() => {
+                if let Some(holder) = &held {
+                    self.sweep_index(holder, value, tick, stays);
+                }
+                self.b.call(Helper::MapDelete, vec![map, key]);
+                self.b.jump(stays, Vec::new());
+                return self.swept(b, stays, table, due);
+            }
             Keeping::Bucket(bucket) => {
                 let until = self.b.load(value, bucket.deadline as i16, 8);
                 self.b.unless(Cmp::Ge, tick, until, stays);
@@ -91,9 +102,15 @@ impl<'p> Lower<'p> {
         self.b.unless(Cmp::Eq, was, word, stays);
         self.b.call(Helper::MapDelete, vec![map, key]);
         self.b.jump(stays, Vec::new());
+        self.swept(b, stays, table, due)
+    }
+
+    /// The end of a sweeper: it is a function of its own, and `b` is what was being built before.
+    fn swept(&mut self, mut b: Builder, stays: BlockId, table: TableId, due: Arg) -> u32 {
         self.b.enter(stays);
         self.b.ret(Arg::Number(0));
         std::mem::swap(&mut self.b, &mut b);
+        let declared = &self.program.tables[table.index()];
         let number = self.callbacks.len() as u32;
         self.callbacks.push(b.finish(&format!("sweep_{}", identifier(&declared.name))));
         self.sweepers.insert(table, (number, due));

@@ -18,6 +18,9 @@
 //! that no other incarnation has; the other entry (a mirror's) has the same one, and lives exactly if the entry that its value and key name
 //! is there, has that ticket, and lives. So both come to life, and die, by one word.
 //!
+//! If the mirror's keys are few enough for each to have a place ([`super::dense`]), both entries are one element of an array, a slot, at the number
+//! that the mirror's key is; beside it there is a map from the owner's keys to the numbers of their slots: see [`super::slots`].
+//!
 //! # Control
 //! Tables that the control plane writes hold two generations; the number of the generation is part of the key. A step reads once
 //! which one counts. A loader fills the other one, then changes the number, then waits until no step can be left that read the old
@@ -30,12 +33,12 @@
 
 use super::super::lir::MapId;
 use super::super::maps::{Kind, Layout, Map, NO_PREALLOC, identifier};
-use super::super::{BlockInfo, BucketInfo, ColumnInfo, MaglevInfo, OwnerInfo, TableInfo};
-use super::ops::bits_of;
+use super::dense::{self, Domain, Plan};
 use super::uses;
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::{Code, Diagnostic};
 use grv_lang::ir::{self, Column, Expr, Lifetime, LifetimeFn, Role, Scalar, StmtKind, TableId, TableKind};
+use std::rc::Rc;
 
 /// How a table is kept.
 #[derive(Clone)]
@@ -53,6 +56,10 @@ pub(super) enum Keeping {
     Entries(Entries),
     /// Keys whose entries live as long as others.
     Mirror(Mirror),
+    /// The same, where both entries are one slot.
+    Image(Image),
+    /// Keys and the numbers of their slots.
+    Index,
     /// Token buckets.
     Bucket(Bucket),
     /// A number that handlers change.
@@ -84,6 +91,29 @@ pub(super) struct Entries {
     /// Whether an entry may be changed by the step that inserts it, and whether deadlines are set outright.
     pub(super) later: bool,
     pub(super) expires: bool,
+    /// If they are kept in slots: how these are found.
+    pub(super) slots: Option<Rc<Slots>>,
+}
+
+/// How slots are found that hold the entries of two tables.
+pub(super) struct Slots {
+    /// From the owner's keys to the numbers of their slots.
+    pub(super) index: Table,
+    /// Where in its values the number is.
+    pub(super) number: u16,
+    /// What of the owner's and the mirror's columns is always the same, which keys the mirror has, and which is likely.
+    pub(super) plan: Plan,
+    /// By column of the mirror's key, and its value: the place in a slot.
+    pub(super) image: Vec<usize>,
+}
+
+/// Entries of a mirror in slots.
+#[derive(Clone)]
+pub(super) struct Image {
+    /// The table with the deadlines.
+    pub(super) owner: TableId,
+    /// Its key, of columns of this key and, behind them, of this value.
+    pub(super) key: Vec<usize>,
 }
 
 /// Where a column of a value is.
@@ -154,21 +184,27 @@ impl Lower<'_> {
     pub(super) fn lay_out(&mut self, found: &mut Vec<Diagnostic>) {
         let program = self.program;
         let mut largest = (4, 8);
-        for (id, table) in (0..).map(TableId).zip(&program.tables) {
+        self.tables = vec![None; program.tables.len()];
+        // Those that share others' deadlines come when it is known how these are kept.
+        let (owners, mirrors): (Vec<_>, Vec<_>) =
+            (0..).map(TableId).zip(&program.tables).partition(|(id, _)| uses::owner(program, *id).is_none());
+        for (id, table) in owners.into_iter().chain(mirrors) {
             let kept = if table.role == Role::Ghost { Ok(None) } else { self.keep(id, table).map(Some) };
             match kept {
                 Ok(kept) => {
-                    if let Some(map) = kept.as_ref().and_then(|kept: &Table| self.maps.map(kept.map)) {
+                    let index = match kept.as_ref().map(|kept| &kept.keeping) {
+                        Some(Keeping::Entries(Entries { slots: Some(slots), .. })) => Some(slots.index.map),
+                        _ => None,
+                    };
+                    let maps = kept.as_ref().map(|kept: &Table| kept.map).into_iter().chain(index);
+                    for map in maps.filter_map(|map| self.maps.map(map)) {
                         // Values are made in memory only of tables that the program writes.
                         let value = if table.role == Role::State { map.value.size } else { 0 };
                         largest = (largest.0.max(map.key.size), largest.1.max(value));
                     }
-                    self.tables.push(kept);
+                    self.tables[id.index()] = kept;
                 }
-                Err(refused) => {
-                    found.push(*refused);
-                    self.tables.push(None);
-                }
+                Err(refused) => found.push(*refused),
             }
         }
         self.b.widen(self.key_slot, largest.0);
@@ -304,6 +340,9 @@ impl Lower<'_> {
     }
 
     fn keep_entries(&mut self, id: TableId, table: &ir::Table) -> Lowering<Table> {
+        if let Some(kept) = self.keep_slots(id, table)? {
+            return Ok(kept);
+        }
         let (mut key, mut value) = (Layout::new(), Layout::new());
         let places = self.columns(&mut key, &table.key, table, "key")?;
         self.columns(&mut value, &table.key, table, "key")?;
@@ -315,9 +354,7 @@ impl Lower<'_> {
         });
         let tick = self.tick_of(table);
         let room = 64 - (TIME_BITS - tick);
-        let bits =
-            |index: usize, column: &Column| Ok(uses::written(self.program, id, index).min(self.width(column.ty, table.span)?));
-        let widths = table.value.iter().enumerate().map(|(index, column)| bits(index, column)).collect::<Lowering<Vec<u8>>>()?;
+        let widths = self.widths_in_word(id, table)?;
         let all = widths.iter().fold(0_u8, |sum, width| sum.saturating_add(*width));
         let changed = if uses::changes(self.program, id) && all <= room {
             (0..widths.len()).collect()
@@ -335,17 +372,79 @@ impl Lower<'_> {
                 columns.extend(place.into_iter().map(Kept::Beside));
             }
         }
-        let (mut sets, mut expires) = (false, false);
-        uses::statements(self.program, &mut |_, stmt| match &stmt.kind {
-            StmtKind::SetValue { table, .. } => sets |= *table == id,
-            StmtKind::ExpireAt { table, .. } => expires |= *table == id,
-            _ => {}
+        let mut sets = false;
+        uses::statements(self.program, &mut |_, stmt| {
+            sets |= matches!(&stmt.kind, StmtKind::SetValue { table, .. } if *table == id);
         });
+        let expires = uses::expires(self.program, id);
         // What takes effect together with a cell is not there before.
         let later = sets || expires || uses::writes_cells(self.program);
-        let entries = Entries { word, ticket, columns, low, tick, later, expires };
+        let entries = Entries { word, ticket, columns, low, tick, later, expires, slots: None };
         let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
         Ok(Table { map, keeping: Keeping::Entries(entries), key: places })
+    }
+
+    /// How many bits the columns of a value have that handlers write into a word.
+    fn widths_in_word(&self, id: TableId, table: &ir::Table) -> Lowering<Vec<u8>> {
+        let bits =
+            |index: usize, column: &Column| Ok(uses::written(self.program, id, index).min(self.width(column.ty, table.span)?));
+        table.value.iter().enumerate().map(|(index, column)| bits(index, column)).collect()
+    }
+
+    /// Entries in slots, if there is a plan for that and all that changes has room in a word.
+    fn keep_slots(&mut self, id: TableId, table: &ir::Table) -> Lowering<Option<Table>> {
+        let program = self.program;
+        let Some(plan) = dense::plan(program, id) else { return Ok(None) };
+        let tick = self.tick_of(table);
+        let (widths, changed) = (self.widths_in_word(id, table)?, uses::changed(program, id));
+        let all = changed.iter().fold(0_u8, |sum, column| sum.saturating_add(widths[*column]));
+        if all > 64 - (TIME_BITS - tick) {
+            return Ok(None);
+        }
+        let image = |(other, _): &(TableId, &ir::Table)| uses::owner(program, *other) == Some(id);
+        let Some((_, mirror)) = (0..).map(TableId).zip(&program.tables).find(image) else { return Ok(None) };
+        let (mut key, mut index, mut value) = (Layout::new(), Layout::new(), Layout::new());
+        // A slot begins with the owner's key; what is always the same is there once.
+        let mut row: Vec<Option<usize>> = self.columns(&mut value, &table.key, table, "key")?.into_iter().map(Some).collect();
+        let word = value.push("word", 64);
+        let word = value.places[word].offset;
+        let (mut columns, mut low) = (Vec::new(), 0);
+        let others = [(table, &table.value), (mirror, &mirror.key), (mirror, &mirror.value)];
+        for (of, column) in others.into_iter().flat_map(|(of, columns)| columns.iter().map(move |column| (of, column))) {
+            let (number, at) = (row.len(), row.len() - table.key.len());
+            if at < table.value.len() && changed.contains(&at) {
+                columns.push(Kept::Word(low, widths[at]));
+                low += widths[at];
+                row.push(None);
+                continue;
+            }
+            let place = match row.get(plan.same[number]).copied().flatten() {
+                Some(place) => place,
+                None => self.columns(&mut value, std::slice::from_ref(column), of, "value")?[0],
+            };
+            row.push(Some(place));
+            if at < table.value.len() {
+                columns.push(Kept::Beside(place));
+            }
+        }
+        key.push("slot", 32);
+        let mut entry = Layout::new();
+        let places = self.columns(&mut index, &table.key, table, "key")?;
+        self.columns(&mut entry, &table.key, table, "key")?;
+        let number = entry.push("slot", 64);
+        let number = entry.places[number].offset;
+        let entries = plan.domain.iter().map(Domain::size).product::<u64>();
+        let Ok(entries) = u32::try_from(entries) else { return Ok(None) };
+        let index = self.push_map(table, Kind::Hash, index, entry, 1, 0)?;
+        let index = Table { map: index, keeping: Keeping::Index, key: places };
+        let map = self.maps.push(Map { name: mirror.name.clone(), kind: Kind::Array, key, value, entries, flags: 0 });
+        let image = row.split_off(table.key.len() + table.value.len()).into_iter().flatten().collect();
+        let key = row.into_iter().take(table.key.len()).flatten().collect();
+        let slots = Some(Rc::new(Slots { index, number, plan, image }));
+        // The words 0 and 1 are no entries': there is a bit below the deadline.
+        let (low, expires) = (low.max(1), uses::expires(program, id));
+        let entries = Entries { word, ticket: None, columns, low, tick, later: true, expires, slots };
+        Ok(Some(Table { map, keeping: Keeping::Entries(entries), key }))
     }
 
     fn keep_mirror(&mut self, table: &ir::Table, owner: TableId, function: &LifetimeFn) -> Lowering<Table> {
@@ -359,6 +458,10 @@ impl Lower<'_> {
             let what = "a lifetime shared with an entry whose key is computed".to_string();
             return Err(self.refuse(Code::TargetState, table.span, what));
         };
+        if let Some((map, slots)) = self.slots_of(owner) {
+            let key = slots.image[..table.key.len()].to_vec();
+            return Ok(Table { map, keeping: Keeping::Image(Image { owner, key: of }), key });
+        }
         let (mut key, mut value) = (Layout::new(), Layout::new());
         let places = self.columns(&mut key, &table.key, table, "key")?;
         self.columns(&mut value, &table.key, table, "key")?;
@@ -367,6 +470,14 @@ impl Lower<'_> {
         let columns = self.columns(&mut value, &table.value, table, "value")?;
         let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
         Ok(Table { map, keeping: Keeping::Mirror(Mirror { word, columns, owner, key: of }), key: places })
+    }
+
+    /// The slots that hold the entries of a table.
+    pub(super) fn slots_of(&self, owner: TableId) -> Option<(MapId, Rc<Slots>)> {
+        match self.map_of(owner)? {
+            Table { map, keeping: Keeping::Entries(Entries { slots, .. }), .. } => Some((map, slots?)),
+            _ => None,
+        }
     }
 
     fn keep_cell(&mut self, table: &ir::Table) -> Lowering<Table> {
@@ -406,129 +517,12 @@ impl Lower<'_> {
         let map = self.push_map(table, map.kind, map.key, map.value, 1, 0)?;
         Ok(Table { map, keeping: Keeping::Counters, key: vec![0] })
     }
-
-    /// How tables are kept, for those who read and write them from outside.
-    pub(super) fn table_infos(&self) -> Vec<TableInfo> {
-        let mut infos = Vec::new();
-        for (id, table) in self.program.tables.iter().enumerate() {
-            let Some(kept) = self.tables.get(id).and_then(Option::as_ref) else { continue };
-            if let Keeping::Cell(cell) = kept.keeping {
-                infos.push(cell_info(id, table, cell));
-                continue;
-            }
-            let Some(map) = self.maps.map(kept.map) else { continue };
-            let place = |layout: &Layout, index: usize| {
-                let place = &layout.places[index];
-                ColumnInfo { offset: place.offset, bytes: place.bytes, shift: 0, bits: place.bytes * 8, network: place.network }
-            };
-            let all = |layout: &Layout, from: usize| (from..layout.places.len()).map(|index| place(layout, index)).collect();
-            let key = kept.key.iter().map(|index| place(&map.key, *index)).collect();
-            let mut info = TableInfo {
-                table: id as u32,
-                name: table.name.clone(),
-                map: map.name.clone(),
-                keeping: "counters",
-                key,
-                value: Vec::new(),
-                key_bytes: map.key.size,
-                value_bytes: map.value.size,
-                word: None,
-                deadline_shift: 0,
-                tick: 0,
-                initial: Vec::new(),
-                bucket: None,
-                ticket: None,
-                owner: None,
-                blocks: None,
-                maglev: None,
-            };
-            match &kept.keeping {
-                Keeping::Entries(entries) => {
-                    info.keeping = "entries";
-                    info.word = Some(entries.word);
-                    info.ticket = entries.ticket;
-                    (info.deadline_shift, info.tick) = (entries.low, entries.tick);
-                    let column = |kept: &Kept| match kept {
-                        Kept::Word(shift, bits) => {
-                            ColumnInfo { offset: entries.word, bytes: 8, shift: *shift, bits: *bits, network: false }
-                        }
-                        Kept::Beside(index) => place(&map.value, *index),
-                    };
-                    info.value = entries.columns.iter().map(column).collect();
-                }
-                Keeping::Mirror(mirror) => {
-                    info.keeping = "mirror";
-                    info.word = Some(mirror.word);
-                    info.value = mirror.columns.iter().map(|index| place(&map.value, *index)).collect();
-                    info.owner = Some(OwnerInfo { table: mirror.owner.0, key: mirror.key.clone() });
-                    if let Some(Keeping::Entries(owner)) = self.map_of(mirror.owner).map(|of| of.keeping) {
-                        info.tick = owner.tick;
-                    }
-                }
-                // Said above.
-                Keeping::Cell(_) => {}
-                Keeping::Bucket(bucket) => {
-                    info.keeping = "buckets";
-                    info.tick = bucket.tick;
-                    info.bucket = Some(BucketInfo { cost: bucket.cost, unit: bucket.unit, burst: bucket.burst });
-                    info.value = all(&map.value, table.key.len());
-                }
-                Keeping::Control => {
-                    info.keeping = if map.kind == Kind::Array { "control array" } else { "control" };
-                    info.initial = constants(&table.initial);
-                    info.value = all(&map.value, 0);
-                }
-                Keeping::Blocks(blocks) => {
-                    info.keeping = "control blocks";
-                    info.initial.clone_from(&blocks.initial);
-                    info.value = all(&blocks.element, 0);
-                    info.blocks = Some(BlockInfo { elements: blocks.elements, bytes: blocks.element.size });
-                    info.maglev = table.computed.as_ref().map(|of| MaglevInfo { entries: of.entries.0, slots: of.slots });
-                }
-                Keeping::Prefixes => {
-                    info.keeping = "prefixes";
-                    info.value = all(&map.value, 1);
-                }
-                Keeping::Feed => {
-                    info.keeping = "feed";
-                    info.value = all(&map.value, table.key.len());
-                }
-                Keeping::Counters => info.value = all(&map.value, 0),
-            }
-            infos.push(info);
-        }
-        infos
-    }
 }
 
 /// What elements hold that nobody wrote.
-fn constants(initial: &[Expr]) -> Vec<u64> {
+pub(super) fn constants(initial: &[Expr]) -> Vec<u64> {
     let constant = |expr: &Expr| if let Expr::Const(value, _) = expr { Some(*value as u64) } else { None };
     initial.iter().map(constant).collect::<Option<_>>().unwrap_or_default()
-}
-
-/// How a cell is kept: a global variable.
-fn cell_info(id: usize, table: &ir::Table, cell: Cell) -> TableInfo {
-    let bits = table.value.first().map_or(1, |column| bits_of(column.ty));
-    TableInfo {
-        table: id as u32,
-        name: table.name.clone(),
-        map: ".data".to_string(),
-        keeping: "cell",
-        key: Vec::new(),
-        value: vec![ColumnInfo { offset: cell.offset, bytes: 8, shift: 0, bits, network: false }],
-        key_bytes: 4,
-        value_bytes: 8,
-        word: None,
-        deadline_shift: 0,
-        tick: 0,
-        initial: Vec::new(),
-        bucket: None,
-        ticket: None,
-        owner: None,
-        blocks: None,
-        maglev: None,
-    }
 }
 
 /// A bucket in whole numbers: units a byte, units a nanosecond, units of a full bucket. Rate x time must be whole units, and no

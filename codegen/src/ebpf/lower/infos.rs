@@ -1,0 +1,113 @@
+//! What the manifest says of how tables are kept.
+
+use super::super::maps::{Kind, Layout};
+use super::super::{BlockInfo, BucketInfo, ColumnInfo, MaglevInfo, OwnerInfo, TableInfo};
+use super::Lower;
+use super::dense::Domain;
+use super::ops::bits_of;
+use super::tables::{Keeping, Kept, Table, constants};
+use grv_lang::ir;
+
+impl Lower<'_> {
+    /// How tables are kept, for those who read and write them from outside.
+    pub(super) fn table_infos(&self) -> Vec<TableInfo> {
+        let kept = |(id, table)| Some(self.table_info(id, table, self.tables.get(id)?.as_ref()?));
+        self.program.tables.iter().enumerate().filter_map(kept).collect()
+    }
+
+    fn table_info(&self, id: usize, table: &ir::Table, kept: &Table) -> TableInfo {
+        let place = |layout: &Layout, index: usize| {
+            let place = &layout.places[index];
+            ColumnInfo { offset: place.offset, bytes: place.bytes, shift: 0, bits: place.bytes * 8, network: place.network }
+        };
+        let all = |layout: &Layout, from: usize| (from..layout.places.len()).map(|index| place(layout, index)).collect();
+        let mut info = TableInfo::new(id as u32, &table.name, "counters");
+        let Some(map) = self.maps.map(kept.map) else {
+            if let Keeping::Cell(cell) = kept.keeping {
+                let bits = table.value.first().map_or(1, |column| bits_of(column.ty));
+                (info.keeping, info.map) = ("cell", ".data".to_string());
+                (info.key_bytes, info.value_bytes) = (4, 8);
+                info.value = vec![ColumnInfo { offset: cell.offset, bytes: 8, shift: 0, bits, network: false }];
+            }
+            return info;
+        };
+        info.map.clone_from(&map.name);
+        (info.key_bytes, info.value_bytes) = (map.key.size, map.value.size);
+        let slots = match &kept.keeping {
+            Keeping::Entries(entries) => entries.slots.clone(),
+            Keeping::Image(image) => self.slots_of(image.owner).map(|(_, slots)| slots),
+            _ => None,
+        };
+        let keys = if slots.is_some() { &map.value } else { &map.key };
+        if let Some(slots) = &slots {
+            info.index = self.maps.map(slots.index.map).map(|index| index.name.clone());
+            let numbers = |domain: &Domain| if let Domain::Of(values) = domain { values.clone() } else { Vec::new() };
+            info.places = slots.plan.domain.iter().map(numbers).collect();
+        }
+        info.key = kept.key.iter().map(|index| place(keys, *index)).collect();
+        match &kept.keeping {
+            Keeping::Entries(entries) => {
+                info.keeping = if slots.is_some() { "slots" } else { "entries" };
+                info.word = Some(entries.word);
+                info.ticket = entries.ticket;
+                (info.deadline_shift, info.tick) = (entries.low, entries.tick);
+                let column = |kept: &Kept| match kept {
+                    Kept::Word(shift, bits) => {
+                        ColumnInfo { offset: entries.word, bytes: 8, shift: *shift, bits: *bits, network: false }
+                    }
+                    Kept::Beside(index) => place(&map.value, *index),
+                };
+                info.value = entries.columns.iter().map(column).collect();
+            }
+            Keeping::Mirror(mirror) => {
+                info.keeping = "mirror";
+                info.word = Some(mirror.word);
+                info.value = mirror.columns.iter().map(|index| place(&map.value, *index)).collect();
+                info.owner = Some(OwnerInfo { table: mirror.owner.0, key: mirror.key.clone() });
+                if let Some(Keeping::Entries(owner)) = self.map_of(mirror.owner).map(|of| of.keeping) {
+                    info.tick = owner.tick;
+                }
+            }
+            Keeping::Image(image) => {
+                info.keeping = "slots";
+                info.owner = Some(OwnerInfo { table: image.owner.0, key: image.key.clone() });
+                if let (Some(Keeping::Entries(owner)), Some(slots)) = (self.map_of(image.owner).map(|of| of.keeping), slots) {
+                    info.word = Some(owner.word);
+                    (info.deadline_shift, info.tick) = (owner.low, owner.tick);
+                    info.value = slots.image.iter().skip(table.key.len()).map(|index| place(&map.value, *index)).collect();
+                }
+            }
+            // No table of the program is kept in the one, the other was said above.
+            Keeping::Index | Keeping::Cell(_) => {}
+            Keeping::Bucket(bucket) => {
+                info.keeping = "buckets";
+                info.tick = bucket.tick;
+                info.bucket = Some(BucketInfo { cost: bucket.cost, unit: bucket.unit, burst: bucket.burst });
+                info.value = all(&map.value, table.key.len());
+            }
+            Keeping::Control => {
+                info.keeping = if map.kind == Kind::Array { "control array" } else { "control" };
+                info.initial = constants(&table.initial);
+                info.value = all(&map.value, 0);
+            }
+            Keeping::Blocks(blocks) => {
+                info.keeping = "control blocks";
+                info.initial.clone_from(&blocks.initial);
+                info.value = all(&blocks.element, 0);
+                info.blocks = Some(BlockInfo { elements: blocks.elements, bytes: blocks.element.size });
+                info.maglev = table.computed.as_ref().map(|of| MaglevInfo { entries: of.entries.0, slots: of.slots });
+            }
+            Keeping::Prefixes => {
+                info.keeping = "prefixes";
+                info.value = all(&map.value, 1);
+            }
+            Keeping::Feed => {
+                info.keeping = "feed";
+                info.value = all(&map.value, table.key.len());
+            }
+            Keeping::Counters => info.value = all(&map.value, 0),
+        }
+        info
+    }
+}
+
