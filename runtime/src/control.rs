@@ -104,8 +104,14 @@ impl Installed {
                 }
                 continue;
             }
+            let near = info.near.as_ref().map(|near| Ok::<_, Error>((near, self.map(&near.map)?))).transpose()?;
             for key in map.keys().tried(tried)? {
-                if memory::key_of(info, &key, length(declared)).1 == generation {
+                let (scalars, of) = memory::key_of(info, &key, length(declared));
+                if of == generation {
+                    if let Some((near, array)) = &near {
+                        let place = memory::near_place(near, &scalars, generation).to_le_bytes();
+                        array.set(&place, &vec![0; near.bytes.into()]).tried(tried)?;
+                    }
                     map.remove(&key).tried(tried)?;
                 }
             }
@@ -119,6 +125,12 @@ impl Installed {
             }
             for entry in machine.entries(id) {
                 put(&entry.key, &entry.value)?;
+                let Some((near, array)) = &near else { continue };
+                // The first one has the place.
+                let place = memory::near_place(near, &entry.key, generation).to_le_bytes();
+                if !array.get(&place).tried(tried)?.is_some_and(|element| memory::counts(&element)) {
+                    array.set(&place, &memory::near_element(near, &entry.key, &entry.value)).tried(tried)?;
+                }
             }
         }
         self.set_generation(generation)?;
@@ -136,15 +148,27 @@ impl Installed {
         Ok(())
     }
 
-    /// Sets or removes an entry of a table that the runtime feeds.
+    /// Sets or removes an entry of a table that the runtime feeds. One process after the other: an element of the array beside the table has one writer.
     pub(crate) fn feed(&self, info: &TableInfo, key: &[u128], value: Option<&[u128]>) -> Result<(), Error> {
+        let tried = || format!("table `{}` cannot be written", info.name);
         let map = self.table_map(info)?;
         let bytes = memory::key(info, key, 0, 0);
-        let done = match value {
-            Some(value) => map.set(&bytes, &memory::value(info, key, value)),
-            None => map.remove(&bytes),
-        };
-        done.tried(|| format!("table `{}` cannot be written", info.name))
+        let folder = std::fs::File::open(&self.folder).tried(tried)?;
+        // It is unlocked when it is closed.
+        rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive).map_err(std::io::Error::from).tried(tried)?;
+        let mut behind = Vec::new();
+        if let Some(near) = &info.near {
+            let (array, place) = (self.map(&near.map)?, memory::near_place(near, key, 0).to_le_bytes());
+            let old = array.get(&place).tried(tried)?.unwrap_or_default();
+            let (before, after) = memory::nearby(near, key, value, &old);
+            before.iter().try_for_each(|element| array.set(&place, element)).tried(tried)?;
+            behind.extend(after.into_iter().map(|element| (near, place, element)));
+        }
+        match value {
+            Some(value) => map.set(&bytes, &memory::value(info, key, value)).tried(tried)?,
+            None => map.remove(&bytes).tried(tried)?,
+        }
+        behind.iter().try_for_each(|(near, place, element)| self.map(&near.map)?.set(place, element).tried(tried))
     }
 }
 

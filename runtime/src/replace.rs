@@ -51,10 +51,7 @@ pub fn replace(pins: &Pins, object: &Object, name: &str, settings: &Settings, di
         return Err(Error::Usage(format!("`{name}` cannot be replaced without losing what it holds:{list}")));
     }
     let (kept, trusted) = if handing.trusted { (handing.kept, true) } else { (Vec::new(), false) };
-    let maps = kept.iter().flat_map(|(new, before)| {
-        let index = new.index.clone().zip(before.index.clone());
-        std::iter::once((new.map.clone(), before.map.clone())).chain(index)
-    });
+    let maps = kept.iter().flat_map(|(new, before)| new.maps().cloned().zip(before.maps().cloned()));
     // Two tables may be in one map.
     let shared: BTreeMap<String, PathBuf> = maps.map(|(new, before)| (new, old.folder.join(pins::map(&before)))).collect();
     let shared: Vec<(String, PathBuf)> = shared.into_iter().collect();
@@ -172,8 +169,9 @@ fn same(old: &Description, from: &TableInfo, new: &Description, to: &TableInfo) 
         Some((of.program.tables.get(owner.table as usize).map(|table| table.name.clone()), owner.key))
     };
     let kept = |info: &TableInfo| {
-        let TableInfo { keeping, key, value, key_bytes, value_bytes, word, deadline_shift, tick, ticket, places, .. } = info.clone();
-        (keeping, key, value, key_bytes, value_bytes, (word, deadline_shift, tick, ticket, places))
+        let TableInfo { keeping, key, value, key_bytes, value_bytes, word, deadline_shift, tick, ticket, places, near, .. } = info.clone();
+        let near = near.map(|near| (near.key, near.value, near.bytes, near.bits));
+        (keeping, key, value, key_bytes, value_bytes, (word, deadline_shift, tick, ticket), (places, near))
     };
     differs(kept(from) != kept(to) || owner(old, from) != owner(new, to), "how it is kept")
 }

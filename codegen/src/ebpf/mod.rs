@@ -126,6 +126,8 @@ pub struct TableInfo {
     pub index: Option<String>,
     /// Of `slots`: by column of the mirror's key the numbers that there are slots for; none: all of its bits.
     pub places: Vec<Vec<u64>>,
+    /// Of `feed` and `control`: an array in which most entries are, too.
+    pub near: Option<NearInfo>,
     /// Of `mirror`, and of a mirror's `slots`: whose deadlines its entries share. An entry lives if its word, a ticket, is not 0, and the owner's entry has
     /// the same ticket, and lives.
     pub owner: Option<OwnerInfo>,
@@ -140,6 +142,12 @@ pub struct TableInfo {
 }
 
 impl TableInfo {
+    /// The maps that hold it.
+    pub fn maps(&self) -> impl Iterator<Item = &String> {
+        let near = self.near.as_ref().map(|near| &near.map);
+        [Some(&self.map), self.index.as_ref(), near].into_iter().flatten()
+    }
+
     /// A table of which nothing more is known.
     pub(crate) fn new(table: u32, name: &str, keeping: Name) -> TableInfo {
         TableInfo {
@@ -157,6 +165,7 @@ impl TableInfo {
             ticket: None,
             index: None,
             places: Vec::new(),
+            near: None,
             owner: None,
             blocks: None,
             maglev: None,
@@ -201,6 +210,22 @@ pub struct MaglevInfo {
     pub entries: u32,
     /// Slots of each group.
     pub slots: u32,
+}
+
+/// An array in which entries of a table are found at once ([`memory::near_place`]). Its elements begin with a version of 8 bytes, and count
+/// if that is odd. How those of `feed` change, [`memory::nearby`] says; the others are written with their generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NearInfo {
+    /// The map.
+    pub map: String,
+    /// The key's scalars, in an element.
+    pub key: Vec<ColumnInfo>,
+    /// The value's.
+    pub value: Vec<ColumnInfo>,
+    /// Bytes of an element.
+    pub bytes: u16,
+    /// Bits of an index; of `control`, without the generation, which is above them.
+    pub bits: u8,
 }
 
 /// The table that has the deadlines of a mirror's entries.

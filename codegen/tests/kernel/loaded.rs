@@ -280,8 +280,18 @@ impl Loaded {
     /// Sets or removes an entry that the runtime feeds.
     pub(crate) fn feed(&mut self, info: &TableInfo, key: &[u128], value: Option<&[u128]>) {
         let bytes = memory::key(info, key, 0, 0);
+        let near = info.near.as_ref().unwrap();
+        let place = memory::near_place(near, key, 0);
+        let old = sized!(4, near.bytes, element(&self.ebpf, &near.map, place));
+        let (before, behind) = memory::nearby(near, key, value, &old);
         let value = value.map(|value| memory::value(info, key, value));
+        for element in before {
+            sized!(4, near.bytes, array(&mut self.ebpf, &near.map, &place.to_le_bytes(), &element));
+        }
         sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &bytes, value.as_deref()));
+        for element in behind {
+            sized!(4, near.bytes, array(&mut self.ebpf, &near.map, &place.to_le_bytes(), &element));
+        }
     }
 
     /// Replaces a control table in one generation.
@@ -317,14 +327,23 @@ impl Loaded {
                 }
             }
             _ => {
+                let near = info.near.clone().unwrap();
                 for (key, _) in self.entries(info) {
                     let other = memory::key(info, &vec![0; info.key.len()], generation, 0);
                     let of = |bytes: &[u8]| bytes[bytes.len() - 4..].to_vec();
                     if of(&key) == of(&other) {
+                        let (scalars, _) = memory::key_of(info, &key, 0);
+                        let place = memory::near_place(&near, &scalars, generation).to_le_bytes();
+                        sized!(4, near.bytes, array(&mut self.ebpf, &near.map, &place, &vec![0; near.bytes.into()]));
                         sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &key, None));
                     }
                 }
                 for (key, value) in entries {
+                    let place = memory::near_place(&near, key, generation);
+                    if !memory::counts(&sized!(4, near.bytes, element(&self.ebpf, &near.map, place))) {
+                        let element = memory::near_element(&near, key, value);
+                        sized!(4, near.bytes, array(&mut self.ebpf, &near.map, &place.to_le_bytes(), &element));
+                    }
                     let (bytes, value) = (memory::key(info, key, generation, 0), memory::value(info, key, value));
                     sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &bytes, Some(&value)));
                 }

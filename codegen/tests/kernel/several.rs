@@ -182,7 +182,7 @@ fn no_slot_has_two_owners() {
         (packet, 40)
     };
     let mut most = 0;
-    for round in 0..240_u32 {
+    for round in 0..120_u32 {
         loaded.runs(0);
         let of = |thread: u32| {
             let one = |n: u32| ask(((n * 7 + round + thread * 3) % 20) as u8, (n / 3 % 2) as u8, ((n + round) % 12) as u8);

@@ -171,6 +171,13 @@ impl Builder {
                 Some(a)
             }
             (Bin::Shr, Some(by)) if wide && u64::from(self.bits(a)) <= by => Some(Arg::Number(0)),
+            (Bin::Xor | Bin::And, Some(more)) if wide => {
+                // The same of one operand twice is one: !!x is x.
+                let (before, x, c) = self.defs[a.value()?.index()].filter(|(before, ..)| *before == op)?;
+                let c = c.number()?;
+                let both = if before == Bin::Xor { c ^ more } else { c & more };
+                Some(self.bin(op, x, Arg::Number(both)))
+            }
             (Bin::Add, Some(more)) if wide => {
                 // (x + c) + d is x + (c + d).
                 let (Bin::Add, x, c) = self.defs[a.value()?.index()]? else { return None };

@@ -17,7 +17,7 @@
 //! only time can make untrue (`uses::only_ages`) is no look in this sense, and entries that nothing depends on
 //! (`uses::is_notebook`) may be written after anything. A packet that comes to an element again is as if it were another one.
 
-use super::super::lir::{Arg, Bin, BlockId, Cmp, Commit, Effect, mask};
+use super::super::lir::{Arg, Bin, BlockId, Cmp, Commit, Effect, Type, mask};
 use super::super::maps::Layout;
 use super::env::{CellSeen, Env, Open, Retry, Seen};
 use super::ops::{Outcome, bits_of};
@@ -415,8 +415,16 @@ impl<'p> Lower<'p> {
                 let scalars: Vec<Arg> = key.iter().chain(&values).copied().collect();
                 let deadline = self.deadline(&mut open.env, table, kept.tick, &scalars, span)?;
                 let old = self.deadline_of(kept, seen.new);
-                let later = self.pick(Cmp::Gt, deadline, old, deadline, old, 64);
-                let new = self.with_deadline(kept, seen.new, later);
+                let (later, done) = (self.b.block(), self.b.block());
+                let new = Arg::Value(self.b.param(done, Type::Word, 64));
+                let same = self.b.block();
+                self.b.branch(Cmp::Gt, deadline, old, later, same);
+                self.b.enter(later);
+                let moved = self.with_deadline(kept, seen.new, deadline);
+                self.b.jump(done, vec![moved]);
+                self.b.enter(same);
+                self.b.jump(done, vec![seen.new]);
+                self.b.enter(done);
                 open.env.seen = Some(Seen { new, ..seen });
             }
             open.block = self.b.here();

@@ -1,7 +1,7 @@
 //! What the manifest says of how tables are kept.
 
 use super::super::maps::{Kind, Layout};
-use super::super::{BlockInfo, BucketInfo, ColumnInfo, MaglevInfo, OwnerInfo, TableInfo};
+use super::super::{BlockInfo, BucketInfo, ColumnInfo, MaglevInfo, NearInfo, OwnerInfo, TableInfo};
 use super::Lower;
 use super::dense::Domain;
 use super::ops::bits_of;
@@ -45,6 +45,13 @@ impl Lower<'_> {
             info.places = slots.plan.domain.iter().map(numbers).collect();
         }
         info.key = kept.key.iter().map(|index| place(keys, *index)).collect();
+        info.near = self.nears.get(&kept.map).and_then(|near| {
+            let of = self.maps.map(near.map)?;
+            // The version comes first.
+            let mut key: Vec<ColumnInfo> = all(&of.value, 1);
+            let value = key.split_off(table.key.len());
+            Some(NearInfo { map: of.name.clone(), key, value, bytes: of.value.size, bits: near.bits })
+        });
         match &kept.keeping {
             Keeping::Entries(entries) => {
                 info.keeping = if slots.is_some() { "slots" } else { "entries" };

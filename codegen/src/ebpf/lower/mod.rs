@@ -6,7 +6,7 @@
 //! - [`expr`], [`linear`]: expressions; sums for the places of headers
 //! - [`packet`]: headers, fields, checksums; [`resize`]: headers that are put in and taken out
 //! - [`tables`]: how each table is kept in maps; `uses`: what the program does with it; [`dense`]: which two are kept in one array; [`infos`]: what the manifest says
-//! - [`ops`], [`entries`], [`insert`], [`joint`], [`slots`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room
+//! - [`ops`], [`entries`], [`insert`], [`joint`], [`slots`], [`bucket`], [`cell`], [`near`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room
 
 mod bucket;
 mod cell;
@@ -20,6 +20,7 @@ mod infos;
 mod insert;
 mod joint;
 mod linear;
+mod near;
 mod ops;
 mod packet;
 mod resize;
@@ -88,6 +89,8 @@ struct Lower<'p> {
     value_slot: Slot,
     /// The constants of the box.
     constants: MapId,
+    /// By map of a table: the array in which most of its entries are found.
+    nears: BTreeMap<MapId, near::Near>,
     params: Vec<Vec<(u16, u8)>>,
     /// Where in `.rodata` the interface numbers of the ports are.
     interfaces: Vec<Option<(u16, String)>>,
@@ -145,6 +148,7 @@ pub(crate) fn lower(program: &Program, options: &Options) -> Result<Lowered, Vec
         key_slot,
         value_slot,
         constants,
+        nears: BTreeMap::new(),
         params: Vec::new(),
         interfaces: Vec::new(),
         probe: None,

@@ -195,7 +195,7 @@ impl<'p> Lower<'p> {
     }
 
     /// Numbers of a value that others wrote, of no more bits than they may have.
-    fn numbers(&mut self, entry: Arg, layout: &Layout, first: usize, widths: &[u8]) -> Vec<Arg> {
+    pub(super) fn numbers(&mut self, entry: Arg, layout: &Layout, first: usize, widths: &[u8]) -> Vec<Arg> {
         let mut numbers = vec![Arg::Number(1)];
         for (place, width) in layout.places.iter().skip(first).zip(widths) {
             let number = self.b.load(entry, place.offset as i16, place.bytes);
@@ -253,8 +253,11 @@ impl<'p> Lower<'p> {
     }
 
     fn zero(&mut self, base: Arg, from: u16, to: u16) {
-        for at in from..to {
-            self.b.store(base, at as i16, 1, Arg::Number(0));
+        let mut at = from;
+        while at < to {
+            let bytes = [8, 4, 2, 1].into_iter().find(|bytes| at % bytes == 0 && at + bytes <= to).unwrap_or(1);
+            self.b.store(base, at as i16, bytes as u8, Arg::Number(0));
+            at += bytes;
         }
     }
 
@@ -268,6 +271,20 @@ impl<'p> Lower<'p> {
         let generation = self.generation(&mut env);
         let Some(map) = self.maps.map(table.map) else { return Vec::new() };
         let (array, half, layout) = (map.kind == Kind::Array, map.entries / 2, map.value.clone());
+        if let Some(near) = self.nears.get(&table.map).copied() {
+            let (far, none) = (self.b.block(), self.b.block());
+            let (there, found) = self.meets_near(widths);
+            let numbers = self.look_near(near, key, Some(generation), widths, far);
+            self.b.jump(there, numbers[1..].to_vec());
+            self.b.enter(far);
+            self.write_key(table, key, Some(generation));
+            let entry = self.find(table);
+            self.b.unless(Cmp::Ne, entry, Arg::Number(0), none);
+            let numbers = self.numbers(entry, &layout, 0, widths);
+            self.b.jump(there, numbers[1..].to_vec());
+            let none = Open { env: env.clone(), block: none };
+            return vec![(Open { env, block: there }, found), (none, vec![Arg::Number(0); widths.len() + 1])];
+        }
         if array {
             let shift = self.b.bin(Bin::Mul, generation, Arg::Number(half.into()));
             let index = self.b.bin(Bin::Add, key[0], shift);
@@ -345,26 +362,6 @@ impl<'p> Lower<'p> {
         Ok(hits)
     }
 
-    /// An entry that the runtime set: whether it is there, and its value.
-    fn feed_entry(&mut self, env: Env<'p>, table: &Table, key: &[Arg], widths: &[u8]) -> Vec<Outcome<'p>> {
-        self.write_key(table, key, None);
-        let layout = self.maps.map(table.map).map(|map| map.value.clone()).unwrap_or_default();
-        let retry = self.retry();
-        let entry = self.find(table);
-        let (there, none) = (self.b.block(), self.b.block());
-        self.b.branch(Cmp::Ne, entry, Arg::Number(0), there, none);
-        self.b.enter(there);
-        let found = self.numbers(entry, &layout, key.len(), widths);
-        let other = self.b.block();
-        self.same_key(&layout, entry, key, other);
-        let there = self.b.here();
-        // The memory belongs to another key by now: where is ours?
-        self.b.enter(other);
-        self.try_again(&retry);
-        let none = Open { env: env.clone(), block: none };
-        vec![(Open { env, block: there }, found), (none, vec![Arg::Number(0); widths.len() + 1])]
-    }
-
     /// Goes on in a new block if the copy of the key in an entry's value is this key; in `other` if not.
     pub(super) fn same_key(&mut self, layout: &Layout, entry: Arg, key: &[Arg], other: BlockId) {
         for (place, column) in layout.places.iter().zip(key) {
@@ -420,6 +417,10 @@ impl<'p> Lower<'p> {
         env.frames.pop();
         let most = Arg::Number(LATEST);
         let result = result?;
+        // What has fewer bits is less.
+        if self.b.bits(result) < 62 {
+            return Ok(result);
+        }
         Ok(self.pick(Cmp::Gt, result, most, most, result, 63))
     }
 }

@@ -30,6 +30,8 @@
 //!
 //! # Feed
 //! Entries that the runtime sets one by one are replaced as a whole; their values hold their keys like those of state.
+//!
+//! Most of these, and of the control plane's, are found without the kernel's hash: see [`super::near`].
 
 use super::super::lir::MapId;
 use super::super::maps::{Kind, Layout, Map, NO_PREALLOC, identifier};
@@ -230,7 +232,7 @@ impl Lower<'_> {
     }
 
     /// Adds columns to a layout; their places.
-    fn columns(&self, layout: &mut Layout, columns: &[Column], table: &ir::Table, fallback: &str) -> Lowering<Vec<usize>> {
+    pub(super) fn columns(&self, layout: &mut Layout, columns: &[Column], table: &ir::Table, fallback: &str) -> Lowering<Vec<usize>> {
         let mut places = Vec::new();
         if columns.len() > MOST_COLUMNS {
             return Err(self.refuse(Code::TargetSize, table.span, format!("a table with more than {MOST_COLUMNS} columns")));
@@ -246,7 +248,7 @@ impl Lower<'_> {
         Ok(places)
     }
 
-    fn push_map(&mut self, table: &ir::Table, kind: Kind, key: Layout, value: Layout, times: u64, flags: u32) -> Lowering<MapId> {
+    pub(super) fn push_map(&mut self, table: &ir::Table, kind: Kind, key: Layout, value: Layout, times: u64, flags: u32) -> Lowering<MapId> {
         let capacity = if matches!(table.kind, TableKind::Cell) { 1 } else { table.capacity };
         let entries = u32::try_from(capacity.saturating_mul(times));
         let Ok(entries) = entries else {
@@ -283,6 +285,9 @@ impl Lower<'_> {
         let kind = if array { Kind::Array } else { Kind::Hash };
         let flags = if !array && bytes > MOST_BYTES { NO_PREALLOC } else { 0 };
         let map = self.push_map(table, kind, key, value, 2, flags)?;
+        if !array {
+            self.keep_near(table, map, 2)?;
+        }
         Ok(Table { map, keeping: Keeping::Control, key: places })
     }
 
@@ -319,18 +324,6 @@ impl Lower<'_> {
         self.columns(&mut value, &table.value, table, "value")?;
         let map = self.push_map(table, Kind::LpmTrie, key, value, 2, NO_PREALLOC)?;
         Ok(Table { map, keeping: Keeping::Prefixes, key: vec![place] })
-    }
-
-    fn keep_feed(&mut self, table: &ir::Table) -> Lowering<Table> {
-        if !matches!(table.lifetime, Lifetime::Forever) {
-            return Err(self.refuse(Code::TargetState, table.span, "a lifetime of entries that the runtime sets".to_string()));
-        }
-        let (mut key, mut value) = (Layout::new(), Layout::new());
-        let places = self.columns(&mut key, &table.key, table, "key")?;
-        self.columns(&mut value, &table.key, table, "key")?;
-        self.columns(&mut value, &table.value, table, "value")?;
-        let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
-        Ok(Table { map, keeping: Keeping::Feed, key: places })
     }
 
     /// The logarithm of nanoseconds a tick.
