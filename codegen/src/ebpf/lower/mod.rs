@@ -4,7 +4,7 @@
 //! - [`flow`]: statements, ways that part and meet, ends
 //! - `env`: what is known at a place, and what is known where ways meet
 //! - [`expr`], [`linear`]: expressions; sums for the places of headers
-//! - [`packet`]: headers, fields, checksums; [`resize`]: headers that are put in and taken out
+//! - [`packet`], [`sums`]: headers, fields, checksums; [`resize`]: headers that are put in and taken out
 //! - [`tables`]: how each table is kept in maps; `uses`: what the program does with it; [`dense`]: which two are kept in one array; [`infos`]: what the manifest says
 //! - [`ops`], [`entries`], [`insert`], [`joint`], [`slots`], [`bucket`], [`cell`], [`near`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room
 
@@ -25,6 +25,7 @@ mod ops;
 mod packet;
 mod resize;
 mod slots;
+mod sums;
 mod sweep;
 mod tables;
 mod uses;
@@ -117,6 +118,8 @@ struct Lower<'p> {
     exits: BTreeMap<(u64, bool), BlockId>,
     drops: BTreeMap<u64, BlockId>,
     parameters: Vec<Parameter>,
+    /// What is to be changed by the update of a checksum that is being lowered.
+    changes: Vec<&'p grv_lang::ir::Change>,
     /// What follows in the blocks that are being lowered, and of which handler they are.
     rest: Vec<(usize, &'p [Stmt])>,
     /// Functions that helpers call.
@@ -167,6 +170,7 @@ pub(crate) fn lower(program: &Program, options: &Options) -> Result<Lowered, Vec
         exits: BTreeMap::new(),
         drops: BTreeMap::new(),
         parameters: Vec::new(),
+        changes: Vec::new(),
         rest: Vec::new(),
         callbacks: Vec::new(),
         sweepers: BTreeMap::new(),
