@@ -9,6 +9,7 @@ use grv_lang::diagnostics::Diagnostic;
 use grv_lang::ir::Program;
 use grv_verifier::prove::Verdict;
 use serde::Serialize;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,6 +53,10 @@ pub(crate) struct Making {
     /// The oldest kernel that it must run on: 5.15, 6.1, 6.6, 6.12 or 6.18
     #[arg(long, value_name = "VERSION", default_value = "5.15")]
     kernel: Kernel,
+    /// Ticks of the kernel's coarse clock a second, its `CONFIG_HZ`: 100, 250 or 1000, or none if it is not to be used. Where the granularity of
+    /// a table is two ticks or more, its lifetimes are told by that clock, which costs next to nothing
+    #[arg(long, value_name = "N|none", default_value = "250")]
+    hz: Hz,
     /// Take what is not proved; the artefact says so
     #[arg(long)]
     pub(crate) allow_unproved: bool,
@@ -60,6 +65,23 @@ pub(crate) struct Making {
     /// Where answers of the solver are kept; see `grv verify`
     #[arg(long, value_name = "DIR|off|frozen")]
     cache: Option<String>,
+}
+
+/// Ticks of the kernel's coarse clock a second.
+#[derive(Clone, Copy, Debug)]
+struct Hz(Option<NonZeroU32>);
+
+impl std::str::FromStr for Hz {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Hz, String> {
+        match text {
+            "none" => Ok(Hz(None)),
+            "100" | "250" | "1000" => Ok(Hz(text.parse().ok())),
+            "300" => Err("300 ticks a second are no whole nanoseconds: `none` uses the fine clock instead".to_string()),
+            _ => Err("one of 100, 250, 1000 or none is needed".to_string()),
+        }
+    }
 }
 
 /// What was built.
@@ -115,7 +137,8 @@ pub(crate) fn make(path: &Path, making: &Making, probe: bool, format: Format) ->
         return refused(format, source, &source.of.diagnostics).map(Err);
     }
     let program = chosen(path, making, source)?;
-    let options = Options { kernel: making.kernel, probe, checks: making.allow_unproved, ..Options::default() };
+    let options =
+        Options { kernel: making.kernel, hz: making.hz.0, probe, checks: making.allow_unproved, ..Options::default() };
     // What the target does not have need not be proved first.
     let unproved = ebpf::build(&program, &source.of.sources, &options, &Proofs::default());
     if let Err(found) = unproved {

@@ -104,3 +104,24 @@ fn a_middlebox_that_is_not_there_is_a_usage_error() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("there is no middlebox `Nowhere`"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn lifetimes_are_told_by_the_clock_that_is_asked_for() {
+    const BRIDGE: &str = "examples/bridge/bridge.grv";
+    let object = object("clock.o");
+    // Of a table that is judged up to 10 ms late: ticks of 4 ms and 1 ms will do, ticks of 10 ms are too long.
+    for (asked, hz) in [(None, Some(250)), (Some("1000"), Some(1_000)), (Some("100"), None), (Some("none"), None)] {
+        let more: Vec<&str> = asked.into_iter().flat_map(|hz| ["--hz", hz]).chain(["--allow-unproved"]).collect();
+        let output = build(BRIDGE, &object, &more);
+        assert_eq!(output.status.code(), Some(0), "{asked:?}: {}", text(&output.stderr));
+        let manifest = manifest(&object);
+        assert_eq!(manifest["hz"].as_u64(), hz, "{asked:?}");
+        let helpers = manifest["budget"]["helpers"].to_string();
+        assert_eq!((helpers.contains("bpf_jiffies64"), helpers.contains("bpf_ktime_get_ns")), (hz.is_some(), hz.is_none()), "{asked:?}");
+    }
+    for (hz, why) in [("300", "no whole nanoseconds"), ("0", "is needed"), ("fast", "is needed")] {
+        let output = build(BRIDGE, &object, &["--allow-unproved", "--hz", hz]);
+        assert_eq!(output.status.code(), Some(2), "{hz}");
+        assert!(text(&output.stderr).contains(why), "{hz}: {}", text(&output.stderr));
+    }
+}

@@ -1,6 +1,7 @@
 //! What the machine must be like for a box to work, and what to do where it is not: things that otherwise show as packets that silently
 //! vanish.
 
+use crate::clock;
 use crate::error::{Error, Tried};
 use crate::features;
 use crate::installed::Installed;
@@ -21,6 +22,22 @@ pub(crate) fn kernel(needed: &str) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the coarse clock of this kernel is the one that an artefact's lifetimes are counted in.
+pub(crate) fn ticks(needed: Option<u32>) -> Result<(), Error> {
+    differ(needed, clock::hz())
+}
+
+fn differ(needed: Option<u32>, has: Option<u32>) -> Result<(), Error> {
+    let Some(needed) = needed.filter(|needed| has != Some(*needed)) else { return Ok(()) };
+    let (what, instead) = match has {
+        Some(has @ (100 | 250 | 1_000)) => (format!("this one has {has}"), format!("`--hz {has}`")),
+        Some(has) => (format!("this one has {has}"), "`--hz none`".to_string()),
+        None => ("how many this one has cannot be told".to_string(), "`--hz none`".to_string()),
+    };
+    let built = format!("this was built for a kernel with {needed} ticks of its clock a second, and {what}: lifetimes would be others");
+    Err(Error::Usage(format!("{built}; build it with {instead}")))
 }
 
 fn version(text: &str) -> Option<(u32, u32)> {
@@ -155,6 +172,14 @@ impl Installed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_with_another_clock_is_refused() {
+        assert!(differ(None, None).is_ok() && differ(Some(250), Some(250)).is_ok());
+        let told = |has| differ(Some(250), has).unwrap_err().to_string();
+        assert!(told(Some(1_000)).ends_with("build it with `--hz 1000`"));
+        assert!(told(Some(300)).ends_with("build it with `--hz none`") && told(None).ends_with("build it with `--hz none`"));
+    }
 
     #[test]
     fn versions_are_compared_as_numbers() {

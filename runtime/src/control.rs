@@ -7,7 +7,8 @@
 use crate::error::{Error, Tried};
 use crate::installed::Installed;
 use crate::state::length;
-use grv_codegen::ebpf::{TableInfo, memory};
+use grv_codegen::ebpf::flat::flat;
+use grv_codegen::ebpf::{TableInfo, front, memory, near};
 use grv_lang::config::Settings;
 use grv_lang::interp::{Machine, Seeded, TableUpdate};
 use grv_lang::ir::{Role, TableId};
@@ -104,13 +105,13 @@ impl Installed {
                 }
                 continue;
             }
-            let near = info.near.as_ref().map(|near| Ok::<_, Error>((near, self.map(&near.map)?))).transpose()?;
+            let in_front = info.front.as_ref().map(|of| Ok::<_, Error>((of, self.map(&of.map)?))).transpose()?;
             for key in map.keys().tried(tried)? {
                 let (scalars, of) = memory::key_of(info, &key, length(declared));
                 if of == generation {
-                    if let Some((near, array)) = &near {
-                        let place = memory::near_place(near, &scalars, generation).to_le_bytes();
-                        array.set(&place, &vec![0; near.bytes.into()]).tried(tried)?;
+                    if let Some((of, array)) = &in_front {
+                        let place = front::place(of, &scalars, generation).to_le_bytes();
+                        array.set(&place, &front::nothing(of)).tried(tried)?;
                     }
                     map.remove(&key).tried(tried)?;
                 }
@@ -123,13 +124,24 @@ impl Installed {
                 }
                 continue;
             }
-            for entry in machine.entries(id) {
-                put(&entry.key, &entry.value)?;
-                let Some((near, array)) = &near else { continue };
+            let entries: Vec<(Vec<u128>, Vec<u128>)> =
+                machine.entries(id).into_iter().map(|entry| (entry.key, entry.value)).collect();
+            for (key, value) in &entries {
+                put(key, value)?;
+                let Some((of, array)) = &in_front else { continue };
                 // The first one has the place.
-                let place = memory::near_place(near, &entry.key, generation).to_le_bytes();
-                if !array.get(&place).tried(tried)?.is_some_and(|element| memory::counts(&element)) {
-                    array.set(&place, &memory::near_element(near, &entry.key, &entry.value)).tried(tried)?;
+                let place = front::place(of, key, generation).to_le_bytes();
+                if !array.get(&place).tried(tried)?.is_some_and(|element| front::is_taken(&element)) {
+                    array.set(&place, &front::element(of, key, value)).tried(tried)?;
+                }
+            }
+            if let Some(of) = &info.flat {
+                let (blocks, values) = flat(info, of, generation, &entries);
+                for (name, elements) in [(&of.map, blocks), (&of.values_map, values)] {
+                    let map = self.map(name)?;
+                    for (index, value) in elements {
+                        map.set(&index.to_le_bytes(), &value).tried(tried)?;
+                    }
                 }
             }
         }
@@ -148,27 +160,38 @@ impl Installed {
         Ok(())
     }
 
-    /// Sets or removes an entry of a table that the runtime feeds. One process after the other: an element of the array beside the table has one writer.
+    /// Sets or removes an entry of a table that the runtime feeds.
     pub(crate) fn feed(&self, info: &TableInfo, key: &[u128], value: Option<&[u128]>) -> Result<(), Error> {
-        let tried = || format!("table `{}` cannot be written", info.name);
         let map = self.table_map(info)?;
         let bytes = memory::key(info, key, 0, 0);
+        let tried = || format!("table `{}` cannot be written", info.name);
+        let done = || match value {
+            Some(value) => map.set(&bytes, &memory::value(info, key, value)),
+            None => map.remove(&bytes),
+        };
+        let (Some(of), [key]) = (&info.near, key) else { return done().tried(tried) };
+        let key = *key as u32;
+        // One at a time: between the two maps nobody else changes the entry.
+        let _lock = self.locked()?;
+        let words = self.map(&of.map)?.words().tried(tried)?;
+        let before = words.get(near::index(key));
+        let ours = before == 0 || near::is_of(key, before);
+        if ours {
+            words.set(near::index(key), 0);
+        }
+        done().tried(tried)?;
+        if let Some(value) = value.filter(|_| ours) {
+            words.set(near::index(key), near::word(of, key, value));
+        }
+        Ok(())
+    }
+
+    /// Nobody else who asks for it has it until it is dropped.
+    fn locked(&self) -> Result<std::fs::File, Error> {
+        let tried = || format!("{} cannot be locked", self.folder.display());
         let folder = std::fs::File::open(&self.folder).tried(tried)?;
-        // It is unlocked when it is closed.
         rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive).map_err(std::io::Error::from).tried(tried)?;
-        let mut behind = Vec::new();
-        if let Some(near) = &info.near {
-            let (array, place) = (self.map(&near.map)?, memory::near_place(near, key, 0).to_le_bytes());
-            let old = array.get(&place).tried(tried)?.unwrap_or_default();
-            let (before, after) = memory::nearby(near, key, value, &old);
-            before.iter().try_for_each(|element| array.set(&place, element)).tried(tried)?;
-            behind.extend(after.into_iter().map(|element| (near, place, element)));
-        }
-        match value {
-            Some(value) => map.set(&bytes, &memory::value(info, key, value)).tried(tried)?,
-            None => map.remove(&bytes).tried(tried)?,
-        }
-        behind.iter().try_for_each(|(near, place, element)| self.map(&near.map)?.set(place, element).tried(tried))
+        Ok(folder)
     }
 }
 

@@ -7,11 +7,13 @@
 //! - [`state`], [`stats`]: what it holds, what became of packets
 //! - `control`: control tables, a generation at once
 //! - [`sync`]: neighbours, kept in step with the kernel's
+//! - `clock`: the kernel's clocks
 //! - `check`: what the machine must be like; `netlink`, `features`: what the kernel says of it
 //!
 //! This crate prints nothing and asks nobody: the command does.
 
 mod check;
+mod clock;
 mod control;
 pub mod error;
 mod features;

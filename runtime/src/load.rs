@@ -98,7 +98,8 @@ pub(crate) fn loadable(object: &Object) -> Result<(), Error> {
     if manifest.probe {
         return Err(Error::Usage("this was built for tests (`--probe`), which can set its clock: it is not loaded".to_string()));
     }
-    check::kernel(&manifest.kernel)
+    check::kernel(&manifest.kernel)?;
+    check::ticks(manifest.hz)
 }
 
 fn pinned(path: &Path, error: &dyn std::fmt::Display) -> Error {

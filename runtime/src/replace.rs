@@ -51,8 +51,8 @@ pub fn replace(pins: &Pins, object: &Object, name: &str, settings: &Settings, di
         return Err(Error::Usage(format!("`{name}` cannot be replaced without losing what it holds:{list}")));
     }
     let (kept, trusted) = if handing.trusted { (handing.kept, true) } else { (Vec::new(), false) };
-    let maps = kept.iter().flat_map(|(new, before)| new.maps().cloned().zip(before.maps().cloned()));
     // Two tables may be in one map.
+    let maps = kept.iter().flat_map(|(new, before)| new.maps().cloned().zip(before.maps().cloned()));
     let shared: BTreeMap<String, PathBuf> = maps.map(|(new, before)| (new, old.folder.join(pins::map(&before)))).collect();
     let shared: Vec<(String, PathBuf)> = shared.into_iter().collect();
     let folder = pins.next(name)?;
@@ -99,7 +99,7 @@ pub fn replace(pins: &Pins, object: &Object, name: &str, settings: &Settings, di
 
 /// What can be handed over, and what stands in the way.
 struct Handing {
-    /// Tables of the new version whose maps stay, and those of the old one.
+    /// Tables of the new version whose maps stay, each with that of the old one.
     kept: Vec<(TableInfo, TableInfo)>,
     /// Whether what the old version left is what the new one relies on.
     trusted: bool,
@@ -169,9 +169,9 @@ fn same(old: &Description, from: &TableInfo, new: &Description, to: &TableInfo) 
         Some((of.program.tables.get(owner.table as usize).map(|table| table.name.clone()), owner.key))
     };
     let kept = |info: &TableInfo| {
-        let TableInfo { keeping, key, value, key_bytes, value_bytes, word, deadline_shift, tick, ticket, places, near, .. } = info.clone();
-        let near = near.map(|near| (near.key, near.value, near.bytes, near.bits));
-        (keeping, key, value, key_bytes, value_bytes, (word, deadline_shift, tick, ticket), (places, near))
+        let TableInfo { keeping, key, value, key_bytes, value_bytes, word, deadline_shift, clock, ticket, places, .. } = info.clone();
+        let near = info.near.as_ref().map(|near| near.widths.clone());
+        (keeping, key, value, key_bytes, value_bytes, (word, deadline_shift, clock, ticket), (places, near))
     };
     differs(kept(from) != kept(to) || owner(old, from) != owner(new, to), "how it is kept")
 }

@@ -1,5 +1,6 @@
 //! What a box holds right now, in terms of its source.
 
+use crate::clock;
 use crate::error::{Error, Tried};
 use crate::installed::Installed;
 use grv_codegen::ebpf::{TableInfo, memory};
@@ -47,12 +48,6 @@ pub(crate) fn length(table: &Table) -> u64 {
     if matches!(table.kind, TableKind::Cell) { 1 } else { table.capacity }
 }
 
-/// The kernel's clock, which deadlines are told by.
-fn now() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
-}
-
 impl Installed {
     /// All its tables. They are read while packets come: each entry is as it was at an instant, not all at the same.
     pub fn state(&self) -> Result<Vec<TableState>, Error> {
@@ -79,7 +74,7 @@ impl Installed {
             _ => {
                 let owners = self.owners(info)?;
                 let all = self.entries_of(info)?;
-                let now = now();
+                let now = clock::now();
                 all.iter().filter_map(|(key, value)| self.entry(info, &owners, key, value, now)).collect()
             }
         };
@@ -122,10 +117,15 @@ impl Installed {
         let declared = self.description.table(info);
         let (key, _) = memory::key_of(info, memory::key_in(info, key, value), 0);
         let numbers = memory::value_of(info, value);
-        let life = |deadline: u64| match deadline {
-            _ if (now >> info.tick) + 1 >= deadline => Life::Dead,
-            // Ticks are counted from 1.
-            deadline => Life::Remaining(((deadline - 1) << info.tick).saturating_sub(now)),
+        let life = |deadline: u64| {
+            let (tick, left) = if info.clock.coarse {
+                let tick = clock::jiffies(info.clock.tick);
+                (tick, deadline.saturating_sub(tick).saturating_mul(info.clock.tick))
+            } else {
+                // Ticks are counted from 1.
+                (info.clock.at(now), deadline.saturating_sub(1).saturating_mul(info.clock.tick).saturating_sub(now))
+            };
+            if tick < deadline { Life::Remaining(left) } else { Life::Dead }
         };
         match info.keeping {
             "buckets" => {

@@ -1,11 +1,12 @@
 //! System calls that no safe crate has for tables whose sizes are known only when the program runs: elements of maps as bytes, a map that holds
-//! bytes, and what a network device offloads. The only file with unsafe code: each call checks the lengths of the buffers that it gives the kernel.
+//! bytes, what a network device offloads, and a clock. The only file with unsafe code: each call checks the lengths of the buffers that it gives the kernel.
 #![allow(unsafe_code)]
 
 use aya::maps::{MapData, MapType};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Commands of `bpf(2)`.
 const MAP_CREATE: libc::c_int = 0;
@@ -166,6 +167,18 @@ impl Bytes {
         Ok(entries)
     }
 
+    /// The words of an array of such, as memory that packets see.
+    pub(crate) fn words(&self) -> io::Result<Words> {
+        if (self.key_size, self.value_size) != (4, 8) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a map that is no array of words"));
+        }
+        let size = self.max_entries as usize * 8;
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the kernel chooses where; it maps only arrays that allow it, and no more than they have.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), size, access, libc::MAP_SHARED, self.fd.as_raw_fd(), 0) };
+        if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Words { start: start.cast(), size }) }
+    }
+
     /// Bytes of a value.
     pub(crate) fn value_size(&self) -> usize {
         self.value_size
@@ -174,6 +187,46 @@ impl Bytes {
     /// Bytes of a key.
     pub(crate) fn key_size(&self) -> usize {
         self.key_size
+    }
+}
+
+/// What `times(2)` counts: the kernel's coarse clock, in hundredths of a second.
+pub(crate) fn times() -> u64 {
+    // SAFETY: without a buffer nothing is written.
+    let ticks = unsafe { libc::times(std::ptr::null_mut()) };
+    ticks as u64
+}
+
+/// An array of words in memory, each of which is read and written at once.
+pub(crate) struct Words {
+    start: *const AtomicU64,
+    size: usize,
+}
+
+impl Words {
+    fn word(&self, index: u32) -> Option<&AtomicU64> {
+        let inside = (index as usize) < self.size / 8;
+        // SAFETY: it is within what is mapped, for as long as this lives; pages are aligned, and any bytes are a number.
+        inside.then(|| unsafe { &*self.start.add(index as usize) })
+    }
+
+    /// A word; 0 where there is none.
+    pub(crate) fn get(&self, index: u32) -> u64 {
+        self.word(index).map_or(0, |word| word.load(Ordering::SeqCst))
+    }
+
+    /// Sets a word.
+    pub(crate) fn set(&self, index: u32, value: u64) {
+        if let Some(word) = self.word(index) {
+            word.store(value, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        // SAFETY: it is what was mapped, and nothing refers to it any more. That this cannot fail leaves nothing to be done.
+        let _unmapped = unsafe { libc::munmap(self.start.cast_mut().cast(), self.size) };
     }
 }
 

@@ -172,3 +172,30 @@ fn what_the_kernel_refuses_is_told_by_line_and_reason() {
     assert_eq!(net.try_grv(&["state", &net.name]).status.code(), Some(2), "nothing is left");
     std::fs::remove_file(&object).expect("the object can be removed");
 }
+
+#[test]
+fn an_object_for_a_kernel_with_another_clock_is_refused() {
+    if !allowed("an object for a kernel with another clock is refused") {
+        return;
+    }
+    let net = Net::new(&["p0", "p1", "p2", "p3"]);
+    let object = std::env::temp_dir().join(format!("{}-clock.o", net.name));
+    let path = object.display().to_string();
+    let mut loaded = Vec::new();
+    for hz in ["250", "1000", "none"] {
+        net.grv(&["build", "examples/bridge/bridge.grv", "--target", "ebpf", "--allow-unproved", "--hz", hz, "-o", &path]);
+        let ports = ["--port", "p[0]=p0", "--port", "p[1]=p1", "--port", "p[2]=p2", "--port", "p[3]=p3"];
+        let load = [["load", &path, "--name", &net.name, "--allow-unproved"].as_slice(), &ports].concat();
+        let output = net.try_grv(&load);
+        if output.status.success() {
+            loaded.push(hz);
+            net.grv(&["unload", &net.name]);
+        } else {
+            let errors = text(&output.stderr);
+            assert!(errors.contains("ticks of its clock a second") && errors.contains("build it with `--hz"), "{hz}: {errors}");
+        }
+    }
+    std::fs::remove_file(&object).expect("the object can be removed");
+    // No kernel has both.
+    assert!(loaded.last() == Some(&"none") && loaded.len() <= 2, "{loaded:?}");
+}

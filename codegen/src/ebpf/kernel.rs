@@ -64,6 +64,7 @@ fn helper(helper: Helper) -> (u32, u32) {
         Helper::XdpAdjustHead => (4, 10),
         Helper::RedirectMap => (4, 14),
         Helper::Random => (4, 8),
+        Helper::Jiffies64 => (5, 6),
         Helper::ForEach => (5, 13),
     }
 }

@@ -58,6 +58,8 @@ pub struct Manifest {
     pub memory_model: String,
     /// Nanoseconds by which the clocks of processors may differ.
     pub clock_skew_ns: u64,
+    /// Ticks of the kernel's coarse clock a second, if lifetimes are told by it: on another kernel they would be others.
+    pub hz: Option<u32>,
     /// Whether a test can set its clock: such a build is for tests only.
     pub probe: bool,
     /// The middlebox.
@@ -148,6 +150,7 @@ impl Manifest {
             kernel: options.kernel.name().to_string(),
             memory_model: "total store order".to_string(),
             clock_skew_ns: options.skew,
+            hz: lowered.tables.iter().any(|table| table.clock.coarse).then_some(options.hz).flatten().map(Into::into),
             probe: options.probe,
             middlebox: program.name.clone(),
             sources: sources.files().iter().map(source).collect(),

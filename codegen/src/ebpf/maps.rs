@@ -38,6 +38,9 @@ pub(crate) struct Place {
     pub(crate) bytes: u8,
     /// Whether it is stored in network order (in keys of prefix tables).
     pub(crate) network: bool,
+    /// Where numbers share these bytes: how many bits are below this one, and how many it has.
+    pub(crate) shift: u8,
+    pub(crate) bits: u8,
 }
 
 /// How a key or a value lies in memory: numbers in order, each aligned to its size, gaps zero.
@@ -60,7 +63,7 @@ impl Layout {
         let bytes = bits.div_ceil(8).next_power_of_two();
         let offset = self.end().next_multiple_of(bytes.into());
         self.align = self.align.max(bytes.into());
-        self.places.push(Place { name: name.to_string(), offset, bytes, network: false });
+        self.places.push(Place { name: name.to_string(), offset, bytes, network: false, shift: 0, bits: bytes * 8 });
         self.size = self.end().next_multiple_of(self.align);
         self.places.len() - 1
     }
@@ -68,9 +71,48 @@ impl Layout {
     /// Adds bytes in network order, directly behind what is there.
     pub(crate) fn push_network(&mut self, name: &str, bytes: u8) -> usize {
         let offset = self.end();
-        self.places.push(Place { name: name.to_string(), offset, bytes, network: true });
+        self.places.push(Place { name: name.to_string(), offset, bytes, network: true, shift: 0, bits: bytes * 8 });
         self.size = self.end();
         self.places.len() - 1
+    }
+
+    /// Adds numbers that are written and compared together: as few words as hold them, without gaps between words. Their indexes are in order.
+    pub(crate) fn pack(&mut self, numbers: &[(String, u8)]) -> Vec<usize> {
+        if let [(name, bits)] = numbers {
+            return vec![self.push(name, *bits)];
+        }
+        let all: u32 = numbers.iter().map(|(_, bits)| u32::from(*bits)).sum();
+        let bytes = if all <= 32 { 4 } else { 8 };
+        let mut order: Vec<usize> = (0..numbers.len()).collect();
+        order.sort_by_key(|index| std::cmp::Reverse(numbers[*index].1));
+        // By word: bits that are taken. The widest numbers come first, each where there is room.
+        let mut taken: Vec<u8> = Vec::new();
+        let mut places = vec![(0, 0); numbers.len()];
+        for index in order {
+            let bits = numbers[index].1;
+            let word = taken.iter().position(|taken| taken + bits <= bytes * 8).unwrap_or(taken.len());
+            if word == taken.len() {
+                taken.push(0);
+            }
+            places[index] = (word as u16, taken[word]);
+            taken[word] += bits;
+        }
+        let start = self.end().next_multiple_of(bytes.into());
+        self.align = self.align.max(bytes.into());
+        for ((name, bits), (word, shift)) in numbers.iter().zip(places) {
+            let offset = start + word * u16::from(bytes);
+            self.places.push(Place { name: name.clone(), offset, bytes, network: false, shift, bits: *bits });
+        }
+        self.size = self.end().next_multiple_of(self.align);
+        (self.places.len() - numbers.len()..self.places.len()).collect()
+    }
+
+    /// What is in memory, in order: of numbers that share bytes, the first.
+    pub(crate) fn members(&self) -> Vec<&Place> {
+        let mut members: Vec<&Place> = self.places.iter().collect();
+        members.sort_by_key(|place| place.offset);
+        members.dedup_by_key(|place| place.offset);
+        members
     }
 
     /// Bytes that have no names.
@@ -79,7 +121,7 @@ impl Layout {
     }
 
     fn end(&self) -> u16 {
-        self.places.last().map_or(0, |place| place.offset + u16::from(place.bytes))
+        self.places.iter().map(|place| place.offset + u16::from(place.bytes)).max().unwrap_or(0)
     }
 }
 
@@ -218,6 +260,27 @@ mod tests {
         prefix.push("length", 32);
         prefix.push_network("address", 5);
         assert_eq!((prefix.places[1].offset, prefix.size), (4, 9));
+    }
+
+    #[test]
+    fn numbers_of_a_key_share_words() {
+        let pack = |bits: &[u8]| {
+            let mut layout = Layout::new();
+            let numbers: Vec<(String, u8)> = bits.iter().map(|bits| ("n".to_string(), *bits)).collect();
+            layout.pack(&numbers);
+            let places = layout.places.iter().map(|place| (place.offset, place.bytes, place.shift)).collect::<Vec<_>>();
+            (places, layout.size, layout.members().len())
+        };
+        // Protocol, address, port, address, port.
+        assert_eq!(pack(&[8, 32, 16, 32, 16]), (vec![(8, 8, 32), (0, 8, 0), (8, 8, 0), (0, 8, 32), (8, 8, 16)], 16, 2));
+        assert_eq!(pack(&[8, 16]), (vec![(0, 4, 16), (0, 4, 0)], 4, 1));
+        assert_eq!(pack(&[48]), (vec![(0, 8, 0)], 8, 1));
+        assert_eq!(pack(&[64, 1]), (vec![(0, 8, 0), (8, 8, 0)], 16, 2));
+        let mut layout = Layout::new();
+        layout.pack(&[("a".to_string(), 40), ("b".to_string(), 40)]);
+        layout.push("word", 64);
+        layout.push("c", 16);
+        assert_eq!((layout.places[2].offset, layout.places[3].offset, layout.size), (16, 24, 32));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Keys and values as bytes, where a [`TableInfo`] says that their columns are: for who reads and writes tables from outside. A layout
 //! that came from elsewhere is to be checked first ([`fits`]); of one that does not fit, nothing is read or written.
 
-use super::{BlockInfo, ColumnInfo, NearInfo, TableInfo};
+use super::{BlockInfo, ColumnInfo, TableInfo};
 use std::collections::BTreeMap;
 
 /// Whether all columns are within keys and values.
@@ -48,11 +48,11 @@ pub fn fits(info: &TableInfo) -> bool {
         "cell" => info.value.len() == 1,
         _ => true,
     };
-    let near = info.near.as_ref().is_none_or(|near| {
-        let columns = near.key.iter().chain(&near.value).all(|column| column.offset >= 8 && within(column, near.bytes));
-        columns && near.bytes >= 8 && near.key.len() == info.key.len() && near.value.len() <= info.value.len() && (1..=31).contains(&near.bits)
+    let front = info.front.as_ref().is_none_or(|front| {
+        let columns = front.key.iter().chain(&front.value).all(|column| column.offset >= 4 && within(column, front.bytes));
+        columns && front.key.len() == info.key.len() && front.value.len() <= info.value.len() && (1..=31).contains(&front.bits)
     });
-    keys && values && word && near && counts && info.deadline_shift < 64 && info.tick < 63
+    keys && values && word && front && counts && info.deadline_shift < 64 && info.clock.tick > 0
 }
 
 /// Puts a number where a column is, into bytes that are zero there.
@@ -206,51 +206,6 @@ pub fn elements_of(info: &TableInfo, number: u128, bytes: &[u8]) -> Vec<(Vec<u12
     elements.filter(|(_, value)| *value != initial).collect()
 }
 
-/// What columns of a key are multiplied by, one after the other, for its place in a near array.
-pub(crate) const NEAR_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// Elements of a near array at most.
-pub(crate) const NEAR_MOST: u64 = 1 << 16;
-
-/// Where a key is in the near array, if it is there; 0 is the generation of tables that have none.
-pub fn near_place(near: &NearInfo, key: &[u128], generation: u32) -> u32 {
-    let hash = key.iter().fold(0, |hash: u64, column| (hash ^ *column as u64).wrapping_mul(NEAR_FACTOR));
-    let bits = u32::from(near.bits.clamp(1, 31));
-    (hash >> (64 - bits)) as u32 + ((generation & 1) << bits)
-}
-
-/// An element of the near array that counts.
-pub fn near_element(near: &NearInfo, key: &[u128], value: &[u128]) -> Vec<u8> {
-    let mut bytes = vec![0; near.bytes.into()];
-    // The version is 1.
-    bytes.iter_mut().take(1).for_each(|first| *first = 1);
-    let columns = near.key.iter().zip(key).chain(near.value.iter().zip(value));
-    columns.for_each(|(column, number)| put(&mut bytes, column, *number));
-    bytes
-}
-
-/// Whether an element of the near array counts.
-pub fn counts(element: &[u8]) -> bool {
-    element.first().is_some_and(|version| version % 2 == 1)
-}
-
-/// What an element of the near array becomes before an entry is set (or removed, without a value), and what behind that, in this order;
-/// `old` is what it is. While it is another entry's nothing is changed.
-pub fn nearby(near: &NearInfo, key: &[u128], value: Option<&[u128]>, old: &[u8]) -> (Option<Vec<u8>>, Vec<Vec<u8>>) {
-    let version = old.first_chunk::<8>().map_or(0, |version| u64::from_le_bytes(*version));
-    let counts = counts(old);
-    let same = near.key.iter().map(|column| get(old, column)).eq(key.iter().copied());
-    if counts && !same {
-        return (None, Vec::new());
-    }
-    let with = |bytes: &[u8], version: u64| [&version.to_le_bytes()[..], bytes.get(8..).unwrap_or(&[])].concat();
-    let before = counts.then(|| with(old, version.wrapping_add(1)));
-    let version = if counts { version.wrapping_add(1) } else { version };
-    let Some(value) = value else { return (before, Vec::new()) };
-    let bytes = near_element(near, key, value);
-    (before, vec![with(&bytes, version.wrapping_add(2)), with(&bytes, version.wrapping_add(3))])
-}
-
 /// The scalars of a value.
 pub fn value_of(info: &TableInfo, bytes: &[u8]) -> Vec<u128> {
     info.value.iter().map(|column| get(bytes, column)).collect()
@@ -306,36 +261,6 @@ mod tests {
         assert_eq!(read.collect::<Vec<_>>(), elements);
         of.blocks = Some(BlockInfo { elements: 7, bytes: 4 });
         assert!(!fits(&of));
-    }
-
-    #[test]
-    fn an_element_nearby_counts_only_while_it_is_one_entry() {
-        let of = NearInfo { map: "n".to_string(), key: vec![column(8, 4, false)], value: vec![column(16, 8, false)], bytes: 24, bits: 4 };
-        let version = |bytes: &[u8]| bytes.first_chunk().map_or(0, |version| u64::from_le_bytes(*version));
-        let mut element = vec![0; 24];
-        let mut versions = vec![0];
-        let mut change = |key: u128, value: Option<u128>| {
-            let value = value.map(|value| [value]);
-            let (before, behind) = nearby(&of, &[key], value.as_ref().map(<[u128; 1]>::as_slice), &element);
-            let changes = before.is_some() || !behind.is_empty();
-            for next in before.into_iter().chain(behind) {
-                // The content changes only where the version before and behind is even, and no version comes again.
-                let same = element[8..] == next[8..];
-                assert!(same || (version(&element) % 2, version(&next) % 2) == (0, 0));
-                assert!(version(&next) > version(&element));
-                versions.push(version(&next));
-                element = next;
-            }
-            (changes, version(&element) % 2 == 1, get(&element, &of.value[0]))
-        };
-        assert_eq!(change(7, Some(1)), (true, true, 1));
-        assert_eq!(change(7, Some(2)), (true, true, 2));
-        // The place is another's.
-        assert_eq!(change(8, Some(3)), (false, true, 2));
-        assert_eq!(change(8, None), (false, true, 2));
-        assert_eq!(change(7, None).1, false);
-        assert_eq!(change(8, Some(3)), (true, true, 3));
-        assert!(near_place(&of, &[7], 0) < 16);
     }
 
     #[test]

@@ -7,10 +7,12 @@
 //! - [`maps`]: what the kernel keeps for the program
 //! - [`kernel`]: which kernels have what it uses
 //! - [`manifest`]: what the artefact says of itself
-//! - [`memory`]: keys and values as bytes
+//! - [`memory`]: keys and values as bytes; [`flat`]: routing tables; [`near`]: what is fed; [`front`]: what is found at once
 //!
 //! The same program and options give the same bytes.
 
+pub mod flat;
+pub mod front;
 mod kernel;
 mod lir;
 mod listing;
@@ -19,12 +21,14 @@ mod machine;
 mod manifest;
 mod maps;
 pub mod memory;
+pub mod near;
 mod object;
 
 use grv_lang::diagnostics::{Code, Diagnostic};
 use grv_lang::ir::Program;
 use grv_lang::source::SourceMap;
 use serde::{Deserialize, Deserializer, Serialize};
+use std::num::NonZeroU32;
 
 pub use kernel::Kernel;
 pub use manifest::{Claim, Group, Manifest, PortInfo, Proofs, SCHEMA, Source};
@@ -37,6 +41,8 @@ pub struct Options {
     pub kernel: Kernel,
     /// Nanoseconds by which the clocks of processors may differ.
     pub skew: u64,
+    /// Ticks of the kernel's coarse clock a second, where it may be used. They must divide a second into whole nanoseconds.
+    pub hz: Option<NonZeroU32>,
     /// Whether checks that need not have been proved are made when the program runs; where one fails, the packet is dropped.
     pub checks: bool,
     /// Whether a test can set the clock and the port, and see where packets went.
@@ -45,7 +51,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { kernel: Kernel::V5_15, skew: 1_000_000, checks: false, probe: false }
+        Options { kernel: Kernel::V5_15, skew: 1_000_000, hz: NonZeroU32::new(250), checks: false, probe: false }
     }
 }
 
@@ -115,10 +121,10 @@ pub struct TableInfo {
     pub value_bytes: u16,
     /// Of `entries`: where the word with the deadline is.
     pub word: Option<u16>,
-    /// Bits below the deadline in it. Deadlines are in ticks, counted from 1.
+    /// Bits below the deadline in it. Deadlines are in ticks.
     pub deadline_shift: u8,
-    /// The logarithm of nanoseconds a tick.
-    pub tick: u8,
+    /// The clock of its ticks.
+    pub clock: ClockInfo,
     /// Of `entries` whose deadlines others share: where the ticket is, a word that no two incarnations have in common.
     pub ticket: Option<u16>,
     /// Of `slots`, an array of two tables that mirror each other, in whose values the keys' scalars are, too: a map from keys of the table with the deadlines to
@@ -126,13 +132,17 @@ pub struct TableInfo {
     pub index: Option<String>,
     /// Of `slots`: by column of the mirror's key the numbers that there are slots for; none: all of its bits.
     pub places: Vec<Vec<u64>>,
-    /// Of `feed` and `control`: an array in which most entries are, too.
-    pub near: Option<NearInfo>,
     /// Of `mirror`, and of a mirror's `slots`: whose deadlines its entries share. An entry lives if its word, a ticket, is not 0, and the owner's entry has
     /// the same ticket, and lives.
     pub owner: Option<OwnerInfo>,
     /// Of `control blocks`: how many elements are in an entry, and how far apart. Element i is in the entry with the key i / elements.
     pub blocks: Option<BlockInfo>,
+    /// Of `control`: the array that most entries are found in.
+    pub front: Option<FrontInfo>,
+    /// Of `feed`: the array that most entries are found in.
+    pub near: Option<NearInfo>,
+    /// Of `prefixes`: the arrays that say what the trie would.
+    pub flat: Option<FlatInfo>,
     /// Of an array that the runtime computes: from what.
     pub maglev: Option<MaglevInfo>,
     /// Of `control array` and `control blocks`: what elements hold that are not given, if that is known; a loader fills both generations with it.
@@ -142,12 +152,6 @@ pub struct TableInfo {
 }
 
 impl TableInfo {
-    /// The maps that hold it.
-    pub fn maps(&self) -> impl Iterator<Item = &String> {
-        let near = self.near.as_ref().map(|near| &near.map);
-        [Some(&self.map), self.index.as_ref(), near].into_iter().flatten()
-    }
-
     /// A table of which nothing more is known.
     pub(crate) fn new(table: u32, name: &str, keeping: Name) -> TableInfo {
         TableInfo {
@@ -161,17 +165,58 @@ impl TableInfo {
             value_bytes: 0,
             word: None,
             deadline_shift: 0,
-            tick: 0,
+            clock: ClockInfo::default(),
             ticket: None,
             index: None,
             places: Vec::new(),
-            near: None,
             owner: None,
             blocks: None,
+            front: None,
+            near: None,
+            flat: None,
             maglev: None,
             initial: Vec::new(),
             bucket: None,
         }
+    }
+
+    /// The maps of what it holds of its own: those that another version of a program would go on with.
+    pub fn maps(&self) -> impl Iterator<Item = &String> {
+        let near = self.near.as_ref().map(|near| &near.map);
+        [Some(&self.map), self.index.as_ref(), near].into_iter().flatten()
+    }
+}
+
+/// What deadlines of a table are told by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockInfo {
+    /// Whether ticks are the kernel's own, its `jiffies`; else they are of the monotonic clock, counted from 1.
+    pub coarse: bool,
+    /// Nanoseconds a tick.
+    pub tick: u64,
+}
+
+impl Default for ClockInfo {
+    fn default() -> ClockInfo {
+        ClockInfo { coarse: false, tick: 1 }
+    }
+}
+
+impl ClockInfo {
+    /// The tick at a time, of a clock that begins with tick 1 at time 0. An entry lives while this is less than its deadline.
+    pub fn at(&self, time: u64) -> u64 {
+        time / self.tick.max(1) + 1
+    }
+
+    /// The deadline, in such ticks, that stands for a time.
+    pub fn deadline(&self, time: u64) -> u64 {
+        let tick = self.tick.max(1);
+        if self.coarse { time / tick + 2 } else { time.div_ceil(tick) + 1 }
+    }
+
+    /// By how much the clock of lifetimes lags at a time.
+    pub fn lag(&self, time: u64) -> u64 {
+        time % self.tick.max(1) + u64::from(self.coarse)
     }
 }
 
@@ -203,20 +248,10 @@ pub struct BlockInfo {
     pub bytes: u16,
 }
 
-/// A Maglev table: what it is computed from (`grv_lang::ir::Maglev`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MaglevInfo {
-    /// The set of backends, by its number in the core IR.
-    pub entries: u32,
-    /// Slots of each group.
-    pub slots: u32,
-}
-
-/// An array in which entries of a table are found at once ([`memory::near_place`]). Its elements begin with a version of 8 bytes, and count
-/// if that is odd. How those of `feed` change, [`memory::nearby`] says; the others are written with their generation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NearInfo {
-    /// The map.
+/// An array beside a table of the control plane: see [`front`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrontInfo {
+    /// Its map.
     pub map: String,
     /// The key's scalars, in an element.
     pub key: Vec<ColumnInfo>,
@@ -224,8 +259,39 @@ pub struct NearInfo {
     pub value: Vec<ColumnInfo>,
     /// Bytes of an element.
     pub bytes: u16,
-    /// Bits of an index; of `control`, without the generation, which is above them.
+    /// Bits of an index, without the generation, which is above them.
     pub bits: u8,
+}
+
+/// An array beside a table that is fed: see [`near`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NearInfo {
+    /// Its map.
+    pub map: String,
+    /// Bits of the numbers of a value.
+    pub widths: Vec<u8>,
+}
+
+/// Arrays beside a trie of prefixes: see [`flat`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlatInfo {
+    /// The map of blocks.
+    pub map: String,
+    /// The map of values.
+    pub values_map: String,
+    /// Blocks that are given out as they are needed, of both generations.
+    pub blocks: u32,
+    /// Values of a generation.
+    pub values: u32,
+}
+
+/// A Maglev table: what it is computed from (`grv_lang::ir::Maglev`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaglevInfo {
+    /// The set of backends, by its number in the core IR.
+    pub entries: u32,
+    /// Slots of each group.
+    pub slots: u32,
 }
 
 /// The table that has the deadlines of a mirror's entries.

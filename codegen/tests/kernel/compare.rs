@@ -2,7 +2,7 @@
 
 use crate::loaded::Loaded;
 use grv_codegen::ebpf::memory;
-use grv_codegen::ebpf::{Options, TableInfo};
+use grv_codegen::ebpf::{ClockInfo, Options, TableInfo};
 use grv_lang::interp::oracle::{Choice, Oracle, Pick};
 use grv_lang::interp::{EntryView, Machine, Outcome, Stimulus, UpdateError};
 use grv_lang::ir::{Lifetime, PortId, Program, Role, TableId, TableKind};
@@ -30,7 +30,7 @@ pub(crate) struct Compared {
 /// The decisions of the target: clocks in ticks, full tables swept once a second, nobody else there.
 struct Target {
     now: u64,
-    ticks: Vec<u8>,
+    clocks: Vec<ClockInfo>,
     /// By table: when it may be swept.
     due: Vec<u64>,
     /// What the target chose.
@@ -52,11 +52,13 @@ impl Oracle for Target {
     }
 
     fn sweep(&mut self, table: TableId) -> bool {
-        self.now >= self.due[table.index()]
+        let clock = &self.clocks[table.index()];
+        let now = if clock.coarse { clock.at(self.now) } else { self.now };
+        now >= self.due[table.index()]
     }
 
     fn tick_lag(&mut self, table: TableId, greatest: u64) -> u64 {
-        let lag = self.now & ((1 << self.ticks[table.index()]) - 1);
+        let lag = self.clocks[table.index()].lag(self.now);
         assert!(lag <= greatest, "the target's clock of lifetimes lags by more than is allowed");
         lag
     }
@@ -77,8 +79,9 @@ impl Compared {
     }
 
     fn target(&self, passed: u64) -> Target {
-        let tick = |table: &grv_lang::ir::Table| {
-            self.kernel.artefact.tables.iter().find(|info| info.name == table.name).map_or(0, |info| info.tick)
+        let clock = |table: &grv_lang::ir::Table| {
+            let info = self.kernel.artefact.tables.iter().find(|info| info.name == table.name);
+            info.map_or_else(ClockInfo::default, |info| info.clock)
         };
         let due = |table: &grv_lang::ir::Table| {
             let swept = |info: &&TableInfo| info.name == table.name && is_dynamic(info);
@@ -91,7 +94,7 @@ impl Compared {
         };
         Target {
             now: self.machine.now() + passed,
-            ticks: self.program.tables.iter().map(tick).collect(),
+            clocks: self.program.tables.iter().map(clock).collect(),
             due: self.program.tables.iter().map(due).collect(),
             chosen: None,
         }
@@ -274,7 +277,7 @@ impl Compared {
             scalars.extend(info.value.iter().map(|column| memory::get(value, column)));
             return Some(scalars);
         }
-        if (now >> info.tick) + 1 >= deadline {
+        if info.clock.at(now) >= deadline {
             return None;
         }
         if info.keeping != "buckets" {
@@ -297,7 +300,7 @@ fn shown(info: &TableInfo, entry: EntryView) -> Vec<u128> {
         scalars.extend(entry.value);
     }
     if let Some(deadline) = entry.deadline {
-        scalars.push(u128::from(deadline).div_ceil(1 << info.tick) + 1);
+        scalars.push(info.clock.deadline(deadline).into());
     }
     scalars
 }

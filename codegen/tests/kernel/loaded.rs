@@ -4,7 +4,8 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
-use grv_codegen::ebpf::memory;
+use grv_codegen::ebpf::flat::flat;
+use grv_codegen::ebpf::{front, memory, near};
 use grv_codegen::ebpf::{Artefact, GENERATION_SECTION, TableInfo};
 use grv_lang::ir::Program;
 
@@ -64,6 +65,7 @@ macro_rules! sized {
             88 => $f::<$k, 88>($($arg),*),
             96 => $f::<$k, 96>($($arg),*),
             104 => $f::<$k, 104>($($arg),*),
+            1024 => $f::<$k, 1024>($($arg),*),
             1920 => $f::<$k, 1920>($($arg),*),
             other => panic!("values of {other} bytes"),
         }
@@ -177,7 +179,8 @@ impl Loaded {
 
     /// When a table may be swept again.
     pub(crate) fn sweep_due(&self, info: &TableInfo) -> u64 {
-        self.variable(&self.data, &format!("sweep_{}", info.index.as_ref().unwrap_or(&info.map)))
+        let prefix = if info.clock.coarse { "sweep_ticks" } else { "sweep" };
+        self.variable(&self.data, &format!("{prefix}_{}", info.index.as_ref().unwrap_or(&info.map)))
     }
 
     /// What is in the program's variables by now.
@@ -280,17 +283,17 @@ impl Loaded {
     /// Sets or removes an entry that the runtime feeds.
     pub(crate) fn feed(&mut self, info: &TableInfo, key: &[u128], value: Option<&[u128]>) {
         let bytes = memory::key(info, key, 0, 0);
-        let near = info.near.as_ref().unwrap();
-        let place = memory::near_place(near, key, 0);
-        let old = sized!(4, near.bytes, element(&self.ebpf, &near.map, place));
-        let (before, behind) = memory::nearby(near, key, value, &old);
+        let numbers = value;
         let value = value.map(|value| memory::value(info, key, value));
-        for element in before {
-            sized!(4, near.bytes, array(&mut self.ebpf, &near.map, &place.to_le_bytes(), &element));
-        }
         sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &bytes, value.as_deref()));
-        for element in behind {
-            sized!(4, near.bytes, array(&mut self.ebpf, &near.map, &place.to_le_bytes(), &element));
+        if let (Some(of), [key]) = (&info.near, key) {
+            let mut map: Array<&mut MapData, u64> = Array::try_from(self.ebpf.map_mut(&of.map).unwrap()).unwrap();
+            let index = near::index(*key as u32);
+            let before = map.get(&index, 0).unwrap();
+            // Where another key is, it stays; so some are found in the map only.
+            if before == 0 || near::is_of(*key as u32, before) {
+                map.set(index, numbers.map_or(0, |value| near::word(of, *key as u32, value)), 0).unwrap();
+            }
         }
     }
 
@@ -306,6 +309,13 @@ impl Loaded {
                 for (key, value) in entries {
                     let (bytes, value) = (memory::key(info, key, generation, 0), memory::value(info, key, value));
                     sized!(info.key_bytes - 8, info.value_bytes, one_prefix(&mut self.ebpf, &name, &bytes, Some(&value)));
+                }
+                if let Some(of) = &info.flat {
+                    let (blocks, values) = flat(info, of, generation, entries);
+                    let elements = blocks.into_iter().map(|e| (&of.map, e)).chain(values.into_iter().map(|e| (&of.values_map, e)));
+                    for (map, (index, value)) in elements {
+                        sized!(4, value.len(), array(&mut self.ebpf, map, &index.to_le_bytes(), &value));
+                    }
                 }
             }
             "control array" => {
@@ -327,22 +337,22 @@ impl Loaded {
                 }
             }
             _ => {
-                let near = info.near.clone().unwrap();
+                let front_of = info.front.clone().unwrap();
                 for (key, _) in self.entries(info) {
                     let other = memory::key(info, &vec![0; info.key.len()], generation, 0);
                     let of = |bytes: &[u8]| bytes[bytes.len() - 4..].to_vec();
                     if of(&key) == of(&other) {
                         let (scalars, _) = memory::key_of(info, &key, 0);
-                        let place = memory::near_place(&near, &scalars, generation).to_le_bytes();
-                        sized!(4, near.bytes, array(&mut self.ebpf, &near.map, &place, &vec![0; near.bytes.into()]));
+                        let place = front::place(&front_of, &scalars, generation).to_le_bytes();
+                        sized!(4, front_of.bytes, array(&mut self.ebpf, &front_of.map, &place, &front::nothing(&front_of)));
                         sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &key, None));
                     }
                 }
                 for (key, value) in entries {
-                    let place = memory::near_place(&near, key, generation);
-                    if !memory::counts(&sized!(4, near.bytes, element(&self.ebpf, &near.map, place))) {
-                        let element = memory::near_element(&near, key, value);
-                        sized!(4, near.bytes, array(&mut self.ebpf, &near.map, &place.to_le_bytes(), &element));
+                    let place = front::place(&front_of, key, generation);
+                    if !front::is_taken(&sized!(4, front_of.bytes, element(&self.ebpf, &front_of.map, place))) {
+                        let element = front::element(&front_of, key, value);
+                        sized!(4, front_of.bytes, array(&mut self.ebpf, &front_of.map, &place.to_le_bytes(), &element));
                     }
                     let (bytes, value) = (memory::key(info, key, generation, 0), memory::value(info, key, value));
                     sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &bytes, Some(&value)));

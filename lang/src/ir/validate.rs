@@ -56,7 +56,7 @@ use super::{ElementId, Program, Test};
 use crate::span::Span;
 
 pub use expr::Scope;
-pub use ghost::{ghost_locals, is_ghost_stmt};
+pub use ghost::{assigned, ghost_locals, is_ghost_stmt, read};
 
 /// A breach of what consumers rely on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -171,12 +171,10 @@ impl Builder {
                 Some(a)
             }
             (Bin::Shr, Some(by)) if wide && u64::from(self.bits(a)) <= by => Some(Arg::Number(0)),
-            (Bin::Xor | Bin::And, Some(more)) if wide => {
-                // The same of one operand twice is one: !!x is x.
-                let (before, x, c) = self.defs[a.value()?.index()].filter(|(before, ..)| *before == op)?;
-                let c = c.number()?;
-                let both = if before == Bin::Xor { c ^ more } else { c & more };
-                Some(self.bin(op, x, Arg::Number(both)))
+            (Bin::Xor, Some(more)) if wide => {
+                // (x ^ c) ^ d is x ^ (c ^ d).
+                let (Bin::Xor, x, c) = self.defs[a.value()?.index()]? else { return None };
+                Some(self.bin(Bin::Xor, x, Arg::Number(c.number()? ^ more)))
             }
             (Bin::Add, Some(more)) if wide => {
                 // (x + c) + d is x + (c + d).
@@ -255,7 +253,7 @@ impl Builder {
     pub(crate) fn call(&mut self, helper: Helper, args: Vec<Arg>) -> Arg {
         // The clock counts nanoseconds since the machine was started: less than 2^62 for 146 years.
         let bits = match helper {
-            Helper::KtimeGetNs => 62,
+            Helper::KtimeGetNs | Helper::Jiffies64 => 62,
             Helper::Random => 32,
             _ => 64,
         };
@@ -327,13 +325,14 @@ impl Builder {
             slots: self.slots,
         };
         function.tidy();
+        function.simplify();
         function
     }
 }
 
 impl Function {
     /// Removes what is not reached, and what is computed for nothing.
-    fn tidy(&mut self) {
+    pub(super) fn tidy(&mut self) {
         let mut reached = vec![false; self.blocks.len()];
         let mut order = Vec::new();
         let mut work = vec![BlockId(0)];
@@ -364,32 +363,44 @@ impl Function {
         self.drop_unused();
     }
 
-    /// Removes instructions without effects whose results are not used. One pass from the last block to the first is enough for
-    /// what is used later in the same way only; it is repeated until nothing changes.
+    /// Removes what no effect, no way and no verdict depends on: instructions, and parameters of blocks.
     fn drop_unused(&mut self) {
-        loop {
-            let mut used = vec![false; self.types.len()];
-            let mut mark = |arg: &Arg| {
-                if let Arg::Value(value) = arg {
-                    used[value.index()] = true;
-                }
-            };
-            for block in &self.blocks {
-                block.insts.iter().for_each(|inst| inst.op.args().iter().for_each(&mut mark));
-                match &block.end {
-                    End::Jump(_, args) => args.iter().for_each(&mut mark),
-                    End::Branch { a, b, .. } => [a, b].into_iter().for_each(&mut mark),
-                    End::Return(verdict) => mark(verdict),
+        // By value: the operands that it is made from.
+        let mut made: Vec<Vec<Arg>> = vec![Vec::new(); self.types.len()];
+        let mut work: Vec<Arg> = Vec::new();
+        for block in &self.blocks {
+            for inst in &block.insts {
+                match inst.result {
+                    Some(value) if !inst.op.has_effect() => made[value.index()] = inst.op.args(),
+                    _ => work.extend(inst.op.args()),
                 }
             }
-            let mut changed = false;
-            for block in &mut self.blocks {
-                let before = block.insts.len();
-                block.insts.retain(|inst| inst.op.has_effect() || inst.result.is_none_or(|value| used[value.index()]));
-                changed |= block.insts.len() != before;
+            match &block.end {
+                End::Jump(to, args) => {
+                    for (param, arg) in self.blocks[to.index()].params.iter().zip(args) {
+                        made[param.index()].push(*arg);
+                    }
+                }
+                End::Branch { a, b, .. } => work.extend([*a, *b]),
+                End::Return(verdict) => work.push(*verdict),
             }
-            if !changed {
-                return;
+        }
+        let mut used = vec![false; self.types.len()];
+        while let Some(arg) = work.pop() {
+            if let Arg::Value(value) = arg
+                && !std::mem::replace(&mut used[value.index()], true)
+            {
+                work.append(&mut made[value.index()]);
+            }
+        }
+        let params: Vec<Vec<bool>> =
+            self.blocks.iter().map(|block| block.params.iter().map(|param| used[param.index()]).collect()).collect();
+        for block in &mut self.blocks {
+            block.insts.retain(|inst| inst.op.has_effect() || inst.result.is_none_or(|value| used[value.index()]));
+            block.params.retain(|param| used[param.index()]);
+            if let End::Jump(to, args) = &mut block.end {
+                let mut kept = params[to.index()].iter();
+                args.retain(|_| kept.next().copied().unwrap_or(false));
             }
         }
     }
@@ -416,7 +427,7 @@ impl Op {
     pub(crate) fn has_effect(&self) -> bool {
         match self {
             Op::Store { .. } | Op::CompareSwap { .. } | Op::FetchAdd { .. } => true,
-            Op::Call { helper, .. } => !matches!(helper, Helper::MapLookup | Helper::KtimeGetNs),
+            Op::Call { helper, .. } => !matches!(helper, Helper::MapLookup | Helper::KtimeGetNs | Helper::Jiffies64),
             _ => false,
         }
     }

@@ -19,6 +19,7 @@
 mod build;
 mod check;
 mod print;
+mod simplify;
 
 use grv_lang::ir::TableId;
 use grv_lang::span::Span;
@@ -160,7 +161,7 @@ impl Cmp {
 }
 
 /// Fields of the context of an XDP program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Field {
     Data,
     DataEnd,
@@ -168,7 +169,7 @@ pub(crate) enum Field {
 }
 
 /// What an instruction does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
     /// Reads the context.
     Context(Value, Field),
@@ -263,12 +264,13 @@ pub(crate) struct Function {
 }
 
 /// Helpers of the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Helper {
     MapLookup,
     MapUpdate,
     MapDelete,
     KtimeGetNs,
+    Jiffies64,
     XdpAdjustHead,
     RedirectMap,
     ForEach,
@@ -283,6 +285,7 @@ impl Helper {
             Helper::MapUpdate => 2,
             Helper::MapDelete => 3,
             Helper::KtimeGetNs => 5,
+            Helper::Jiffies64 => 118,
             Helper::XdpAdjustHead => 44,
             Helper::RedirectMap => 51,
             Helper::ForEach => 164,
@@ -297,6 +300,7 @@ impl Helper {
             Helper::MapUpdate => "bpf_map_update_elem",
             Helper::MapDelete => "bpf_map_delete_elem",
             Helper::KtimeGetNs => "bpf_ktime_get_ns",
+            Helper::Jiffies64 => "bpf_jiffies64",
             Helper::XdpAdjustHead => "bpf_xdp_adjust_head",
             Helper::RedirectMap => "bpf_redirect_map",
             Helper::ForEach => "bpf_for_each_map_elem",

@@ -46,7 +46,7 @@ impl<'p> Lower<'p> {
         let cost = self.b.bin(Bin::Mul, amount, Arg::Number(bucket.cost));
         let now = self.now(&mut env);
         let now = self.b.bin(Bin::Mul, now, Arg::Number(bucket.unit));
-        let deadline = self.deadline(&mut env, table, bucket.tick, key, span)?;
+        let deadline = self.deadline(&mut env, table, bucket.clock, key, span)?;
         let burst = Arg::Number(bucket.burst);
         self.write_key(&of, key, None);
         let retry = self.retry();
@@ -80,9 +80,7 @@ impl<'p> Lower<'p> {
         let start = self.pick(Cmp::Le, cost, burst, paid, now, 64);
         let base = Arg::Stack(self.value_slot, 0);
         self.zero_gaps(&layout, base);
-        for (place, column) in layout.places.iter().zip(key) {
-            self.b.store(base, place.offset as i16, place.bytes, *column);
-        }
+        self.store_numbers(&layout, base, key);
         self.b.store(base, bucket.full as i16, 8, start);
         self.b.store(base, bucket.deadline as i16, 8, deadline);
         self.b.commit = Some(Commit { table, what: Effect::Insert });

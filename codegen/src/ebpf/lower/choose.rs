@@ -46,6 +46,9 @@ impl<'p> Lower<'p> {
         self.settle(&mut env)?;
         self.forget(&mut env);
         self.now(&mut env);
+        if let Some(tick) = self.coarse {
+            self.coarse(&mut env, tick);
+        }
         let search = Search { var: *var, low, high, within: *within, test, holds: *holds, span };
         let mut hits: Vec<(Open<'p>, Arg)> = Vec::new();
         if low <= high {

@@ -17,7 +17,7 @@
 //! only time can make untrue (`uses::only_ages`) is no look in this sense, and entries that nothing depends on
 //! (`uses::is_notebook`) may be written after anything. A packet that comes to an element again is as if it were another one.
 
-use super::super::lir::{Arg, Bin, BlockId, Cmp, Commit, Effect, Type, mask};
+use super::super::lir::{Arg, Bin, BlockId, Cmp, Commit, Effect, Type};
 use super::super::maps::Layout;
 use super::env::{CellSeen, Env, Open, Retry, Seen};
 use super::ops::{Outcome, bits_of};
@@ -44,40 +44,6 @@ impl<'p> Lower<'p> {
         self.maps.map(table.map).map(|map| map.value.clone()).unwrap_or_default()
     }
 
-    /// Ticks are counted from 1, so that no deadline makes a word of 0.
-    pub(super) fn ticks(&mut self, time: Arg, tick: u8) -> Arg {
-        let ticks = self.b.bin(Bin::Shr, time, Arg::Number(tick.into()));
-        self.b.bin(Bin::Add, ticks, Arg::Number(1))
-    }
-
-    /// A time in ticks, rounded up; it is far below 2^63.
-    fn ticks_up(&mut self, time: Arg, tick: u8) -> Arg {
-        let up = self.b.bin(Bin::Add, time, Arg::Number((1 << tick) - 1));
-        self.ticks(up, tick)
-    }
-
-    /// The deadline, in ticks, of an entry that is refreshed or made now.
-    pub(super) fn deadline(&mut self, env: &mut Env<'p>, table: TableId, tick: u8, scalars: &[Arg], span: Span) -> Lowering<Arg> {
-        let program = self.program;
-        match &program.tables[table.index()].lifetime {
-            Lifetime::Idle(function) | Lifetime::Fixed(function) => {
-                let now = self.now(env);
-                let duration = self.duration(env, table, function, scalars, span)?;
-                let at = self.b.bin(Bin::Add, now, duration);
-                Ok(self.ticks_up(at, tick))
-            }
-            Lifetime::Forever | Lifetime::IdleWith { .. } => {
-                self.shortest = u64::MAX;
-                Ok(self.forever(tick))
-            }
-        }
-    }
-
-    /// A deadline that no clock reaches.
-    fn forever(&self, tick: u8) -> Arg {
-        Arg::Number(mask(63 - tick))
-    }
-
     /// Whether entries have deadlines.
     pub(super) fn is_mortal(&self, table: TableId, kept: &Entries) -> bool {
         !matches!(self.program.tables[table.index()].lifetime, Lifetime::Forever) || kept.expires
@@ -89,8 +55,7 @@ impl<'p> Lower<'p> {
         let column = |(column, declared): (&Kept, &grv_lang::ir::Column)| match column {
             Kept::Word(..) => Arg::Number(0),
             Kept::Beside(index) => {
-                let place = &layout.places[*index];
-                let value = self.b.load(entry, place.offset as i16, place.bytes);
+                let value = self.number(entry, &layout.places[*index]);
                 self.b.low(value, bits_of(declared.ty))
             }
         };
@@ -294,8 +259,7 @@ impl<'p> Lower<'p> {
                 return Ok(vec![Open { env, block: self.b.here() }]);
             }
             // By the same clock, what its word says of it.
-            let tick = self.is_mortal(table, kept).then(|| self.now(&mut env));
-            let tick = tick.map(|now| self.ticks(now, kept.tick));
+            let tick = self.is_mortal(table, kept).then(|| self.tick(&mut env, kept.clock));
             let (live, dead) = (self.b.block(), self.b.block());
             self.branch_live(kept, seen.new, tick, live, dead);
             let way = |block, is_live| {
@@ -319,8 +283,7 @@ impl<'p> Lower<'p> {
         }
         let retry = self.retry();
         // Who begins again reads the clock again.
-        let tick = self.is_mortal(table, kept).then(|| self.now(&mut env));
-        let tick = tick.map(|now| self.ticks(now, kept.tick));
+        let tick = self.is_mortal(table, kept).then(|| self.tick(&mut env, kept.clock));
         if let (Some(holder), Some(tick)) = (self.holder(table), tick) {
             return Ok(self.look_in_slots(env, &holder, key, retry, tick));
         }
@@ -413,7 +376,7 @@ impl<'p> Lower<'p> {
             let values = self.values_of(kept, &seen);
             if touch && idle {
                 let scalars: Vec<Arg> = key.iter().chain(&values).copied().collect();
-                let deadline = self.deadline(&mut open.env, table, kept.tick, &scalars, span)?;
+                let deadline = self.deadline(&mut open.env, table, kept.clock, &scalars, span)?;
                 let old = self.deadline_of(kept, seen.new);
                 let (later, done) = (self.b.block(), self.b.block());
                 let new = Arg::Value(self.b.param(done, Type::Word, 64));
@@ -456,20 +419,17 @@ impl<'p> Lower<'p> {
         Ok(outcomes.into_iter().map(with_beside).collect())
     }
 
-    /// Sets the deadline of a live entry.
+    /// Sets the deadline of a live entry, in ticks.
     pub(super) fn expire_at(
         &mut self,
         env: Env<'p>,
         table: TableId,
         kept: &Entries,
         key: &[Arg],
-        at: Arg,
+        deadline: Arg,
         span: Span,
     ) -> Lowering<Vec<Outcome<'p>>> {
         self.change(env, table, kept, key, span, |lower, seen| {
-            let most = Arg::Number(LATEST);
-            let at = lower.pick(Cmp::Gt, at, most, most, at, 63);
-            let deadline = lower.ticks_up(at, kept.tick);
             // It may be dead at once.
             (lower.with_deadline(kept, seen.new, deadline), None)
         })

@@ -103,6 +103,8 @@ pub(super) struct Env<'p> {
     pub(super) now: Option<Arg>,
     /// Whether there are ways to here on which it was not: then it is 0.
     pub(super) unread: bool,
+    /// Its time by the coarse clock.
+    pub(super) coarse: Option<Arg>,
     /// The generation of the control tables.
     pub(super) generation: Option<Arg>,
     /// The port that the packet arrived at, if it is the same on all ways to here.
@@ -171,6 +173,13 @@ impl<'p> Lower<'p> {
                 open.env.now.get_or_insert(Arg::Number(0));
             }
         }
+        if let Some(tick) = self.coarse.filter(|_| opens.iter().any(|open| open.env.coarse.is_some())) {
+            for open in &mut opens {
+                self.b.enter(open.block);
+                self.coarse(&mut open.env, tick);
+                open.block = self.b.here();
+            }
+        }
         if opens.iter().any(|open| open.env.generation.is_some()) {
             for open in &mut opens {
                 self.b.enter(open.block);
@@ -222,6 +231,7 @@ impl<'p> Lower<'p> {
         env.end = self.pointer(&mut meet, &opens, |env| Some(env.end)).unwrap_or(env.end);
         env.length = self.word(&mut meet, &opens, |env| env.length);
         env.now = self.word(&mut meet, &opens, |env| env.now);
+        env.coarse = self.word(&mut meet, &opens, |env| env.coarse);
         env.generation = self.word(&mut meet, &opens, |env| env.generation);
         for depth in 0..env.frames.len() {
             for local in 0..env.frames[depth].locals.len() {

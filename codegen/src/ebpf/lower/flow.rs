@@ -4,7 +4,7 @@
 //! input behind it, which is lowered once for all that lead there; any other is lowered in place, since what follows it runs
 //! afterwards.
 
-use super::super::lir::{Arg, Bin, BlockId, Cmp, Helper, Type};
+use super::super::lir::{Arg, Bin, Cmp, Helper, Type};
 use super::env::{Env, Frame, Open};
 use super::{Lower, Lowering, sums};
 use grv_lang::diagnostics::Code;
@@ -175,7 +175,11 @@ impl<'p> Lower<'p> {
                     };
                     return Ok(vec![way(yes, 1), way(no, 0)]);
                 }
-                let value = self.eval(&mut env, value, span)?;
+                let value = match value {
+                    // What is computed from it is computed in ticks.
+                    Expr::Now if self.is_for_deadlines(&env, *dst) => Arg::Number(0),
+                    _ => self.eval(&mut env, value, span)?,
+                };
                 env.frame_mut().locals[dst.index()] = Some(value);
                 open(self, env)
             }
@@ -488,48 +492,6 @@ impl<'p> Lower<'p> {
         }
         self.drop_with(self.no_port_reason(), ABORTED);
         Ok(())
-    }
-
-    /// The step's time, read once.
-    pub(super) fn now(&mut self, env: &mut Env<'p>) -> Arg {
-        let now = match env.now {
-            Some(now) if !env.unread => return now,
-            Some(now) => {
-                let (known, unknown, done) = (self.b.block(), self.b.block(), self.b.block());
-                self.b.branch(Cmp::Ne, now, Arg::Number(0), known, unknown);
-                let read = self.b.param(done, Type::Word, 62);
-                self.b.enter(known);
-                self.b.jump(done, vec![now]);
-                self.b.enter(unknown);
-                let time = self.clock();
-                self.b.jump(done, vec![time]);
-                self.b.enter(done);
-                Arg::Value(read)
-            }
-            None => self.clock(),
-        };
-        env.unread = false;
-        env.now = Some(now);
-        now
-    }
-
-    /// The time by the target's clock.
-    fn clock(&mut self) -> Arg {
-        let Some(probe) = self.probe else { return self.b.call(Helper::KtimeGetNs, Vec::new()) };
-        let frozen = self.b.load(Arg::Global(probe.section, probe.frozen), 0, 8);
-        let offset = self.b.load(Arg::Global(probe.section, probe.clock), 0, 8);
-        let (still, runs, done): (BlockId, BlockId, BlockId) = (self.b.block(), self.b.block(), self.b.block());
-        self.b.branch(Cmp::Ne, frozen, Arg::Number(0), still, runs);
-        // Times are below 2^62.
-        let now = self.b.param(done, Type::Word, 62);
-        self.b.enter(still);
-        self.b.jump(done, vec![offset]);
-        self.b.enter(runs);
-        let time = self.b.call(Helper::KtimeGetNs, Vec::new());
-        let time = self.b.bin(Bin::Add, time, offset);
-        self.b.jump(done, vec![time]);
-        self.b.enter(done);
-        Arg::Value(now)
     }
 }
 

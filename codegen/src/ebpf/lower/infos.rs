@@ -1,8 +1,11 @@
 //! What the manifest says of how tables are kept.
 
 use super::super::maps::{Kind, Layout};
-use super::super::{BlockInfo, BucketInfo, ColumnInfo, MaglevInfo, NearInfo, OwnerInfo, TableInfo};
+use super::super::{
+    BlockInfo, BucketInfo, ClockInfo, ColumnInfo, FlatInfo, FrontInfo, MaglevInfo, NearInfo, OwnerInfo, TableInfo,
+};
 use super::Lower;
+use super::clock::Clock;
 use super::dense::Domain;
 use super::ops::bits_of;
 use super::tables::{Keeping, Kept, Table, constants};
@@ -18,7 +21,7 @@ impl Lower<'_> {
     fn table_info(&self, id: usize, table: &ir::Table, kept: &Table) -> TableInfo {
         let place = |layout: &Layout, index: usize| {
             let place = &layout.places[index];
-            ColumnInfo { offset: place.offset, bytes: place.bytes, shift: 0, bits: place.bytes * 8, network: place.network }
+            ColumnInfo { offset: place.offset, bytes: place.bytes, shift: place.shift, bits: place.bits, network: place.network }
         };
         let all = |layout: &Layout, from: usize| (from..layout.places.len()).map(|index| place(layout, index)).collect();
         let mut info = TableInfo::new(id as u32, &table.name, "counters");
@@ -45,19 +48,20 @@ impl Lower<'_> {
             info.places = slots.plan.domain.iter().map(numbers).collect();
         }
         info.key = kept.key.iter().map(|index| place(keys, *index)).collect();
-        info.near = self.nears.get(&kept.map).and_then(|near| {
-            let of = self.maps.map(near.map)?;
-            // The version comes first.
+        let named = |id| self.maps.map(id).map_or_else(String::new, |map| map.name.clone());
+        info.front = self.fronts.get(&kept.map).and_then(|front| {
+            let of = self.maps.map(front.map)?;
+            // Whether it is there comes first.
             let mut key: Vec<ColumnInfo> = all(&of.value, 1);
             let value = key.split_off(table.key.len());
-            Some(NearInfo { map: of.name.clone(), key, value, bytes: of.value.size, bits: near.bits })
+            Some(FrontInfo { map: of.name.clone(), key, value, bytes: of.value.size, bits: front.bits })
         });
         match &kept.keeping {
             Keeping::Entries(entries) => {
                 info.keeping = if slots.is_some() { "slots" } else { "entries" };
                 info.word = Some(entries.word);
                 info.ticket = entries.ticket;
-                (info.deadline_shift, info.tick) = (entries.low, entries.tick);
+                (info.deadline_shift, info.clock) = (entries.low, clock_info(entries.clock));
                 let column = |kept: &Kept| match kept {
                     Kept::Word(shift, bits) => {
                         ColumnInfo { offset: entries.word, bytes: 8, shift: *shift, bits: *bits, network: false }
@@ -72,7 +76,7 @@ impl Lower<'_> {
                 info.value = mirror.columns.iter().map(|index| place(&map.value, *index)).collect();
                 info.owner = Some(OwnerInfo { table: mirror.owner.0, key: mirror.key.clone() });
                 if let Some(Keeping::Entries(owner)) = self.map_of(mirror.owner).map(|of| of.keeping) {
-                    info.tick = owner.tick;
+                    info.clock = clock_info(owner.clock);
                 }
             }
             Keeping::Image(image) => {
@@ -80,7 +84,7 @@ impl Lower<'_> {
                 info.owner = Some(OwnerInfo { table: image.owner.0, key: image.key.clone() });
                 if let (Some(Keeping::Entries(owner)), Some(slots)) = (self.map_of(image.owner).map(|of| of.keeping), slots) {
                     info.word = Some(owner.word);
-                    (info.deadline_shift, info.tick) = (owner.low, owner.tick);
+                    (info.deadline_shift, info.clock) = (owner.low, clock_info(owner.clock));
                     info.value = slots.image.iter().skip(table.key.len()).map(|index| place(&map.value, *index)).collect();
                 }
             }
@@ -88,7 +92,7 @@ impl Lower<'_> {
             Keeping::Index | Keeping::Cell(_) => {}
             Keeping::Bucket(bucket) => {
                 info.keeping = "buckets";
-                info.tick = bucket.tick;
+                info.clock = clock_info(bucket.clock);
                 info.bucket = Some(BucketInfo { cost: bucket.cost, unit: bucket.unit, burst: bucket.burst });
                 info.value = all(&map.value, table.key.len());
             }
@@ -104,12 +108,19 @@ impl Lower<'_> {
                 info.blocks = Some(BlockInfo { elements: blocks.elements, bytes: blocks.element.size });
                 info.maglev = table.computed.as_ref().map(|of| MaglevInfo { entries: of.entries.0, slots: of.slots });
             }
-            Keeping::Prefixes => {
+            Keeping::Prefixes(flat) => {
                 info.keeping = "prefixes";
+                info.flat = flat.as_ref().map(|flat| FlatInfo {
+                    map: named(flat.blocks),
+                    values_map: named(flat.values),
+                    blocks: flat.count,
+                    values: flat.capacity,
+                });
                 info.value = all(&map.value, 1);
             }
-            Keeping::Feed => {
+            Keeping::Feed(near) => {
                 info.keeping = "feed";
+                info.near = near.as_ref().map(|near| NearInfo { map: named(near.map), widths: near.widths.clone() });
                 info.value = all(&map.value, table.key.len());
             }
             Keeping::Counters => info.value = all(&map.value, 0),
@@ -118,3 +129,6 @@ impl Lower<'_> {
     }
 }
 
+fn clock_info(clock: Clock) -> ClockInfo {
+    ClockInfo { coarse: matches!(clock, Clock::Coarse(_)), tick: clock.tick() }
+}

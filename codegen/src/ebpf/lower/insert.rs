@@ -40,7 +40,7 @@ impl<'p> Lower<'p> {
             }
             let old = self.deadline_of(kept, seen.new);
             let deadline = if idle {
-                let deadline = self.deadline(&mut open.env, table, kept.tick, &scalars, span)?;
+                let deadline = self.deadline(&mut open.env, table, kept.clock, &scalars, span)?;
                 self.pick(Cmp::Gt, old, deadline, old, deadline, 64)
             } else {
                 old
@@ -56,7 +56,7 @@ impl<'p> Lower<'p> {
             return Ok(outcomes);
         }
         let mut env = self.join(not_live)?;
-        let deadline = self.deadline(&mut env, table, kept.tick, &scalars, span)?;
+        let deadline = self.deadline(&mut env, table, kept.clock, &scalars, span)?;
         // What lives for no time at all is dead at once.
         let live = (self.shortest > 0).then_some(true);
         let new = self.pack(kept, deadline, value);
@@ -180,9 +180,7 @@ impl<'p> Lower<'p> {
     pub(super) fn write_value(&mut self, kept: &Entries, layout: &Layout, key: &[Arg], value: &[Arg], word: Arg, ticket: Arg) {
         let base = Arg::Stack(self.value_slot, 0);
         self.zero_gaps(layout, base);
-        for (place, column) in layout.places.iter().zip(key) {
-            self.b.store(base, place.offset as i16, place.bytes, *column);
-        }
+        self.store_numbers(layout, base, key);
         self.b.store(base, kept.word as i16, 8, word);
         if let Some(at) = kept.ticket {
             self.b.store(base, at as i16, 8, ticket);

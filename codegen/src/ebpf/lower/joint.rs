@@ -101,8 +101,7 @@ impl<'p> Lower<'p> {
         self.settle(&mut env)?;
         self.forget(&mut env);
         let retry = self.retry();
-        let tick = self.is_mortal(mirror.owner, &owner.kept).then(|| self.now(&mut env));
-        let tick = tick.map(|now| self.ticks(now, owner.kept.tick));
+        let tick = self.is_mortal(mirror.owner, &owner.kept).then(|| self.tick(&mut env, owner.kept.clock));
         self.write_key(&of, key, None);
         let (none, other) = (self.b.block(), self.b.block());
         let image = self.image(table, mirror, key, none, other);
@@ -198,7 +197,7 @@ impl<'p> Lower<'p> {
         }
         let mut env = self.join(not_live)?;
         let scalars: Vec<Arg> = key.iter().chain(&value).copied().collect();
-        let deadline = self.deadline(&mut env, of.table, owner.kept.tick, &scalars, span)?;
+        let deadline = self.deadline(&mut env, of.table, owner.kept.clock, &scalars, span)?;
         let live = (self.shortest > 0).then_some(true);
         let new = self.pack(&owner.kept, deadline, &value);
         let Some(seen) = env.seen.clone() else { return Err(self.broken(span, "an entry that was not looked at")) };
@@ -259,14 +258,12 @@ impl<'p> Lower<'p> {
     ) -> Lowering<()> {
         let Some(of) = self.map_of(table) else { return Err(self.broken(span, "a table that is not kept")) };
         let layout = self.layout(&of);
-        let now = self.now(env);
+        let tick = self.tick(env, owner.kept.clock);
         let retry = self.retry();
         self.write_key(&of, key, None);
         let base = Arg::Stack(self.value_slot, 0);
         self.zero_gaps(&layout, base);
-        for (place, column) in layout.places.iter().zip(key) {
-            self.b.store(base, place.offset as i16, place.bytes, *column);
-        }
+        self.store_numbers(&layout, base, key);
         self.b.store(base, mirror.word as i16, 8, ticket);
         for (index, value) in mirror.columns.iter().zip(value) {
             let place = &layout.places[*index];
@@ -289,7 +286,6 @@ impl<'p> Lower<'p> {
         // One is there: is it dead for good?
         self.b.enter(taken);
         let (again, stale) = (self.b.block(), self.b.block());
-        let tick = self.ticks(now, owner.kept.tick);
         let image = self.image(table, mirror, key, again, again);
         self.write_key(&owner.of, &image.key, None);
         self.is_over(mirror, owner, &image, tick, stale, failed, again);
@@ -359,7 +355,7 @@ impl<'p> Lower<'p> {
         // The key is what the entry says it is: if it is another's by now, so is the ticket.
         let mut key = Vec::new();
         for place in layout.places.iter().take(self.program.tables[table.index()].key.len()) {
-            key.push(self.b.load(entry, place.offset as i16, place.bytes));
+            key.push(self.number(entry, place));
         }
         let image = self.image_at(table, mirror, &layout, (entry, &key), stays);
         let stale = self.b.block();

@@ -5,25 +5,30 @@
 //! - `env`: what is known at a place, and what is known where ways meet
 //! - [`expr`], [`linear`]: expressions; sums for the places of headers
 //! - [`packet`], [`sums`]: headers, fields, checksums; [`resize`]: headers that are put in and taken out
-//! - [`tables`]: how each table is kept in maps; `uses`: what the program does with it; [`dense`]: which two are kept in one array; [`infos`]: what the manifest says
-//! - [`ops`], [`entries`], [`insert`], [`joint`], [`slots`], [`bucket`], [`cell`], [`near`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room
+//! - [`tables`]: how each table is kept in maps; `uses`: what the program does with it; [`dense`]: which two are kept in one array; [`infos`]: what the
+//!   manifest says
+//! - [`clock`]: what deadlines are told by; [`routes`]: the longest prefix; [`feed`]: what the runtime sets; [`front`]: what is found at once
+//! - [`ops`], [`entries`], [`insert`], [`joint`], [`slots`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room
 
 mod bucket;
 mod cell;
 mod choose;
+mod clock;
 mod dense;
 mod entries;
 mod env;
 mod expr;
+mod feed;
 mod flow;
+mod front;
 mod infos;
 mod insert;
 mod joint;
 mod linear;
-mod near;
 mod ops;
 mod packet;
 mod resize;
+mod routes;
 mod slots;
 mod sums;
 mod sweep;
@@ -33,6 +38,7 @@ mod uses;
 use super::lir::{Arg, BlockId, Builder, Field, Function, MapId, Slot, Type, Value};
 use super::maps::{Kind, Layout, Map, Maps, Place, identifier};
 use super::{Options, Parameter};
+use clock::Clock;
 use env::{Env, Open};
 use grv_lang::diagnostics::{Code, Diagnostic};
 use grv_lang::ir::{ElementId, InputRef, ParamId, PortId, Program, Role, Scalar, Stmt, StmtKind, TableId, TableKind, Target};
@@ -90,8 +96,8 @@ struct Lower<'p> {
     value_slot: Slot,
     /// The constants of the box.
     constants: MapId,
-    /// By map of a table: the array in which most of its entries are found.
-    nears: BTreeMap<MapId, near::Near>,
+    /// By map of a table of the control plane: the array in which most of its entries are found.
+    fronts: BTreeMap<MapId, front::Front>,
     params: Vec<Vec<(u16, u8)>>,
     /// Where in `.rodata` the interface numbers of the ports are.
     interfaces: Vec<Option<(u16, String)>>,
@@ -130,6 +136,8 @@ struct Lower<'p> {
     shortest: u64,
     /// The slot for what a sweep is told, if there is one.
     sweep_slot: Option<Slot>,
+    /// Nanoseconds a tick of the coarse clock, if a table's lifetimes are told by it.
+    coarse: Option<u64>,
 }
 
 /// Lowers a program. All that the target does not have is reported.
@@ -151,7 +159,7 @@ pub(crate) fn lower(program: &Program, options: &Options) -> Result<Lowered, Vec
         key_slot,
         value_slot,
         constants,
-        nears: BTreeMap::new(),
+        fronts: BTreeMap::new(),
         params: Vec::new(),
         interfaces: Vec::new(),
         probe: None,
@@ -176,6 +184,7 @@ pub(crate) fn lower(program: &Program, options: &Options) -> Result<Lowered, Vec
         sweepers: BTreeMap::new(),
         shortest: 0,
         sweep_slot: None,
+        coarse: None,
     };
     let mut found = lower.limits();
     if found.is_empty() {
@@ -273,7 +282,12 @@ impl<'p> Lower<'p> {
             self.tickets = Arg::Global(section, place.offset.into());
         }
         for table in swept {
-            let place = self.variable(section, &format!("sweep_{}", program.tables[table.index()].name), 64, 0);
+            let declared = &program.tables[table.index()];
+            let prefix = match self.lifetimes(table, declared) {
+                Clock::Fine(_) => "sweep",
+                Clock::Coarse(_) => "sweep_ticks",
+            };
+            let place = self.variable(section, &format!("{prefix}_{}", declared.name), 64, 0);
             // The function is made when it is first asked for.
             self.sweepers.insert(table, (u32::MAX, Arg::Global(section, place.offset.into())));
         }
@@ -295,7 +309,7 @@ impl<'p> Lower<'p> {
     fn variable(&mut self, section: MapId, name: &str, bits: u8, value: u64) -> Place {
         match self.maps.globals_mut(section) {
             Some(globals) => globals.push(name, bits, value).clone(),
-            None => Place { name: String::new(), offset: 0, bytes: 8, network: false },
+            None => Place { name: String::new(), offset: 0, bytes: 8, network: false, shift: 0, bits: 64 },
         }
     }
 
@@ -313,6 +327,7 @@ impl<'p> Lower<'p> {
             length: None,
             now: None,
             unread: false,
+            coarse: None,
             generation: None,
             port: None,
             sent: 0,

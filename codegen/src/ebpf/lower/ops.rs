@@ -1,7 +1,7 @@
 //! Operations on tables: which is done how, keys in memory, and tables that handlers only read.
 
 use super::super::lir::{Arg, Bin, BlockId, Cmp, Helper, Type};
-use super::super::maps::{Kind, Layout};
+use super::super::maps::{Kind, Layout, Place};
 use super::entries::LATEST;
 use super::env::{Env, Frame, Open, Retry};
 use super::tables::{Blocks, Keeping, Table};
@@ -37,7 +37,7 @@ impl<'p> Lower<'p> {
                     Keeping::Mirror(mirror) => self.look_up_mirror(env, *table, &mirror, &key, span)?,
                     Keeping::Image(image) => self.look_up_image(env, *table, &image, &key, span)?,
                     Keeping::Control => self.control(env, &kept, &key, &self.widths_of(*table)),
-                    Keeping::Feed => self.feed_entry(env, &kept, &key, &self.widths_of(*table)),
+                    Keeping::Feed(near) => self.feed_entry(env, &kept, near.as_ref(), &key, &self.widths_of(*table)),
                     _ => return refused(self, "looking such a table up"),
                 }
             }
@@ -46,7 +46,11 @@ impl<'p> Lower<'p> {
                 assigned.extend(value);
                 let key = self.evals(&mut env, std::slice::from_ref(key), span)?;
                 let kept = self.kept(*table, span)?;
-                self.control(env, &kept, &key, &[&[8], self.widths_of(*table).as_slice()].concat())
+                let widths = [&[8], self.widths_of(*table).as_slice()].concat();
+                match &kept.keeping {
+                    Keeping::Prefixes(Some(flat)) => self.longest(env, &kept, flat, key[0], &widths),
+                    _ => self.control(env, &kept, &key, &widths),
+                }
             }
             StmtKind::ReadArray { table, index, value } => {
                 let index = self.evals(&mut env, std::slice::from_ref(index), span)?;
@@ -112,11 +116,11 @@ impl<'p> Lower<'p> {
             }
             StmtKind::ExpireAt { table, key, at } => {
                 let key = self.evals(&mut env, key, span)?;
-                let at = self.eval(&mut env, at, span)?;
                 let Keeping::Entries(kept) = self.kept(*table, span)?.keeping else {
                     return refused(self, "setting deadlines in such a table");
                 };
-                self.expire_at(env, *table, &kept, &key, at, span)?
+                let deadline = self.deadline_at(&mut env, kept.clock, at, span)?;
+                self.expire_at(env, *table, &kept, &key, deadline, span)?
             }
             StmtKind::ReadCounter { .. } => return refused(self, "reading a counter"),
             StmtKind::ReadCell { table, value } => {
@@ -226,26 +230,60 @@ impl<'p> Lower<'p> {
         let layout = map.key.clone();
         let base = Arg::Stack(self.key_slot, 0);
         self.zero_gaps(&layout, base);
-        for (index, place) in layout.places.iter().enumerate() {
+        let number = |(index, place): (usize, &Place)| {
             let column = table.key.iter().position(|at| *at == index);
-            let value = match (column.and_then(|column| key.get(column)), generation) {
+            match (column.and_then(|column| key.get(column)), generation) {
                 (Some(value), _) => *value,
                 (None, Some(generation)) if place.name == "generation" => generation,
                 // The length of a key of a prefix table: all its bits.
                 _ => Arg::Number(u64::from(layout.size - 4) * 8),
-            };
+            }
+        };
+        let numbers: Vec<Arg> = layout.places.iter().enumerate().map(number).collect();
+        self.store_numbers(&layout, base, &numbers);
+    }
+
+    /// Stores the first numbers of a layout.
+    pub(super) fn store_numbers(&mut self, layout: &Layout, base: Arg, numbers: &[Arg]) {
+        for (place, word) in self.grouped(layout, numbers) {
             if place.network {
-                self.write_bytes(base, place.offset as i16, place.bytes, value);
+                self.write_bytes(base, place.offset as i16, place.bytes, word);
             } else {
-                self.b.store(base, place.offset as i16, place.bytes, value);
+                self.b.store(base, place.offset as i16, place.bytes, word);
             }
         }
+    }
+
+    /// The first numbers of a layout as they are in memory: those that share bytes are one word.
+    fn grouped<'l>(&mut self, layout: &'l Layout, numbers: &[Arg]) -> Vec<(&'l Place, Arg)> {
+        let mut words: Vec<(&Place, Arg)> = layout.places.iter().zip(numbers.iter().copied()).collect();
+        // The upper bits first, which are moved up as the others come below them.
+        words.sort_by_key(|(place, _)| (place.offset, std::cmp::Reverse(place.shift)));
+        let mut whole: Vec<(&Place, Arg)> = Vec::new();
+        for (place, number) in words {
+            match whole.last_mut().filter(|(above, _)| above.offset == place.offset) {
+                Some((above, word)) => {
+                    let moved = self.b.bin(Bin::Shl, *word, Arg::Number(u64::from(above.shift - place.shift)));
+                    *word = self.b.bin(Bin::Or, moved, number);
+                    *above = place;
+                }
+                None => whole.push((place, number)),
+            }
+        }
+        whole
+    }
+
+    /// A number in memory.
+    pub(super) fn number(&mut self, entry: Arg, place: &Place) -> Arg {
+        let word = self.b.load(entry, place.offset as i16, place.bytes);
+        let shifted = self.b.bin(Bin::Shr, word, Arg::Number(place.shift.into()));
+        self.b.low(shifted, place.bits)
     }
 
     /// Bytes that belong to no column are zero.
     pub(super) fn zero_gaps(&mut self, layout: &Layout, base: Arg) {
         let mut at = 0;
-        for place in &layout.places {
+        for place in layout.members() {
             self.zero(base, at, place.offset);
             at = place.offset + u16::from(place.bytes);
         }
@@ -267,14 +305,16 @@ impl<'p> Lower<'p> {
     }
 
     /// An entry of the generation that counts: whether it is there, and the first numbers of its value, of these widths. Not there: last.
-    fn control(&mut self, mut env: Env<'p>, table: &Table, key: &[Arg], widths: &[u8]) -> Vec<Outcome<'p>> {
+    pub(super) fn control(&mut self, mut env: Env<'p>, table: &Table, key: &[Arg], widths: &[u8]) -> Vec<Outcome<'p>> {
         let generation = self.generation(&mut env);
         let Some(map) = self.maps.map(table.map) else { return Vec::new() };
         let (array, half, layout) = (map.kind == Kind::Array, map.entries / 2, map.value.clone());
-        if let Some(near) = self.nears.get(&table.map).copied() {
+        if let Some(front) = self.fronts.get(&table.map).copied() {
             let (far, none) = (self.b.block(), self.b.block());
-            let (there, found) = self.meets_near(widths);
-            let numbers = self.look_near(near, key, Some(generation), widths, far);
+            let there = self.b.block();
+            let params = widths.iter().map(|width| Arg::Value(self.b.param(there, Type::Word, *width)));
+            let found = std::iter::once(Arg::Number(1)).chain(params).collect();
+            let numbers = self.look_in_front(front, key, generation, widths, far);
             self.b.jump(there, numbers[1..].to_vec());
             self.b.enter(far);
             self.write_key(table, key, Some(generation));
@@ -364,9 +404,9 @@ impl<'p> Lower<'p> {
 
     /// Goes on in a new block if the copy of the key in an entry's value is this key; in `other` if not.
     pub(super) fn same_key(&mut self, layout: &Layout, entry: Arg, key: &[Arg], other: BlockId) {
-        for (place, column) in layout.places.iter().zip(key) {
+        for (place, word) in self.grouped(layout, key) {
             let copy = self.b.load(entry, place.offset as i16, place.bytes);
-            self.b.unless(Cmp::Eq, copy, *column, other);
+            self.b.unless(Cmp::Eq, copy, word, other);
         }
     }
 
@@ -390,13 +430,15 @@ impl<'p> Lower<'p> {
         self.b.jump(retry.again, vec![next]);
     }
 
-    /// How long an entry with this key and value lives, in nanoseconds: at most [`LATEST`], which is as good as any time beyond it.
+    /// How long an entry with this key and value lives, in units of so many nanoseconds: at most [`LATEST`], which is as good as any time beyond it.
+    #[allow(clippy::too_many_arguments, reason = "a table, an entry, and what is counted in")]
     pub(super) fn duration(
         &mut self,
         env: &mut Env<'p>,
         table: TableId,
         function: &'p LifetimeFn,
         scalars: &[Arg],
+        unit: u64,
         span: Span,
     ) -> Lowering<Arg> {
         let element = self.program.tables[table.index()].element;
@@ -406,22 +448,35 @@ impl<'p> Lower<'p> {
         }
         env.frames.push(frame);
         let block = self.b.here();
-        let opens = self.block(vec![Open { env: env.clone(), block }], &function.body.block, false)?;
+        let mut opens = self.block(vec![Open { env: env.clone(), block }], &function.body.block, false)?;
         if opens.is_empty() {
             return Err(self.broken(span, "a lifetime without an end"));
         }
         let Some(result) = function.result.first() else { return Err(self.broken(span, "a lifetime without a value")) };
         self.shortest = opens.iter().map(|open| super::flow::known(&open.env, result).unwrap_or(0)).min().unwrap_or(0);
-        *env = self.join(opens)?;
-        let result = self.eval(env, result, span);
-        env.frames.pop();
-        let most = Arg::Number(LATEST);
-        let result = result?;
-        // What has fewer bits is less.
-        if self.b.bits(result) < 62 {
-            return Ok(result);
+        let in_units = |lower: &mut Self, env: &mut Env<'p>| -> Lowering<Arg> {
+            let most = Arg::Number(LATEST);
+            let result = lower.eval(env, result, span)?;
+            let result = lower.pick(Cmp::Gt, result, most, most, result, 63);
+            Ok(lower.b.bin(Bin::Div, result, Arg::Number(unit)))
+        };
+        if let Expr::Local(local) = result {
+            // Before ways meet most often a number is known.
+            for open in &mut opens {
+                self.b.enter(open.block);
+                let units = in_units(self, &mut open.env)?;
+                open.env.frame_mut().locals[local.index()] = Some(units);
+                open.block = self.b.here();
+            }
+            *env = self.join(opens)?;
+            let units = env.frame().locals[local.index()];
+            env.frames.pop();
+            return units.ok_or_else(|| self.broken(span, "a lifetime without a value"));
         }
-        Ok(self.pick(Cmp::Gt, result, most, most, result, 63))
+        *env = self.join(opens)?;
+        let units = in_units(self, env);
+        env.frames.pop();
+        units
     }
 }
 

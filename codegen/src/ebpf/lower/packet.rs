@@ -152,6 +152,15 @@ impl<'p> Lower<'p> {
         let (from, to, behind) = ((first / 8) as i16, (last / 8) as i16, (7 - last % 8) as u8);
         let count = (to - from + 1) as u8;
         let value = if count <= 8 {
+            // One read of 8 bytes is better than several, if they were all compared with the packet's end.
+            let upto = env.checked.iter().filter(|(p, _)| *p == pointer).map(|(_, upto)| *upto).max().unwrap_or(0);
+            let more = i16::from(8 - count);
+            let (from, count, behind) = match pieces(count).len() {
+                1 => (from, count, behind),
+                _ if i32::from(to + more) < upto => (from, 8, behind + more as u8 * 8),
+                _ if from >= more => (from - more, 8, behind),
+                _ => (from, count, behind),
+            };
             let bytes = self.read_bytes(pointer, from, count);
             let shifted = self.b.bin(Bin::Shr, bytes, Arg::Number(behind.into()));
             self.b.low(shifted, field.width)

@@ -165,8 +165,7 @@ impl<'p> Lower<'p> {
         self.settle(&mut env)?;
         self.forget(&mut env);
         let retry = self.retry();
-        let now = self.now(&mut env);
-        let tick = self.ticks(now, kept.tick);
+        let tick = self.tick(&mut env, kept.clock);
         let (none, other) = (self.b.block(), self.b.block());
         let number = self.number_of(&slots.plan.domain, key, none);
         let slot = self.slot_at(&of, number, none);
@@ -184,8 +183,7 @@ impl<'p> Lower<'p> {
             if let Some((_, known)) = read.iter().find(|(at, _)| *at == index) {
                 return *known;
             }
-            let place = &layout.places[index];
-            let value = lower.b.load(slot, place.offset as i16, place.bytes);
+            let value = lower.number(slot, &layout.places[index]);
             let value = lower.b.low(value, bits);
             read.push((index, value));
             value
@@ -247,10 +245,9 @@ impl<'p> Lower<'p> {
         self.settle(&mut env)?;
         self.forget(&mut env);
         let retry = self.retry();
-        let now = self.now(&mut env);
-        let tick = self.ticks(now, kept.tick);
+        let tick = self.tick(&mut env, kept.clock);
         let scalars: Vec<Arg> = row.key.iter().chain(&row.value).copied().collect();
-        let deadline = self.deadline(&mut env, *table, kept.tick, &scalars, span)?;
+        let deadline = self.deadline(&mut env, *table, kept.clock, &scalars, span)?;
         let live = (self.shortest > 0).then_some(true);
         let new = self.pack(kept, deadline, &row.value);
         let (fresh, other, failed, defect) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
@@ -321,7 +318,9 @@ impl<'p> Lower<'p> {
             Kept::Word(..) => None,
         });
         let images = slots.image.iter().copied().zip(row.image_key.iter().chain(&row.image_value).copied());
-        let mut columns: Vec<(usize, Arg)> = of.key.iter().copied().zip(row.key.iter().copied()).chain(beside).chain(images).collect();
+        // The key comes first, as whole words.
+        self.store_numbers(layout, slot, &row.key);
+        let mut columns: Vec<(usize, Arg)> = beside.chain(images).filter(|(index, _)| !of.key.contains(index)).collect();
         columns.sort_by_key(|(index, _)| *index);
         columns.dedup_by_key(|(index, _)| *index);
         for (index, arg) in columns {
@@ -338,9 +337,7 @@ impl<'p> Lower<'p> {
         let layout = self.layout(index);
         let base = Arg::Stack(self.value_slot, 0);
         self.zero_gaps(&layout, base);
-        for (place, column) in layout.places.iter().zip(key) {
-            self.b.store(base, place.offset as i16, place.bytes, *column);
-        }
+        self.store_numbers(&layout, base, key);
         self.b.store(base, at as i16, 8, number);
     }
 
@@ -387,7 +384,7 @@ impl<'p> Lower<'p> {
         let layout = self.layout(&holder.slots.index);
         // The key is what the entry says it is: it is compared again when the entry is held.
         let places = layout.places.iter().take(holder.of.key.len());
-        let key: Vec<Arg> = places.map(|place| self.b.load(entry, place.offset as i16, place.bytes)).collect();
+        let key: Vec<Arg> = places.map(|place| self.number(entry, place)).collect();
         let slot = self.b.slot(4);
         let key_slot = std::mem::replace(&mut self.key_slot, slot);
         self.bury(holder, entry, &key, tick, stays, stays);

@@ -10,9 +10,6 @@ use super::tables::{Keeping, Table};
 use super::{Lower, Lowering, bucket, entries};
 use grv_lang::ir::{self, Lifetime, Role, TableId};
 
-/// Nanoseconds between two sweeps of a table.
-const PAUSE: u64 = 1_000_000_000;
-
 /// Whether entries of a table die.
 pub(super) fn dies(table: &ir::Table) -> bool {
     table.role == Role::State && !matches!(table.lifetime, Lifetime::Forever)
@@ -34,19 +31,14 @@ impl<'p> Lower<'p> {
             return Ok(());
         };
         let number = if number == u32::MAX { self.sweeper(table, of, due) } else { number };
-        let now = self.now(env);
+        let clock = self.lifetimes(table, &self.program.tables[table.index()]);
+        let now = self.pace(env, clock);
         let before = self.b.load(due, 0, 8);
         self.b.unless(Cmp::Ge, now, before, full);
-        let next = self.b.bin(Bin::Add, now, Arg::Number(PAUSE));
+        let next = self.b.bin(Bin::Add, now, Arg::Number(Self::second(clock)));
         let was = self.b.compare_swap(due, 0, before, next);
         self.b.unless(Cmp::Eq, was, before, full);
-        let tick = match of.keeping {
-            Keeping::Entries(ref kept) => kept.tick,
-            Keeping::Bucket(ref bucket) => bucket.tick,
-            Keeping::Mirror(ref mirror) => self.owner_of(mirror, self.b.span)?.kept.tick,
-            _ => 0,
-        };
-        let tick = self.ticks(now, tick);
+        let tick = self.tick(env, clock);
         let slot = match self.sweep_slot {
             Some(slot) => slot,
             None => *self.sweep_slot.insert(self.b.slot(8)),

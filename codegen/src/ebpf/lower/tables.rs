@@ -9,9 +9,7 @@
 //! entry meanwhile, with 0 for a word, which others wait for. The kernel copies values from their first byte on: who sees a new word
 //! sees the new key. (That needs a machine that keeps stores and loads in order, as x86-64 does.)
 //!
-//! Deadlines are counted in ticks of 2^k nanoseconds, from 1 on, rounded up, and compared with the clock in ticks, rounded down. That is
-//! the clock of lifetimes that lags by less than 2^k. A tick is at most half the granularity, or half the skew of the clocks
-//! where none is declared; the other half is for the clocks.
+//! Deadlines are counted in ticks of a clock: see [`super::clock`].
 //!
 //! # Shared deadlines
 //! Of two tables whose entries share deadlines (`idle with`), the entry that has the deadline is the truth. It has a ticket, a number
@@ -28,14 +26,19 @@
 //!
 //! Large arrays, and those that the runtime computes, are kept in blocks, of which only those need be there that hold something.
 //!
-//! # Feed
-//! Entries that the runtime sets one by one are replaced as a whole; their values hold their keys like those of state.
+//! Most entries of other tables are found in front of these, without the kernel's hash: see [`super::front`].
 //!
-//! Most of these, and of the control plane's, are found without the kernel's hash: see [`super::near`].
+//! Prefixes are in the kernel's trie, and flat beside it: see [`super::routes`].
+//!
+//! # Feed
+//! Entries that the runtime sets one by one: see [`super::feed`].
 
 use super::super::lir::MapId;
 use super::super::maps::{Kind, Layout, Map, NO_PREALLOC, identifier};
+use super::clock::Clock;
 use super::dense::{self, Domain, Plan};
+use super::feed::Near;
+use super::routes::Flat;
 use super::uses;
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::{Code, Diagnostic};
@@ -70,10 +73,10 @@ pub(super) enum Keeping {
     Control,
     /// Elements of a generation, in blocks.
     Blocks(Blocks),
-    /// Prefixes of a generation, with their lengths.
-    Prefixes,
-    /// Entries that are replaced as a whole.
-    Feed,
+    /// Prefixes of a generation, with their lengths; those of 32 bits are flat, too.
+    Prefixes(Option<Flat>),
+    /// Entries that are replaced as a whole, and near at hand where they are small.
+    Feed(Option<Near>),
     /// Counters, each processor's own.
     Counters,
 }
@@ -88,8 +91,8 @@ pub(super) struct Entries {
     pub(super) columns: Vec<Kept>,
     /// Low bits of the word that hold columns; above them is the deadline.
     pub(super) low: u8,
-    /// The logarithm of nanoseconds a tick.
-    pub(super) tick: u8,
+    /// What the deadline is told by.
+    pub(super) clock: Clock,
     /// Whether an entry may be changed by the step that inserts it, and whether deadlines are set outright.
     pub(super) later: bool,
     pub(super) expires: bool,
@@ -166,7 +169,7 @@ pub(super) struct Bucket {
     pub(super) unit: u64,
     /// Units that a full bucket holds.
     pub(super) burst: u64,
-    pub(super) tick: u8,
+    pub(super) clock: Clock,
 }
 
 /// Columns of a key, or of a value: far more than the stack has room for.
@@ -175,11 +178,11 @@ const MOST_COLUMNS: usize = 256;
 /// Bytes that are not taken before they are needed.
 const MOST_BYTES: u64 = 32 << 20;
 
+/// Prefixes of a table that is flat, too, at most.
+const MOST_FLAT: u32 = 1 << 20;
+
 /// Bytes of a block at most: with what the kernel needs besides, no more than 2,048.
 const BLOCK: u16 = 1_920;
-
-/// The bits of a time: it stays below 2^62, deadlines below twice that.
-const TIME_BITS: u8 = 63;
 
 impl Lower<'_> {
     /// Decides how all tables are kept.
@@ -248,7 +251,18 @@ impl Lower<'_> {
         Ok(places)
     }
 
-    pub(super) fn push_map(&mut self, table: &ir::Table, kind: Kind, key: Layout, value: Layout, times: u64, flags: u32) -> Lowering<MapId> {
+    /// Adds the columns of a key of state to a layout, or of the copy of it in a value; their places.
+    fn pack_key(&self, layout: &mut Layout, table: &ir::Table) -> Lowering<Vec<usize>> {
+        // Their names and widths are those that they would have one behind the other.
+        let mut apart = Layout::new();
+        self.columns(&mut apart, &table.key, table, "key")?;
+        let width = |column: &Column| self.width(column.ty, table.span);
+        let widths = table.key.iter().map(width).collect::<Lowering<Vec<u8>>>()?;
+        let numbers: Vec<(String, u8)> = apart.places.into_iter().map(|place| place.name).zip(widths).collect();
+        Ok(layout.pack(&numbers))
+    }
+
+    fn push_map(&mut self, table: &ir::Table, kind: Kind, key: Layout, value: Layout, times: u64, flags: u32) -> Lowering<MapId> {
         let capacity = if matches!(table.kind, TableKind::Cell) { 1 } else { table.capacity };
         let entries = u32::try_from(capacity.saturating_mul(times));
         let Ok(entries) = entries else {
@@ -286,7 +300,7 @@ impl Lower<'_> {
         let flags = if !array && bytes > MOST_BYTES { NO_PREALLOC } else { 0 };
         let map = self.push_map(table, kind, key, value, 2, flags)?;
         if !array {
-            self.keep_near(table, map, 2)?;
+            self.front_beside(table, map)?;
         }
         Ok(Table { map, keeping: Keeping::Control, key: places })
     }
@@ -322,14 +336,27 @@ impl Lower<'_> {
         let place = key.push_network("address", width / 8);
         value.push("length", 32);
         self.columns(&mut value, &table.value, table, "value")?;
-        let map = self.push_map(table, Kind::LpmTrie, key, value, 2, NO_PREALLOC)?;
-        Ok(Table { map, keeping: Keeping::Prefixes, key: vec![place] })
+        let map = self.push_map(table, Kind::LpmTrie, key, value.clone(), 2, NO_PREALLOC)?;
+        // Their values are numbered below `ASK`, for each generation; so many are no routing table.
+        let capacity = u32::try_from(table.capacity).ok().filter(|capacity| width == 32 && *capacity <= MOST_FLAT);
+        let flat = capacity.map(|capacity| self.flat_beside(&identifier(&table.name), capacity, &value));
+        Ok(Table { map, keeping: Keeping::Prefixes(flat), key: vec![place] })
     }
 
-    /// The logarithm of nanoseconds a tick.
-    fn tick_of(&self, table: &ir::Table) -> u8 {
-        let granularity = table.granularity.max(self.options.skew) / 2;
-        (64 - granularity.max(1).leading_zeros() - 1) as u8
+    fn keep_feed(&mut self, table: &ir::Table) -> Lowering<Table> {
+        if !matches!(table.lifetime, Lifetime::Forever) {
+            return Err(self.refuse(Code::TargetState, table.span, "a lifetime of entries that the runtime sets".to_string()));
+        }
+        let (mut key, mut value) = (Layout::new(), Layout::new());
+        let places = self.columns(&mut key, &table.key, table, "key")?;
+        self.columns(&mut value, &table.key, table, "key")?;
+        self.columns(&mut value, &table.value, table, "value")?;
+        let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
+        let width = |column: &Column| self.width(column.ty, table.span);
+        let widths = |columns: &[Column]| columns.iter().map(width).collect::<Lowering<Vec<u8>>>();
+        let (key, value) = (widths(&table.key)?, widths(&table.value)?);
+        let near = self.near_beside(table, &identifier(&table.name), &key, value);
+        Ok(Table { map, keeping: Keeping::Feed(near), key: places })
     }
 
     fn keep_entries(&mut self, id: TableId, table: &ir::Table) -> Lowering<Table> {
@@ -337,16 +364,19 @@ impl Lower<'_> {
             return Ok(kept);
         }
         let (mut key, mut value) = (Layout::new(), Layout::new());
-        let places = self.columns(&mut key, &table.key, table, "key")?;
-        self.columns(&mut value, &table.key, table, "key")?;
+        let places = self.pack_key(&mut key, table)?;
+        self.pack_key(&mut value, table)?;
         let word = value.push("word", 64);
         let word = value.places[word].offset;
         let ticket = uses::is_shared(self.program, id).then(|| {
             let ticket = value.push("ticket", 64);
             value.places[ticket].offset
         });
-        let tick = self.tick_of(table);
-        let room = 64 - (TIME_BITS - tick);
+        let clock = self.clock_of(id, table);
+        if let Clock::Coarse(tick) = clock {
+            self.coarse = Some(tick);
+        }
+        let room = 64 - clock.bits();
         let widths = self.widths_in_word(id, table)?;
         let all = widths.iter().fold(0_u8, |sum, width| sum.saturating_add(*width));
         let changed = if uses::changes(self.program, id) && all <= room {
@@ -372,7 +402,7 @@ impl Lower<'_> {
         let expires = uses::expires(self.program, id);
         // What takes effect together with a cell is not there before.
         let later = sets || expires || uses::writes_cells(self.program);
-        let entries = Entries { word, ticket, columns, low, tick, later, expires, slots: None };
+        let entries = Entries { word, ticket, columns, low, clock, later, expires, slots: None };
         let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
         Ok(Table { map, keeping: Keeping::Entries(entries), key: places })
     }
@@ -388,17 +418,18 @@ impl Lower<'_> {
     fn keep_slots(&mut self, id: TableId, table: &ir::Table) -> Lowering<Option<Table>> {
         let program = self.program;
         let Some(plan) = dense::plan(program, id) else { return Ok(None) };
-        let tick = self.tick_of(table);
+        let clock = self.clock_of(id, table);
         let (widths, changed) = (self.widths_in_word(id, table)?, uses::changed(program, id));
         let all = changed.iter().fold(0_u8, |sum, column| sum.saturating_add(widths[*column]));
-        if all > 64 - (TIME_BITS - tick) {
+        // The words 0 and 1 are no entries': there is a bit below the deadline.
+        if all.max(1) > 64 - clock.bits() {
             return Ok(None);
         }
         let image = |(other, _): &(TableId, &ir::Table)| uses::owner(program, *other) == Some(id);
         let Some((_, mirror)) = (0..).map(TableId).zip(&program.tables).find(image) else { return Ok(None) };
         let (mut key, mut index, mut value) = (Layout::new(), Layout::new(), Layout::new());
         // A slot begins with the owner's key; what is always the same is there once.
-        let mut row: Vec<Option<usize>> = self.columns(&mut value, &table.key, table, "key")?.into_iter().map(Some).collect();
+        let mut row: Vec<Option<usize>> = self.pack_key(&mut value, table)?.into_iter().map(Some).collect();
         let word = value.push("word", 64);
         let word = value.places[word].offset;
         let (mut columns, mut low) = (Vec::new(), 0);
@@ -422,8 +453,8 @@ impl Lower<'_> {
         }
         key.push("slot", 32);
         let mut entry = Layout::new();
-        let places = self.columns(&mut index, &table.key, table, "key")?;
-        self.columns(&mut entry, &table.key, table, "key")?;
+        let places = self.pack_key(&mut index, table)?;
+        self.pack_key(&mut entry, table)?;
         let number = entry.push("slot", 64);
         let number = entry.places[number].offset;
         let entries = plan.domain.iter().map(Domain::size).product::<u64>();
@@ -434,9 +465,11 @@ impl Lower<'_> {
         let image = row.split_off(table.key.len() + table.value.len()).into_iter().flatten().collect();
         let key = row.into_iter().take(table.key.len()).flatten().collect();
         let slots = Some(Rc::new(Slots { index, number, plan, image }));
-        // The words 0 and 1 are no entries': there is a bit below the deadline.
+        if let Clock::Coarse(tick) = clock {
+            self.coarse = Some(tick);
+        }
         let (low, expires) = (low.max(1), uses::expires(program, id));
-        let entries = Entries { word, ticket: None, columns, low, tick, later: true, expires, slots };
+        let entries = Entries { word, ticket: None, columns, low, clock, later: true, expires, slots };
         Ok(Some(Table { map, keeping: Keeping::Entries(entries), key }))
     }
 
@@ -456,8 +489,8 @@ impl Lower<'_> {
             return Ok(Table { map, keeping: Keeping::Image(Image { owner, key: of }), key });
         }
         let (mut key, mut value) = (Layout::new(), Layout::new());
-        let places = self.columns(&mut key, &table.key, table, "key")?;
-        self.columns(&mut value, &table.key, table, "key")?;
+        let places = self.pack_key(&mut key, table)?;
+        self.pack_key(&mut value, table)?;
         let word = value.push("word", 64);
         let word = value.places[word].offset;
         let columns = self.columns(&mut value, &table.value, table, "value")?;
@@ -494,14 +527,13 @@ impl Lower<'_> {
             return Err(self.refuse(Code::TargetState, table.span, what));
         };
         let (mut key, mut value) = (Layout::new(), Layout::new());
-        let places = self.columns(&mut key, &table.key, table, "key")?;
-        self.columns(&mut value, &table.key, table, "key")?;
+        let places = self.pack_key(&mut key, table)?;
+        self.pack_key(&mut value, table)?;
         let at = value.push("full", 64);
         let deadline = value.push("deadline", 64);
         let (at, deadline) = (value.places[at].offset, value.places[deadline].offset);
-        let tick = self.tick_of(table);
         let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
-        let bucket = Bucket { full: at, deadline, cost, unit, burst: full, tick };
+        let bucket = Bucket { full: at, deadline, cost, unit, burst: full, clock: self.fine(table) };
         Ok(Table { map, keeping: Keeping::Bucket(bucket), key: places })
     }
 

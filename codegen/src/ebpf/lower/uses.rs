@@ -1,6 +1,6 @@
 //! What a program does with its tables, found out before anything is lowered: by that is decided how they are kept.
 
-use grv_lang::ir::validate::validate;
+use grv_lang::ir::validate::{assigned, read, validate};
 use grv_lang::ir::{self, BinaryOp, Body, Expr, Lifetime, LocalId, Role, Scalar, Stmt, StmtKind, TableId, Tier};
 use std::collections::BTreeSet;
 
@@ -50,30 +50,32 @@ pub(super) fn written(program: &ir::Program, id: TableId, column: usize) -> u8 {
     most
 }
 
-/// All statements of handlers of packets.
-pub(super) fn statements<'p>(program: &'p ir::Program, visit: &mut dyn FnMut(&'p Body, &'p Stmt)) {
-    fn walk<'p>(body: &'p Body, block: &'p [Stmt], visit: &mut dyn FnMut(&'p Body, &'p Stmt)) {
-        for stmt in block {
-            visit(body, stmt);
-            match &stmt.kind {
-                StmtKind::If { then, other, .. } => [then, other].into_iter().for_each(|b| walk(body, b, visit)),
-                StmtKind::Switch { cases, default, .. } => {
-                    cases.iter().map(|(_, _, b)| b).chain([default]).for_each(|b| walk(body, b, visit));
-                }
-                StmtKind::Parse { ok, malformed, .. } => [ok, malformed].into_iter().for_each(|b| walk(body, b, visit)),
-                StmtKind::First { test, .. } => walk(body, test, visit),
-                StmtKind::Choose { test, tiers, .. } => {
-                    walk(body, test, visit);
-                    for tier in tiers {
-                        if let Tier::Test(block, _) = tier {
-                            walk(body, block, visit);
-                        }
+/// All statements of a block, and of those in them.
+fn walk<'p>(body: &'p Body, block: &'p [Stmt], visit: &mut dyn FnMut(&'p Body, &'p Stmt)) {
+    for stmt in block {
+        visit(body, stmt);
+        match &stmt.kind {
+            StmtKind::If { then, other, .. } => [then, other].into_iter().for_each(|b| walk(body, b, visit)),
+            StmtKind::Switch { cases, default, .. } => {
+                cases.iter().map(|(_, _, b)| b).chain([default]).for_each(|b| walk(body, b, visit));
+            }
+            StmtKind::Parse { ok, malformed, .. } => [ok, malformed].into_iter().for_each(|b| walk(body, b, visit)),
+            StmtKind::First { test, .. } => walk(body, test, visit),
+            StmtKind::Choose { test, tiers, .. } => {
+                walk(body, test, visit);
+                for tier in tiers {
+                    if let Tier::Test(block, _) = tier {
+                        walk(body, block, visit);
                     }
                 }
-                _ => {}
             }
+            _ => {}
         }
     }
+}
+
+/// All statements of handlers of packets.
+pub(super) fn statements<'p>(program: &'p ir::Program, visit: &mut dyn FnMut(&'p Body, &'p Stmt)) {
     for input in program.elements.iter().flat_map(|element| &element.inputs) {
         walk(&input.body, &input.body.block, visit);
     }
@@ -174,8 +176,13 @@ pub(super) fn defines(kind: &StmtKind, local: LocalId) -> bool {
 
 /// Whether a variable comes beside the packet.
 pub(super) fn is_given(program: &ir::Program, body: &Body, local: LocalId) -> bool {
+    local.index() < given(program, body)
+}
+
+/// How many variables come beside the packet.
+fn given(program: &ir::Program, body: &Body) -> usize {
     let mut inputs = program.elements.iter().flat_map(|element| &element.inputs);
-    inputs.any(|input| std::ptr::eq(&input.body, body) && local.index() < input.args.len())
+    inputs.find(|input| std::ptr::eq(&input.body, body)).map_or(0, |input| input.args.len())
 }
 
 /// The table whose entries' deadlines those of this one share.
@@ -205,24 +212,102 @@ pub(super) fn only_ages(program: &ir::Program, id: TableId) -> bool {
 
 /// Whether an expression is the step's time and more.
 fn is_to_come(program: &ir::Program, body: &Body, at: &Expr) -> bool {
-    let Expr::Binary(BinaryOp::Add | BinaryOp::SatAdd, now, more) = at else { return false };
-    let Expr::Const(more, _) = **more else { return false };
-    let is_now = match &**now {
+    let Some((now, Expr::Const(more, _))) = sum(at) else { return false };
+    is_now(program, body, now) && *more > 0
+}
+
+/// The parts of a sum.
+pub(super) fn sum(at: &Expr) -> Option<(&Expr, &Expr)> {
+    if let Expr::Binary(BinaryOp::Add | BinaryOp::SatAdd, a, b) = at { Some((a, b)) } else { None }
+}
+
+/// Whether an expression is the step's time.
+fn is_now(program: &ir::Program, body: &Body, expr: &Expr) -> bool {
+    match expr {
         Expr::Now => true,
-        Expr::Local(local) => {
-            let (mut times, mut others) = (0, 0);
-            statements(program, &mut |of, stmt| match &stmt.kind {
-                StmtKind::Assign { dst, value } if std::ptr::eq(of, body) && dst == local => match value {
-                    Expr::Now => times += 1,
-                    _ => others += 1,
-                },
-                _ => {}
-            });
-            times > 0 && others == 0 && !is_given(program, body, *local)
-        }
+        Expr::Local(local) => !is_given(program, body, *local) && is_only_now(body, *local),
         _ => false,
+    }
+}
+
+/// Whether a variable that does not come beside the packet is given no value but the step's time.
+fn is_only_now(body: &Body, local: LocalId) -> bool {
+    let (mut any, mut only) = (false, true);
+    walk(body, &body.block, &mut |_, stmt| {
+        if assigned(&stmt.kind).contains(&local) {
+            any = true;
+            only &= matches!(stmt.kind, StmtKind::Assign { value: Expr::Now, .. });
+        }
+    });
+    any && only
+}
+
+/// Whether a variable is the step's time, and nothing depends on it but checks, and deadlines of tables of a kind, which are a sum of it and more.
+pub(super) fn is_for_deadlines(program: &ir::Program, body: &Body, local: LocalId, kind: &dyn Fn(TableId) -> bool) -> bool {
+    if !is_now(program, body, &Expr::Local(local)) {
+        return false;
+    }
+    let mut only = true;
+    walk(body, &body.block, &mut |_, stmt| match &stmt.kind {
+        StmtKind::Check { .. } => {}
+        StmtKind::ExpireAt { table, key, at } if kind(*table) => {
+            let mentioned = |expr: &Expr| super::flow::mentions(expr, local);
+            only &= !key.iter().any(mentioned) && sum(at).is_some_and(|(_, more)| !mentioned(more));
+        }
+        other => only &= !read(other).contains(&local),
+    });
+    only
+}
+
+/// Whether entries of a table live for whole ticks of so many nanoseconds, and at most so long: all lifetimes are known numbers, and deadlines
+/// that are set outright are the step's time and such numbers.
+pub(super) fn lasts_whole(program: &ir::Program, id: TableId, tick: u64, most: u64) -> bool {
+    let table = &program.tables[id.index()];
+    let whole = |numbers: Option<Vec<u128>>| {
+        numbers.is_some_and(|numbers| numbers.iter().all(|n| n % u128::from(tick) == 0 && *n <= most.into()))
     };
-    is_now && more > 0
+    let mut all = match &table.lifetime {
+        Lifetime::Idle(function) | Lifetime::Fixed(function) => {
+            let given = table.key.len() + table.value.len();
+            function.result.first().is_some_and(|result| whole(numbers(&function.body, given, result)))
+        }
+        Lifetime::Forever | Lifetime::IdleWith { .. } => true,
+    };
+    statements(program, &mut |body, stmt| match &stmt.kind {
+        StmtKind::ExpireAt { table, at, .. } if *table == id => {
+            let more = sum(at).filter(|(now, _)| is_now(program, body, now)).map(|(_, more)| more);
+            all &= more.is_some_and(|more| whole(numbers(body, given(program, body), more)));
+        }
+        _ => {}
+    });
+    all
+}
+
+/// All numbers that an expression can be, if that is known. The first variables come from elsewhere.
+fn numbers(body: &Body, given: usize, expr: &Expr) -> Option<Vec<u128>> {
+    let (mut found, mut work, mut seen) = (Vec::new(), vec![expr], BTreeSet::new());
+    while let Some(expr) = work.pop() {
+        match expr {
+            Expr::Const(number, _) => found.push(*number),
+            Expr::Select(_, a, b) => work.extend([&**a, &**b]),
+            Expr::Local(local) if local.index() < given => return None,
+            Expr::Local(local) => {
+                if !seen.insert(*local) {
+                    continue;
+                }
+                let mut other = false;
+                walk(body, &body.block, &mut |_, stmt| match &stmt.kind {
+                    StmtKind::Assign { dst, value } if dst == local => work.push(value),
+                    kind => other |= assigned(kind).contains(local),
+                });
+                if other {
+                    return None;
+                }
+            }
+            _ => return None,
+        }
+    }
+    Some(found)
 }
 
 /// Whether nothing but the table itself depends on what is in it: the program would be as good without. Its entries are notes for

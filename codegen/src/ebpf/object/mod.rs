@@ -165,16 +165,15 @@ fn structure(btf: &mut Btf, name: &str, layout: &Layout) -> TypeId {
     if layout.places.is_empty() {
         return btf.bytes(layout.size.into());
     }
-    if let ([place], false) = (layout.places.as_slice(), layout.places.iter().any(|p| p.network)) {
+    let places = layout.members();
+    if let ([place], false) = (places.as_slice(), places.iter().any(|p| p.network)) {
         return btf.int(place.bytes.into());
     }
-    let types: Vec<TypeId> = layout
-        .places
+    let types: Vec<TypeId> = places
         .iter()
         .map(|place| if place.network { btf.bytes(place.bytes.into()) } else { btf.int(place.bytes.into()) })
         .collect();
-    let members: Vec<Member<'_>> = layout
-        .places
+    let members: Vec<Member<'_>> = places
         .iter()
         .zip(types)
         .map(|(place, ty)| Member { name: &place.name, ty, offset: place.offset.into() })

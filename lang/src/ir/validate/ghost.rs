@@ -55,6 +55,16 @@ pub(crate) fn reads(expr: &Expr, into: &mut Vec<LocalId>) {
     }
 }
 
+/// The variables that a statement gives values to, blocks inside of it left out.
+pub fn assigned(stmt: &StmtKind) -> Vec<LocalId> {
+    parts(stmt).sets
+}
+
+/// The variables that a statement reads, blocks inside of it left out.
+pub fn read(stmt: &StmtKind) -> Vec<LocalId> {
+    parts(stmt).reads
+}
+
 /// What a statement reads, assigns and touches, blocks inside of it left out.
 struct Parts<'b> {
     reads: Vec<LocalId>,

@@ -1,0 +1,417 @@
+//! A function made simpler, as it is finished: what one block alone leads to becomes part of it; what is decided on the way to a branch goes on
+//! where the branch would; what was computed or read before is not computed or read again.
+//!
+//! Reads are repeated only where another processor may have written meanwhile: bytes of the packet are nobody else's, and stay what they
+//! are until the step writes some.
+
+use super::{Arg, Block, BlockId, Cmp, End, Function, Helper, Op, Type, Value};
+use std::collections::HashMap;
+
+/// Rounds at most; each makes way for the next, and few are needed.
+const ROUNDS: usize = 4;
+
+impl Function {
+    /// Makes it simpler. All blocks are reached.
+    pub(super) fn simplify(&mut self) {
+        for _ in 0..ROUNDS {
+            let merged = self.merge();
+            let decided = self.decide();
+            self.tidy();
+            self.number_values();
+            if !merged && !decided {
+                break;
+            }
+        }
+    }
+
+    /// By block, how many ways lead there; the entry has one more.
+    fn ways(&self) -> Vec<u32> {
+        let mut ways = vec![0; self.blocks.len()];
+        ways[0] = 1;
+        for block in &self.blocks {
+            block.end.targets().for_each(|to| ways[to.index()] += 1);
+        }
+        ways
+    }
+
+    /// Blocks that one jump alone leads to become part of where it is.
+    fn merge(&mut self) -> bool {
+        let ways = self.ways();
+        let mut known = Replaced::new(self.types.len());
+        let mut changed = false;
+        for index in 0..self.blocks.len() {
+            while let End::Jump(to, args) = self.blocks[index].end.clone()
+                && ways[to.index()] == 1
+                && to.index() != index
+            {
+                let empty = Block { params: Vec::new(), insts: Vec::new(), end: End::Return(Arg::Number(0)), span: self.blocks[index].span };
+                let next = std::mem::replace(&mut self.blocks[to.index()], empty);
+                next.params.iter().zip(args).for_each(|(param, arg)| known.set(*param, arg));
+                let block = &mut self.blocks[index];
+                block.insts.extend(next.insts);
+                (block.end, block.span) = (next.end, next.span);
+                changed = true;
+            }
+        }
+        if changed {
+            self.replace(&known);
+        }
+        changed
+    }
+
+    /// Puts what is known in place of values.
+    fn replace(&mut self, known: &Replaced) {
+        for block in &mut self.blocks {
+            for inst in &mut block.insts {
+                inst.op.each_arg(|arg| *arg = known.of(*arg));
+            }
+            block.end.each_arg(|arg| *arg = known.of(*arg));
+        }
+    }
+
+    /// A branch that is all of a block, and that what a jump gives to the block decides, is not gone to by that jump.
+    fn decide(&mut self) -> bool {
+        let mut changed = false;
+        for block in &mut self.blocks {
+            if let End::Branch { cmp, a, b, then, other } = block.end
+                && let Some(holds) = decided(cmp, a, b)
+            {
+                block.end = End::Jump(if holds { then } else { other }, Vec::new());
+                changed = true;
+            }
+        }
+        let ways = self.ways();
+        let dominators = Dominators::of(self);
+        let mut used: HashMap<Value, Vec<BlockId>> = HashMap::new();
+        for (id, block) in (0..).map(BlockId).zip(&self.blocks) {
+            let mut note = |arg: &Arg| {
+                if let Arg::Value(value) = arg {
+                    used.entry(*value).or_default().push(id);
+                }
+            };
+            block.insts.iter().for_each(|inst| inst.op.args().iter().for_each(&mut note));
+            block.end.args().iter().for_each(&mut note);
+        }
+        for index in 0..self.blocks.len() {
+            let End::Jump(to, args) = &self.blocks[index].end else { continue };
+            let (to, block) = (*to, &self.blocks[to.index()]);
+            let End::Branch { cmp, a, b, then, other } = block.end else { continue };
+            if !block.insts.is_empty() || to.index() == index {
+                continue;
+            }
+            let given = |arg: Arg| match block.params.iter().position(|param| arg == Arg::Value(*param)) {
+                Some(at) => args.get(at).copied().unwrap_or(arg),
+                None => arg,
+            };
+            let Some(holds) = decided(cmp, given(a), given(b)) else { continue };
+            let (goal, left) = if holds { (then, other) } else { (other, then) };
+            // What the block is given is not known behind a way around it.
+            let only_left = |value: &Value| {
+                let blocks = used.get(value).map_or(&[][..], Vec::as_slice);
+                blocks.iter().all(|block| *block == to || ways[left.index()] == 1 && dominators.dominates(left, *block))
+            };
+            if goal != left && block.params.iter().all(only_left) {
+                self.blocks[index].end = End::Jump(goal, Vec::new());
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// What was computed on all ways to a place is not computed there again.
+    fn number_values(&mut self) {
+        let ways = self.ways();
+        let dominators = Dominators::of(self);
+        let mut known = Replaced::new(self.types.len());
+        // By block: what is known at its end that its successors may still use.
+        let mut computed: HashMap<Op, (Value, BlockId)> = HashMap::new();
+        let mut reads: Vec<HashMap<Op, Value>> = vec![HashMap::new(); self.blocks.len()];
+        for id in dominators.order.clone() {
+            let mut read = match dominators.above(id) {
+                // Nothing can have been written since.
+                Some(above) if ways[id.index()] == 1 => reads[above.index()].clone(),
+                _ => HashMap::new(),
+            };
+            let mut insts = std::mem::take(&mut self.blocks[id.index()].insts);
+            insts.retain_mut(|inst| {
+                inst.op.each_arg(|arg| *arg = known.of(*arg));
+                let packet = |arg: &Arg| arg.value().is_some_and(|value| self.types[value.index()] == Type::Packet);
+                match &inst.op {
+                    Op::Store { base, .. } if packet(base) => read.clear(),
+                    Op::Call { helper: Helper::XdpAdjustHead, .. } => read.clear(),
+                    _ => {}
+                }
+                let Some(result) = inst.result else { return true };
+                match &inst.op {
+                    // Where the packet is, too, is another place when its length was changed.
+                    Op::Context(..) => return keep(&mut read, &mut known, &inst.op, result),
+                    Op::Load { base, .. } if packet(base) => return keep(&mut read, &mut known, &inst.op, result),
+                    Op::Bin { .. } | Op::Swap { .. } | Op::Advance { .. } | Op::Distance { .. } => {
+                        let before = computed.get(&inst.op).filter(|(_, at)| *at == id || dominators.dominates(*at, id));
+                        match before {
+                            Some((before, _)) => {
+                                known.set(result, Arg::Value(*before));
+                                return false;
+                            }
+                            None => drop(computed.insert(inst.op.clone(), (result, id))),
+                        }
+                    }
+                    _ => {}
+                }
+                true
+            });
+            let block = &mut self.blocks[id.index()];
+            block.insts = insts;
+            block.end.each_arg(|arg| *arg = known.of(*arg));
+            reads[id.index()] = read;
+        }
+        // Around loops, what is known later was given before.
+        self.replace(&known);
+    }
+}
+
+/// Whether a read is to stay: what was read before is used instead.
+fn keep(read: &mut HashMap<Op, Value>, known: &mut Replaced, op: &Op, result: Value) -> bool {
+    match read.get(op) {
+        Some(before) => {
+            known.set(result, Arg::Value(*before));
+            false
+        }
+        None => {
+            read.insert(op.clone(), result);
+            true
+        }
+    }
+}
+
+/// What is known of a comparison of these operands.
+fn decided(cmp: Cmp, a: Arg, b: Arg) -> Option<bool> {
+    match (a.number(), b.number()) {
+        (Some(a), Some(b)) => Some(cmp.holds(a, b)),
+        _ if a == b => Some(cmp.holds(0, 0)),
+        _ => None,
+    }
+}
+
+/// Values, and what is in their place.
+struct Replaced(Vec<Option<Arg>>);
+
+impl Replaced {
+    fn new(values: usize) -> Replaced {
+        Replaced(vec![None; values])
+    }
+
+    fn set(&mut self, value: Value, by: Arg) {
+        self.0[value.index()] = Some(by);
+    }
+
+    fn of(&self, mut arg: Arg) -> Arg {
+        while let Arg::Value(value) = arg
+            && let Some(by) = self.0[value.index()]
+        {
+            arg = by;
+        }
+        arg
+    }
+}
+
+/// Which blocks all ways to a block lead through.
+struct Dominators {
+    /// Blocks so that each comes behind those that dominate it.
+    order: Vec<BlockId>,
+    /// By block: its place in that order, and the nearest block that dominates it.
+    place: Vec<usize>,
+    above: Vec<usize>,
+}
+
+impl Dominators {
+    fn of(function: &Function) -> Dominators {
+        let count = function.blocks.len();
+        let (mut post, mut seen) = (Vec::new(), vec![false; count]);
+        let mut stack = vec![(BlockId(0), 0)];
+        seen[0] = true;
+        while let Some((block, next)) = stack.pop() {
+            match function.blocks[block.index()].end.targets().nth(next) {
+                Some(to) => {
+                    stack.push((block, next + 1));
+                    if !std::mem::replace(&mut seen[to.index()], true) {
+                        stack.push((to, 0));
+                    }
+                }
+                None => post.push(block),
+            }
+        }
+        post.reverse();
+        let mut place = vec![usize::MAX; count];
+        post.iter().enumerate().for_each(|(at, block)| place[block.index()] = at);
+        let mut preds = vec![Vec::new(); post.len()];
+        for block in &post {
+            for to in function.blocks[block.index()].end.targets() {
+                preds[place[to.index()]].push(place[block.index()]);
+            }
+        }
+        // By place in the order, as long as something changes (Cooper, Harvey, Kennedy).
+        let mut nearest = vec![usize::MAX; post.len()];
+        nearest[0] = 0;
+        let mut changed = true;
+        while std::mem::take(&mut changed) {
+            for at in 1..post.len() {
+                let mut known = preds[at].iter().copied().filter(|pred| nearest[*pred] != usize::MAX);
+                let Some(first) = known.next() else { continue };
+                let common = known.fold(first, |mut a, mut b| {
+                    while a != b {
+                        if a > b { a = nearest[a] } else { b = nearest[b] }
+                    }
+                    a
+                });
+                changed |= nearest[at] != common;
+                nearest[at] = common;
+            }
+        }
+        Dominators { order: post, place, above: nearest }
+    }
+
+    /// The nearest block that dominates another.
+    fn above(&self, block: BlockId) -> Option<BlockId> {
+        let at = *self.place.get(block.index())?;
+        (at != 0).then(|| self.above.get(at).and_then(|above| self.order.get(*above)).copied()).flatten()
+    }
+
+    /// Whether all ways to a block lead through another, or end there.
+    fn dominates(&self, above: BlockId, block: BlockId) -> bool {
+        let (goal, mut at) = (self.place[above.index()], self.place[block.index()]);
+        // What is not reached is dominated by nothing.
+        while at != usize::MAX && at > goal {
+            at = self.above[at];
+        }
+        at == goal
+    }
+}
+
+impl End {
+    /// Where it leads.
+    pub(super) fn targets(&self) -> impl Iterator<Item = BlockId> + use<> {
+        let (first, second) = match self {
+            End::Jump(to, _) => (Some(*to), None),
+            End::Branch { then, other, .. } => (Some(*then), Some(*other)),
+            End::Return(_) => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+
+    /// Its operands.
+    fn args(&self) -> Vec<Arg> {
+        match self {
+            End::Jump(_, args) => args.clone(),
+            End::Branch { a, b, .. } => vec![*a, *b],
+            End::Return(verdict) => vec![*verdict],
+        }
+    }
+
+    fn each_arg(&mut self, mut f: impl FnMut(&mut Arg)) {
+        match self {
+            End::Jump(_, args) => args.iter_mut().for_each(f),
+            End::Branch { a, b, .. } => [a, b].into_iter().for_each(f),
+            End::Return(verdict) => f(verdict),
+        }
+    }
+}
+
+impl Op {
+    /// Does something with all operands. Those that can only be values stay values.
+    fn each_arg(&mut self, mut f: impl FnMut(&mut Arg)) {
+        let mut value = |value: &mut Value| {
+            let mut arg = Arg::Value(*value);
+            f(&mut arg);
+            if let Arg::Value(new) = arg {
+                *value = new;
+            }
+        };
+        match self {
+            Op::Context(context, _) => value(context),
+            Op::Advance { pointer, .. } => value(pointer),
+            Op::Distance { from, to } => [from, to].into_iter().for_each(&mut value),
+            _ => {}
+        }
+        match self {
+            Op::Context(..) | Op::Distance { .. } => {}
+            Op::Bin { a, b, .. } => [a, b].into_iter().for_each(f),
+            Op::Swap { a, .. } => f(a),
+            Op::Advance { by, .. } => f(by),
+            Op::Load { base, .. } => f(base),
+            Op::Store { base, value, .. } => [base, value].into_iter().for_each(f),
+            Op::CompareSwap { base, expected, new, .. } => [base, expected, new].into_iter().for_each(f),
+            Op::FetchAdd { base, amount, .. } => [base, amount].into_iter().for_each(f),
+            Op::Call { args, .. } => args.iter_mut().for_each(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Bin, Builder, Field, check};
+    use super::*;
+    use grv_lang::span::Span;
+
+    fn count(function: &Function, of: impl Fn(&Op) -> bool) -> usize {
+        function.blocks.iter().flat_map(|block| &block.insts).filter(|inst| of(&inst.op)).count()
+    }
+
+    #[test]
+    fn what_was_read_is_read_again_only_if_something_was_written() {
+        for writes in [false, true] {
+            let mut b = Builder::new(Span::default(), &[Type::Context]);
+            let context = b.input(0).value().unwrap_or(Value(0));
+            let data = b.field(context, Field::Data);
+            let first = b.load(data, 0, 4);
+            if writes {
+                b.store(data, 8, 1, Arg::Number(1));
+            }
+            let second = b.load(data, 0, 4);
+            let (yes, no) = (b.block(), b.block());
+            let sum = b.bin(Bin::Add, first, second);
+            b.branch(Cmp::Gt, sum, Arg::Number(9), yes, no);
+            b.enter(yes);
+            // The packet may be elsewhere then.
+            b.call(Helper::XdpAdjustHead, vec![Arg::Value(context), Arg::Number(4)]);
+            let moved = b.field(context, Field::Data);
+            b.store(moved, 0, 1, Arg::Number(1));
+            let again = b.bin(Bin::Add, first, second);
+            b.ret(again);
+            b.enter(no);
+            b.ret(Arg::Number(0));
+            let function = b.finish("f");
+            check(&function).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(count(&function, |op| matches!(op, Op::Load { .. })), 1 + usize::from(writes));
+            assert_eq!(count(&function, |op| matches!(op, Op::Bin { .. })), 1);
+            assert_eq!(count(&function, |op| matches!(op, Op::Context(..))), 2);
+        }
+    }
+
+    #[test]
+    fn a_branch_that_is_decided_before_is_not_gone_to() {
+        let mut b = Builder::new(Span::default(), &[Type::Context]);
+        let context = b.input(0).value().unwrap_or(Value(0));
+        let number = b.field(context, Field::IngressIfindex);
+        let (same, more, met, yes, no) = (b.block(), b.block(), b.block(), b.block(), b.block());
+        let param = Arg::Value(b.param(met, Type::Word, 64));
+        b.branch(Cmp::Eq, number, Arg::Number(1), same, more);
+        b.enter(same);
+        b.jump(met, vec![number]);
+        b.enter(more);
+        let other = b.bin(Bin::Mul, number, Arg::Number(3));
+        b.jump(met, vec![other]);
+        b.enter(met);
+        b.branch(Cmp::Eq, number, param, yes, no);
+        b.enter(yes);
+        b.ret(Arg::Number(7));
+        b.enter(no);
+        b.ret(param);
+        let function = b.finish("f");
+        check(&function).unwrap_or_else(|e| panic!("{e}"));
+        // One comparison for each way: the first, and that of the way on which the product is compared.
+        let branches = function.blocks.iter().filter(|block| matches!(block.end, End::Branch { .. })).count();
+        assert_eq!(branches, 2);
+        assert!(matches!(&function.blocks[0].end, End::Branch { then, .. } if function.blocks[then.index()].insts.is_empty()));
+    }
+}
