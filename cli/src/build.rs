@@ -4,7 +4,7 @@ use crate::render::{self, Finding};
 use crate::verify::{self, Solving, Source, select};
 use crate::{Format, Status};
 use clap::ValueEnum;
-use grv_codegen::ebpf::{self, Artefact, Budget, Claim, Kernel, Options, Proofs};
+use grv_codegen::ebpf::{self, Artefact, Budget, Claim, Hook, Kernel, Options, Proofs};
 use grv_lang::diagnostics::Diagnostic;
 use grv_lang::ir::Program;
 use grv_verifier::prove::Verdict;
@@ -50,6 +50,9 @@ pub(crate) struct Making {
     /// The middlebox, if the program declares several
     #[arg(long = "box", value_name = "NAME")]
     middlebox: Option<String>,
+    /// Where it is attached: `xdp` in the driver, or `tc` where the kernel has made a buffer of the packet
+    #[arg(long, value_enum, value_name = "HOOK", default_value = "xdp")]
+    hook: At,
     /// The oldest kernel that it must run on: 5.15, 6.1, 6.6, 6.12 or 6.18
     #[arg(long, value_name = "VERSION", default_value = "5.15")]
     kernel: Kernel,
@@ -93,9 +96,15 @@ pub(crate) struct Made {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Target {
-    /// An XDP program for the Linux kernel
+pub(crate) enum Target {
+    /// A program for the Linux kernel
     Ebpf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum At {
+    Xdp,
+    Tc,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -137,8 +146,12 @@ pub(crate) fn make(path: &Path, making: &Making, probe: bool, format: Format) ->
         return refused(format, source, &source.of.diagnostics).map(Err);
     }
     let program = chosen(path, making, source)?;
+    let hook = match making.hook {
+        At::Xdp => Hook::Xdp,
+        At::Tc => Hook::Tc,
+    };
     let options =
-        Options { kernel: making.kernel, hz: making.hz.0, probe, checks: making.allow_unproved, ..Options::default() };
+        Options { kernel: making.kernel, hz: making.hz.0, hook, probe, checks: making.allow_unproved, ..Options::default() };
     // What the target does not have need not be proved first.
     let unproved = ebpf::build(&program, &source.of.sources, &options, &Proofs::default());
     if let Err(found) = unproved {
@@ -245,7 +258,12 @@ fn shown(args: &Args, made: &Made) -> Result<(), String> {
     }
     let Some(output) = output else { return Ok(()) };
     let status = if *proved { "proved" } else { "unproved" };
-    render::line(&format!("{output}: {} for XDP, {status}, from {} on", program.name, options.kernel));
+    render::line(&format!(
+        "{output}: {} for {}, {status}, from {} on",
+        program.name,
+        if options.hook == Hook::Tc { "tc" } else { "XDP" },
+        options.kernel
+    ));
     if args.format == Format::Concise {
         return Ok(());
     }

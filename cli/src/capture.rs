@@ -141,7 +141,11 @@ impl Writer {
 
 /// A packet in a few words.
 pub fn describe(bytes: &[u8]) -> String {
-    let length = bytes.len();
+    describe_start(bytes, bytes.len())
+}
+
+/// A packet in a few words, of which only the beginning may be known.
+pub(crate) fn describe_start(bytes: &[u8], length: usize) -> String {
     let Ok(packet) = LaxPacketHeaders::from_ethernet(bytes) else { return format!("{length} bytes, no Ethernet frame") };
     let (from, to) = match &packet.net {
         Some(NetHeaders::Ipv4(ip, _)) => {
@@ -184,7 +188,7 @@ pub fn describe(bytes: &[u8]) -> String {
     }
 }
 
-fn icmp4(kind: &etherparse::Icmpv4Type) -> String {
+pub(crate) fn icmp4(kind: &etherparse::Icmpv4Type) -> String {
     use etherparse::Icmpv4Type::{DestinationUnreachable, EchoReply, EchoRequest, TimeExceeded};
     match kind {
         EchoRequest(echo) => format!("echo request {}/{}", echo.id, echo.seq),

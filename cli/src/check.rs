@@ -1,13 +1,16 @@
 //! `grv check`: what the compiler has to say of programs.
 
+use crate::build::Target;
 use crate::render::{self, Finding};
 use crate::{Format, Status, files};
 use clap::ValueEnum;
+use grv_codegen::ebpf::{self, Kernel, Options, Proofs};
 use grv_lang::compile::Compilation;
-use grv_lang::diagnostics::Severity;
-use grv_lang::ir::print;
+use grv_lang::diagnostics::{Diagnostic, Severity};
+use grv_lang::ir::{Program, print};
 use serde::Serialize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -20,6 +23,12 @@ pub(crate) struct Args {
     /// Print a stage of the compilation instead
     #[arg(long, value_enum, value_name = "STAGE")]
     emit: Option<Stage>,
+    /// Find out, too, what a target does not have of what the programs need
+    #[arg(long, value_enum)]
+    target: Option<Target>,
+    /// The oldest kernel that the target must run on: 5.15, 6.1, 6.6, 6.12 or 6.18
+    #[arg(long, value_name = "VERSION", default_value = "5.15", requires = "target")]
+    kernel: Kernel,
     /// Warnings count as errors
     #[arg(long)]
     deny_warnings: bool,
@@ -52,7 +61,11 @@ struct Summary {
 pub(crate) fn main(args: &Args) -> Result<Status, String> {
     let mut compiled = Vec::new();
     for path in files::sources(&args.paths)? {
-        compiled.push(files::load(&path)?);
+        let mut c = files::load(&path)?;
+        if let Some(Target::Ebpf) = args.target {
+            fits_ebpf(&mut c, args.kernel);
+        }
+        compiled.push(c);
     }
     let count = |wanted: Severity| compiled.iter().flat_map(|c| &c.diagnostics).filter(|d| d.severity() == wanted).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
@@ -90,6 +103,14 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
         }
     }
     Ok(status)
+}
+
+/// Adds what the target does not have; a program with errors of its own is for none.
+fn fits_ebpf(c: &mut Compilation, kernel: Kernel) {
+    let options = Options { kernel, ..Options::default() };
+    let missing = |program: &Arc<Program>| ebpf::build(program, &c.sources, &options, &Proofs::default()).err();
+    let found: Vec<Diagnostic> = c.boxes.iter().filter_map(missing).flatten().collect();
+    c.diagnostics.extend(found);
 }
 
 /// Each expression of the first file with its type.

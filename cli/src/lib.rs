@@ -10,6 +10,7 @@ mod files;
 mod fmt;
 mod graph;
 mod happened;
+mod headers;
 mod live;
 mod mutate;
 mod new;
@@ -69,6 +70,8 @@ enum Command {
     State(live::state::Args),
     /// Show what became of the packets of a running box
     Stats(live::stats::Args),
+    /// Show packets of a running box as they are dropped or forwarded
+    Trace(live::trace::Args),
     /// Replace control tables of a running box
     Update(live::update::Args),
     /// Keep the neighbours of a running box in step with the kernel's
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Unload(args) => live::load::unload(&args),
         Command::State(args) => live::state::main(&args),
         Command::Stats(args) => live::stats::main(&args),
+        Command::Trace(args) => live::trace::main(&args),
         Command::Update(args) => live::update::main(&args),
         Command::Sync(args) => live::sync::main(&args),
         Command::Audit(args) => verify::audit::main(&args),

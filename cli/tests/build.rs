@@ -92,7 +92,7 @@ fn the_report_has_all_that_its_schema_asks_for() {
     required(&schema, &report);
     required(&schema["$defs"]["budget"], &report["budget"]);
     assert_eq!(report["proved"], false);
-    let output = build("tests/refused/E0804-timer.grv", &object, &["--allow-unproved", "--format", "json"]);
+    let output = build("tests/fail/E0804-timer.grv", &object, &["--allow-unproved", "--format", "json"]);
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     required(&schema, &report);
     assert!(report["budget"].is_null() && report["output"].is_null());
@@ -106,18 +106,43 @@ fn a_middlebox_that_is_not_there_is_a_usage_error() {
 }
 
 #[test]
+fn what_is_not_there_at_tc_is_refused() {
+    let object = object("tc.o");
+    let tc = ["--allow-unproved", "--hook", "tc", "--format", "json"];
+    let output = build("examples/policer/policer.grv", &object, &tc);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(manifest(&object)["program_type"], "tc");
+    for (file, code) in [("examples/bridge/bridge.grv", "E0803"), ("tests/targets/resize.grv", "E0804")] {
+        let output = build(file, &object, &tc);
+        assert_eq!(output.status.code(), Some(1), "{file}");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("the report is JSON");
+        let codes: Vec<&str> =
+            report["diagnostics"].as_array().expect("a list").iter().filter_map(|d| d["code"].as_str()).collect();
+        assert!(codes.contains(&code), "{file}: {report}");
+        let text = report["diagnostics"][0]["message"].as_str().expect("a message");
+        assert!(text.contains("tc"), "{text}");
+    }
+}
+
+#[test]
 fn lifetimes_are_told_by_the_clock_that_is_asked_for() {
     const BRIDGE: &str = "examples/bridge/bridge.grv";
     let object = object("clock.o");
-    // Of a table that is judged up to 10 ms late: ticks of 4 ms and 1 ms will do, ticks of 10 ms are too long.
-    for (asked, hz) in [(None, Some(250)), (Some("1000"), Some(1_000)), (Some("100"), None), (Some("none"), None)] {
+    // Of a table that is judged up to 20 ms late: ticks of 1 to 10 ms will do, ticks of 20 ms are too long.
+    for (asked, hz) in
+        [(None, Some(250)), (Some("1000"), Some(1_000)), (Some("100"), Some(100)), (Some("50"), None), (Some("none"), None)]
+    {
         let more: Vec<&str> = asked.into_iter().flat_map(|hz| ["--hz", hz]).chain(["--allow-unproved"]).collect();
         let output = build(BRIDGE, &object, &more);
         assert_eq!(output.status.code(), Some(0), "{asked:?}: {}", text(&output.stderr));
         let manifest = manifest(&object);
         assert_eq!(manifest["hz"].as_u64(), hz, "{asked:?}");
         let helpers = manifest["budget"]["helpers"].to_string();
-        assert_eq!((helpers.contains("bpf_jiffies64"), helpers.contains("bpf_ktime_get_ns")), (hz.is_some(), hz.is_none()), "{asked:?}");
+        assert_eq!(
+            (helpers.contains("bpf_jiffies64"), helpers.contains("bpf_ktime_get_ns")),
+            (hz.is_some(), hz.is_none()),
+            "{asked:?}"
+        );
     }
     for (hz, why) in [("300", "no whole nanoseconds"), ("0", "is needed"), ("fast", "is needed")] {
         let output = build(BRIDGE, &object, &["--allow-unproved", "--hz", hz]);

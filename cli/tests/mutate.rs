@@ -105,6 +105,23 @@ fn what_is_tried_can_be_chosen() {
 }
 
 #[test]
+fn changes_are_told_as_they_are_tried() {
+    let ids = |all: Vec<Value>| all.iter().map(|m| m["id"].to_string()).collect::<std::collections::BTreeSet<_>>();
+    let lines = |limit: &str| {
+        let output = mutate(&[FORGETFUL, "--format", "json-lines", "--limit", limit, "--jobs", "1"]);
+        let lines = String::from_utf8_lossy(&output.stdout);
+        lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON")).collect::<Vec<_>>()
+    };
+    let (four, all) = (lines("4"), lines("1000"));
+    // The first are the same, however many follow; and they are not all from the same place.
+    assert_eq!(four[0]["id"], all[0]["id"]);
+    assert!(ids(four.clone()).is_subset(&ids(all.clone())));
+    assert_ne!(four[0]["element"], four[1]["element"]);
+    let whole = json(&mutate(&[FORGETFUL, "--format", "json"]));
+    assert_eq!(ids(all), ids(list(&whole, "mutants").clone()));
+}
+
+#[test]
 fn what_changes_nothing_does_not_count() {
     let output = mutate(&["tests/verify/equivalent.grv", "--format", "json"]);
     let report = json(&output);

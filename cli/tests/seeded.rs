@@ -123,6 +123,7 @@ fn complaint(list: &str, bug: &Bug, desk: &Desk) -> Option<String> {
         program: program.clone(),
         tests: scripts(program, &of.tests),
         wanted: &wanted,
+        first: &[],
         automatic,
         whole: false,
     };

@@ -36,7 +36,8 @@ fn differ(needed: Option<u32>, has: Option<u32>) -> Result<(), Error> {
         Some(has) => (format!("this one has {has}"), "`--hz none`".to_string()),
         None => ("how many this one has cannot be told".to_string(), "`--hz none`".to_string()),
     };
-    let built = format!("this was built for a kernel with {needed} ticks of its clock a second, and {what}: lifetimes would be others");
+    let built =
+        format!("this was built for a kernel with {needed} ticks of its clock a second, and {what}: lifetimes would be others");
     Err(Error::Usage(format!("{built}; build it with {instead}")))
 }
 
@@ -63,6 +64,9 @@ pub(crate) fn machine(netlink: &mut Netlink, installed: &Installed, fix: bool) -
                 "`{}` has a driver without XDP: the kernel runs the program itself, which is slower",
                 interface.name
             ));
+        }
+        if !installed.description.is_xdp() {
+            continue;
         }
         let takes = features::takes_redirects(interface.index);
         if interface.veth {

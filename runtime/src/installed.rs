@@ -5,6 +5,7 @@ use crate::object::Description;
 use crate::pins::{self, Pins};
 use crate::record::{Attached, Mode, Record};
 use crate::sys::Bytes;
+use crate::{takeover, trace};
 use grv_codegen::ebpf::{GENERATION_SECTION, TableInfo};
 use std::path::PathBuf;
 
@@ -27,6 +28,7 @@ impl Installed {
     /// Finds a box.
     pub fn open(pins: &Pins, name: &str) -> Result<Installed, Error> {
         let folder = pins.existing(name)?;
+        takeover::settle(pins, name)?;
         let (record, description) = Record::read(&folder)?;
         let params = record.params().unwrap_or_default();
         let counts = params.iter().map(Vec::len);
@@ -34,7 +36,9 @@ impl Installed {
             let what = "the parameters that are remembered are not the program's".to_string();
             return Err(Error::Pins { path: folder, what });
         }
-        Ok(Installed { name: name.to_string(), description, ports: record.ports, mode: record.mode, params, folder })
+        let installed = Installed { name: name.to_string(), description, ports: record.ports, mode: record.mode, params, folder };
+        trace::recover(&installed)?;
+        Ok(installed)
     }
 
     /// A number that is another one as soon as another box has its name; none, if no box has it.
@@ -46,7 +50,8 @@ impl Installed {
     /// Takes a box off its interfaces and forgets it.
     pub fn unload(pins: &Pins, name: &str) -> Result<(), Error> {
         // Whatever is pinned there: also what cannot be read.
-        pins::remove(&pins.existing(name)?)
+        let folder = pins.existing(name)?;
+        [folder, pins.next(name)?].iter().filter(|folder| folder.exists()).try_for_each(|folder| pins::remove(folder))
     }
 
     /// One of its maps.

@@ -1,19 +1,20 @@
 //! An object becomes a box in the kernel: loaded, its tables filled, attached to its interfaces, pinned. If something fails, nothing is left.
 
-use crate::error::{Error, Rejected, Tried};
+use crate::error::{Error, Tried};
 use crate::installed::Installed;
 use crate::netlink::{Interface, Netlink};
 use crate::object::Object;
 use crate::pins::{self, Pins};
 use crate::record::{Attached, Mode, Record};
-use crate::{check, log};
-use aya::programs::links::FdLink;
-use aya::programs::{ProgramError, Xdp, XdpMode};
+use crate::{check, hook, sweep};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use grv_lang::config::Settings;
 use grv_lang::interp::with_defaults;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+/// What the kernel is to say of programs that it refuses.
+pub(crate) const LOG: VerifierLogLevel = VerifierLogLevel::VERBOSE.union(VerifierLogLevel::STATS);
 
 /// The variable that choices begin at.
 const SEED: &str = "choice_seed";
@@ -61,11 +62,14 @@ impl Drop for Undo<'_> {
 pub fn load(pins: &Pins, object: &Object, request: &Request<'_>) -> Result<(Installed, Vec<String>), Error> {
     loadable(object)?;
     let folder = pins.folder(request.name)?;
-    if folder.exists() {
+    if folder.exists() || pins.next(request.name)?.exists() {
         return Err(Error::Usage(format!(
             "a box `{0}` is loaded already: `--replace` replaces it, `grv unload {0}` ends it, `--name` gives another name",
             request.name
         )));
+    }
+    if !object.description.is_xdp() && request.mode != Mode::Any {
+        return Err(Error::Usage("`--mode` is of XDP, and this was built for tc".to_string()));
     }
     let mut netlink = Netlink::open()?;
     let interfaces = netlink.interfaces()?;
@@ -83,11 +87,12 @@ pub fn load(pins: &Pins, object: &Object, request: &Request<'_>) -> Result<(Inst
     let mut undo = Undo::of(&folder);
     let mut ebpf = installed.prepare(object, &[])?;
     installed.begin(request.settings)?;
-    let program = xdp(&mut ebpf, &object.description.manifest.program)?;
+    let mut program = hook::program(&mut ebpf, &object.description.manifest.program)?;
     for (number, port) in installed.ports.iter().enumerate() {
-        attach(program, port, request.mode, &folder.join(pins::link(number)))?;
+        program.attach(port, request.mode, &folder.join(pins::link(number)))?;
     }
-    let warnings = check::machine(&mut netlink, &installed, request.fix)?;
+    let mut warnings = check::machine(&mut netlink, &installed, request.fix)?;
+    warnings.extend(sweep::begin(&installed));
     undo.done();
     Ok((installed, warnings))
 }
@@ -133,7 +138,7 @@ fn assign(object: &Object, given: &[(String, String)], interfaces: &[Interface])
         if assigned.iter().any(|other| other.ifindex == interface.index) {
             return Err(Error::Usage(format!("`{name}` is given to two ports")));
         }
-        if interface.xdp.is_some() {
+        if object.description.is_xdp() && interface.xdp.is_some() {
             return Err(Error::Usage(format!("`{name}` has an XDP program already: `bpftool net` shows whose it is")));
         }
         assigned.push(Attached {
@@ -174,7 +179,9 @@ fn into_kernel(object: &Object, ports: &[Attached], params: &[Vec<u128>], shared
     let bits = (0..u64::BITS).zip(names).filter(|(_, name)| turns(name)).fold(0, |bits, (at, _)| bits | 1 << at);
     constants.push((TURNS, u64::to_le_bytes(bits).to_vec()));
     let mut loader = EbpfLoader::new();
-    loader.verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS);
+    // Nothing in our programs depends on how the kernel lays out its own data.
+    loader.btf(None);
+    loader.verifier_log_level(LOG);
     for (name, bytes) in &constants {
         loader.override_global(name, bytes.as_slice(), true);
     }
@@ -188,53 +195,8 @@ fn into_kernel(object: &Object, ports: &[Attached], params: &[Vec<u128>], shared
         other => Error::Object(format!("the object cannot be loaded: {other}")),
     };
     let mut ebpf = loader.load(&object.bytes).map_err(failed)?;
-    let program = xdp(&mut ebpf, &manifest.program)?;
-    program.load().map_err(|error| match error {
-        ProgramError::LoadError { io_error, verifier_log } => {
-            Error::Rejected(Box::new(log::read(&manifest.program, &verifier_log.to_string(), &io_error)))
-        }
-        other => Error::Rejected(Box::new(Rejected {
-            program: manifest.program.clone(),
-            line: None,
-            reason: other.to_string(),
-            log: String::new(),
-        })),
-    })?;
+    hook::verify(&mut ebpf, &manifest.program)?;
     Ok(ebpf)
-}
-
-pub(crate) fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Error> {
-    let program = ebpf.program_mut(name).ok_or_else(|| Error::Object(format!("the object has no program `{name}`")))?;
-    program.try_into().map_err(|e| Error::Object(format!("`{name}` is no XDP program: {e}")))
-}
-
-/// Attaches the program to a port's interface, for as long as the link is pinned.
-fn attach(program: &mut Xdp, port: &Attached, mode: Mode, path: &Path) -> Result<(), Error> {
-    let how = match mode {
-        Mode::Any => XdpMode::Default,
-        Mode::Native => XdpMode::Driver,
-        Mode::Generic => XdpMode::Skb,
-    };
-    let refused = |error: ProgramError| {
-        let what = format!("the program cannot be attached to `{}`", port.interface);
-        match error {
-            ProgramError::SyscallError(error) => {
-                let hint = match error.io_error.raw_os_error() {
-                    Some(libc::EOPNOTSUPP) => "; its driver has no XDP: try `--mode generic`",
-                    Some(libc::ERANGE | libc::EINVAL) => {
-                        "; is its MTU too large for XDP? A page holds frames of some 3,500 bytes"
-                    }
-                    _ => "",
-                };
-                Error::System { what: format!("{what}{hint}"), error: error.io_error }
-            }
-            other => Error::Usage(format!("{what}: {other}")),
-        }
-    };
-    let id = program.attach_to_if_index(port.ifindex, how).map_err(refused)?;
-    let link = program.take_link(id).map_err(refused)?;
-    let link: FdLink = link.try_into().map_err(|_| Error::Usage("this kernel has no links for XDP (5.9 has)".to_string()))?;
-    link.pin(path).map(drop).map_err(|e| pinned(path, &e))
 }
 
 impl Installed {
@@ -249,7 +211,7 @@ impl Installed {
             map.pin(&path).map_err(|e| pinned(&path, &e))?;
         }
         let path = self.folder.join("program");
-        xdp(&mut ebpf, &self.description.manifest.program)?.pin(&path).map_err(|e| pinned(&path, &e))?;
+        hook::program(&mut ebpf, &self.description.manifest.program)?.pin(&path)?;
         let numbers = |columns: &Vec<u128>| columns.iter().map(u128::to_string).collect();
         let record = Record {
             manifest: self.description.manifest.clone(),

@@ -2,12 +2,12 @@
 //! answer or an error.
 
 use crate::error::Error;
-use grv_codegen::ebpf::{MANIFEST, Manifest, SCHEMA, TableInfo, memory};
+use grv_codegen::ebpf::{Hook, MANIFEST, Manifest, SCHEMA, TableInfo, memory};
 use grv_lang::compile::compile;
 use grv_lang::config::{self, Settings};
 use grv_lang::diagnostics::Severity;
 use grv_lang::ir::{Program, Table};
-use grv_lang::source::Loader;
+use grv_lang::source::{Loader, SourceMap};
 use object::{Object as _, ObjectSection as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -24,13 +24,17 @@ pub struct Object {
 impl Object {
     /// Reads an object file.
     pub fn read(bytes: Vec<u8>) -> Result<Object, Error> {
+        let description = Description::new(Object::manifest(&bytes)?)?;
+        Ok(Object { bytes, description })
+    }
+
+    /// What an object file says of itself.
+    pub(crate) fn manifest(bytes: &[u8]) -> Result<Manifest, Error> {
         let bad = |what: String| Error::Object(format!("this is no object of `grv build --target ebpf`: {what}"));
-        let file = object::File::parse(bytes.as_slice()).map_err(|e| bad(e.to_string()))?;
+        let file = object::File::parse(bytes).map_err(|e| bad(e.to_string()))?;
         let section = file.section_by_name(MANIFEST).ok_or_else(|| bad("it has no manifest".to_string()))?;
         let manifest = section.data().map_err(|e| bad(e.to_string()))?;
-        let manifest: Manifest = serde_json::from_slice(manifest).map_err(|e| bad(format!("its manifest: {e}")))?;
-        let description = Description::new(manifest)?;
-        Ok(Object { bytes, description })
+        serde_json::from_slice(manifest).map_err(|e| bad(format!("its manifest: {e}")))
     }
 }
 
@@ -41,13 +45,15 @@ pub struct Description {
     pub manifest: Manifest,
     /// The core IR of what it was built from.
     pub program: Arc<Program>,
+    /// The text of its sources.
+    pub sources: Arc<SourceMap>,
 }
 
 impl Description {
     /// Checks a manifest, and compiles the sources that it holds.
     pub fn new(manifest: Manifest) -> Result<Description, Error> {
         let bad = |what: String| Error::Object(format!("the manifest of `{}` is not right: {what}", manifest.middlebox));
-        if manifest.schema_version != SCHEMA || manifest.target != "ebpf" || manifest.program_type != "xdp" {
+        if manifest.schema_version != SCHEMA || manifest.target != "ebpf" || Hook::named(&manifest.program_type).is_none() {
             let form = format!("form {}, {} for {}", manifest.schema_version, manifest.program_type, manifest.target);
             return Err(bad(format!("this version of grv does not know it ({form}, by {})", manifest.compiler)));
         }
@@ -57,7 +63,7 @@ impl Description {
                 return Err(bad(format!("the text of {} is not the one that it was built from", source.path)));
             }
         }
-        let program = compiled(&manifest).map_err(bad)?;
+        let (program, sources) = compiled(&manifest).map_err(bad)?;
         for info in &manifest.tables {
             let declared = program.tables.get(info.table as usize).filter(|table| table.name == info.name);
             let declared = declared.ok_or_else(|| bad(format!("the program has no table `{}`", info.name)))?;
@@ -69,7 +75,12 @@ impl Description {
         if manifest.parameters.len() != numbers || manifest.ports.len() != program.ports.len() {
             return Err(bad("its parameters or ports are not the program's".to_string()));
         }
-        Ok(Description { manifest, program })
+        Ok(Description { manifest, program, sources: Arc::new(sources) })
+    }
+
+    /// Whether it is attached at XDP.
+    pub(crate) fn is_xdp(&self) -> bool {
+        Hook::named(&self.manifest.program_type) == Some(Hook::Xdp)
     }
 
     /// Whether all was proved when it was built.
@@ -103,7 +114,7 @@ fn columns_agree(info: &TableInfo, declared: &Table) -> bool {
 }
 
 /// Compiles what an artefact was built from.
-fn compiled(manifest: &Manifest) -> Result<Arc<Program>, String> {
+fn compiled(manifest: &Manifest) -> Result<(Arc<Program>, SourceMap), String> {
     let root = manifest.sources.first().ok_or("it names no sources")?;
     let compilation = compile(&root.path, root.text.as_bytes(), &Embedded(manifest));
     if let Some(error) = compilation.diagnostics.iter().find(|d| d.severity() == Severity::Error) {
@@ -115,7 +126,8 @@ fn compiled(manifest: &Manifest) -> Result<Arc<Program>, String> {
         return Err("it was built with other modules than this version of grv finds".to_string());
     }
     let found = compilation.boxes.iter().find(|program| program.name == manifest.middlebox).cloned();
-    found.ok_or_else(|| "its source does not declare it".to_string())
+    let program = found.ok_or_else(|| "its source does not declare it".to_string())?;
+    Ok((program, compilation.sources))
 }
 
 /// Modules as they were found when the artefact was built.

@@ -49,14 +49,10 @@ impl Pins {
         Ok(self.root.join(name))
     }
 
-    /// Where the box is made ready that is to take a box's place. What a process left there that ended halfway is removed.
+    /// Where the box is made ready that is to take a box's place.
     pub(crate) fn next(&self, name: &str) -> Result<PathBuf, Error> {
         self.folder(name)?;
-        let folder = self.root.join(format!("{name}{NEXT}"));
-        if folder.exists() {
-            remove(&folder)?;
-        }
-        Ok(folder)
+        Ok(self.root.join(format!("{name}{NEXT}")))
     }
 
     /// The names of all boxes.
@@ -65,17 +61,18 @@ impl Pins {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&self.root).tried(tried)? {
             let name = entry.tried(tried)?.file_name().to_string_lossy().into_owned();
-            // What takes a box's place is no box yet.
-            names.extend((!name.ends_with(NEXT)).then_some(name));
+            // What takes a box's place is that box.
+            names.push(name.strip_suffix(NEXT).map_or_else(|| name.clone(), str::to_string));
         }
         names.sort();
+        names.dedup();
         Ok(names)
     }
 
     /// Where an existing box is pinned.
     pub fn existing(&self, name: &str) -> Result<PathBuf, Error> {
         let folder = self.folder(name)?;
-        if folder.is_dir() {
+        if folder.is_dir() || self.next(name)?.is_dir() {
             return Ok(folder);
         }
         Err(Error::NotLoaded { name: name.to_string(), known: self.names()? })

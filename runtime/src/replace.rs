@@ -1,38 +1,35 @@
 //! A running box is replaced by another version of it. Tables that both versions keep in the same way are handed over; if live entries would be
 //! lost, or if they may not be what the new version relies on, nothing is replaced, and it is said why.
 //!
-//! For the instant of the change all ports are closed: a program that drops everything is attached to them, and it is waited until no step
-//! of the old version is left. So no step of one version meets a step of the other, and what the old one's variables hold is handed over
+//! For the instant of the change all ports are closed ([`crate::takeover`]), and it is waited until no step of the old version is left. So no step of one version meets a step of the other, and what the old one's variables hold is handed over
 //! as it is.
 
 use crate::control::quiet;
 use crate::error::{Error, Tried};
 use crate::installed::Installed;
-use crate::load::{Undo, loadable, xdp};
+use crate::load::loadable;
 use crate::object::{Description, Object};
 use crate::pins::{self, Pins};
 use crate::state::{Life, length};
-use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::xdp::XdpLink;
-use aya::programs::{ProgramError, Xdp};
-use aya::{Ebpf, EbpfLoader};
-use grv_codegen::ebpf::{Options, Proofs, TableInfo, build};
-use grv_lang::compile::compile;
+use crate::sweep;
+use crate::takeover::{self, Gate};
+use grv_codegen::ebpf::{Hook, TableInfo};
 use grv_lang::config::Settings;
 use grv_lang::interp::{TableUpdate, with_defaults};
 use grv_lang::ir::print::print_property;
 use grv_lang::ir::{Form, Lifetime, Role, TableId};
-use grv_lang::source::NoModules;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-/// Drops everything.
-const CLOSED: &str = "element Close {\n    input packet;\n    on packet(p) { drop \"closed\" }\n}\n\n\
-                      middlebox Closed {\n    port closed;\n    close: Close;\n    closed -> close.packet;\n}\n";
+use std::path::PathBuf;
 
 /// Replaces a box by another version of it, at the same ports. Parameters and control tables that the settings do not give stay as they are.
 /// `discard`: entries that cannot be handed over are lost.
-pub fn replace(pins: &Pins, object: &Object, name: &str, settings: &Settings, discard: bool) -> Result<Installed, Error> {
+pub fn replace(
+    pins: &Pins,
+    object: &Object,
+    name: &str,
+    settings: &Settings,
+    discard: bool,
+) -> Result<(Installed, Vec<String>), Error> {
     loadable(object)?;
     let old = Installed::open(pins, name)?;
     let new = &object.description;
@@ -44,6 +41,10 @@ pub fn replace(pins: &Pins, object: &Object, name: &str, settings: &Settings, di
             names(new).join(", ")
         );
         return Err(Error::Usage(what));
+    }
+    if old.description.manifest.program_type != new.manifest.program_type {
+        let (before, now) = (&old.description.manifest.program_type, &new.manifest.program_type);
+        return Err(Error::Usage(format!("`{name}` is attached at {before}, and the new version was built for {now}")));
     }
     let handing = Handing::between(&old, new)?;
     if !discard && !handing.obstacles.is_empty() {
@@ -64,37 +65,40 @@ pub fn replace(pins: &Pins, object: &Object, name: &str, settings: &Settings, di
         params: old.params_for(new, settings)?,
         folder: folder.clone(),
     };
-    let mut undo = Undo::of(&folder);
-    let mut ebpf = installed.prepare(object, &shared)?;
+    let mut undo = Settled { pins, name, done: false };
+    let _ebpf = installed.prepare(object, &shared)?;
     let settings = Settings { tables: old.tables_for(new, settings)?, ..settings.clone() };
     installed.begin(&settings)?;
     let links = old.links()?;
 
-    let mut closed = closed()?;
-    let closed = xdp(&mut closed, "closed")?;
-    closed.load().map_err(|e| Error::Usage(format!("the ports cannot be closed for the change: {e}")))?;
-    let program = xdp(&mut ebpf, &new.manifest.program)?;
-    let changed = switch(&links, closed).and_then(|()| {
-        quiet()?;
-        if trusted {
-            installed.take_variables(&old)?;
+    let warnings = sweep::begin(&installed).into_iter().collect();
+
+    let hook = Hook::named(&new.manifest.program_type).unwrap_or_default();
+    let gate = Gate::close(&links, &old.folder, &folder, hook)?;
+    quiet()?;
+    if trusted {
+        installed.take_variables(&old)?;
+    }
+    gate.decide()?;
+    undo.done = true;
+    takeover::complete(pins, name)?;
+    Ok((Installed::open(pins, name)?, warnings))
+}
+
+/// Has the old version go on unless all went well.
+struct Settled<'p> {
+    pins: &'p Pins,
+    name: &'p str,
+    done: bool,
+}
+
+impl Drop for Settled<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            // It fails already, and says why; what cannot be done now is done by the next command.
+            let _settled = takeover::settle(self.pins, self.name);
         }
-        switch(&links, program)
-    });
-    if let Err(error) = changed {
-        let mut back = Xdp::from_pin(old.folder.join("program"), aya_obj::programs::XdpAttachType::Interface)
-            .map_err(|e| Error::Usage(format!("{error}; and the old version cannot be attached again: {e}")))?;
-        switch(&links, &mut back)?;
-        return Err(error);
     }
-    for number in 0..installed.ports.len() {
-        let (from, to) = (old.folder.join(pins::link(number)), folder.join(pins::link(number)));
-        std::fs::rename(&from, &to).tried(|| format!("{} cannot be moved", from.display()))?;
-    }
-    undo.done();
-    pins::remove(&old.folder)?;
-    std::fs::rename(&folder, &old.folder).tried(|| format!("{} cannot be moved", folder.display()))?;
-    Installed::open(pins, name)
 }
 
 /// What can be handed over, and what stands in the way.
@@ -193,38 +197,7 @@ fn distrust(old: &Description, new: &Description) -> Option<String> {
     missing.map(|(name, _)| format!("the new version relies on its invariant `{name}`, which the old one did not promise"))
 }
 
-/// The program that drops everything.
-fn closed() -> Result<Ebpf, Error> {
-    let bug = |what: String| Error::Object(format!("a bug: the program that closes ports is not built: {what}"));
-    let compilation = compile("closed.grv", CLOSED.as_bytes(), &NoModules);
-    let program = compilation.boxes.first().ok_or_else(|| bug(format!("{:?}", compilation.diagnostics)))?;
-    let artefact =
-        build(program, &compilation.sources, &Options::default(), &Proofs::default()).map_err(|e| bug(format!("{e:?}")))?;
-    EbpfLoader::new().load(&artefact.object).map_err(|e| bug(e.to_string()))
-}
-
-/// Has another program run at each link.
-fn switch(links: &[PathBuf], program: &mut Xdp) -> Result<(), Error> {
-    let failed = |path: &Path, e: &dyn std::fmt::Display| Error::Pins { path: path.to_path_buf(), what: e.to_string() };
-    for path in links {
-        let link: FdLink = PinnedLink::from_pin(path).map_err(|e| failed(path, &e))?.into();
-        let link = XdpLink::try_from(link).map_err(|e| failed(path, &e))?;
-        let id = program.attach_to_link(link).map_err(|e: ProgramError| failed(path, &e))?;
-        // The pin keeps it.
-        program.take_link(id).map(drop).map_err(|e| failed(path, &e))?;
-    }
-    Ok(())
-}
-
 impl Installed {
-    fn links(&self) -> Result<Vec<PathBuf>, Error> {
-        let paths: Vec<PathBuf> = (0..self.ports.len()).map(|number| self.folder.join(pins::link(number))).collect();
-        match paths.iter().find(|path| !path.exists()) {
-            Some(missing) => Err(Error::Pins { path: missing.clone(), what: "the link is not there".to_string() }),
-            None => Ok(paths),
-        }
-    }
-
     /// The parameters of another version: those that are given, else those of this one.
     fn params_for(&self, new: &Description, settings: &Settings) -> Result<Vec<Vec<u128>>, Error> {
         let mut given = settings.params.clone();
@@ -274,17 +247,5 @@ impl Installed {
             }
         }
         to.set(&[0; 4], &bytes).tried(tried)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_program_that_closes_ports_can_be_built() {
-        assert!(closed().is_ok() || std::env::var_os("GRV_NO_SKIP").is_none(), "{:?}", closed().err());
-        let compilation = compile("closed.grv", CLOSED.as_bytes(), &NoModules);
-        assert!(!compilation.failed(), "{:?}", compilation.diagnostics);
     }
 }

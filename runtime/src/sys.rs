@@ -16,6 +16,9 @@ const MAP_DELETE_ELEM: libc::c_int = 3;
 const MAP_GET_NEXT_KEY: libc::c_int = 4;
 const OBJ_PIN: libc::c_int = 6;
 
+/// Flag of an update: only if there is none.
+const NO_EXIST: u64 = 1;
+
 /// What a command on an element is given.
 #[repr(C)]
 struct Element {
@@ -103,11 +106,15 @@ impl Bytes {
     }
 
     fn element(&self, command: libc::c_int, key: Option<&[u8]>, value: u64) -> io::Result<()> {
+        self.element_with(command, key, value, 0)
+    }
+
+    fn element_with(&self, command: libc::c_int, key: Option<&[u8]>, value: u64, flags: u64) -> io::Result<()> {
         if key.is_some_and(|key| key.len() != self.key_size) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a key of another size than the map's"));
         }
         let key = key.map_or(0, |key| key.as_ptr() as u64);
-        let mut element = Element { fd: self.fd.as_raw_fd() as u32, pad: 0, key, value, flags: 0 };
+        let mut element = Element { fd: self.fd.as_raw_fd() as u32, pad: 0, key, value, flags };
         // SAFETY: the key has the map's size, or there is none; the callers give a value, or room for a key, of the map's size.
         unsafe { bpf(command, &mut element) }.map(drop)
     }
@@ -128,6 +135,17 @@ impl Bytes {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a value of another size than the map's"));
         }
         self.element(MAP_UPDATE_ELEM, Some(key), value.as_ptr() as u64)
+    }
+
+    /// Sets the value of a key that is not there yet; what is there stays.
+    pub(crate) fn add(&self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        if value.len() != self.value_size {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a value of another size than the map's"));
+        }
+        match self.element_with(MAP_UPDATE_ELEM, Some(key), value.as_ptr() as u64, NO_EXIST) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            other => other,
+        }
     }
 
     /// Removes a key; what is not there need not be removed.
@@ -188,6 +206,13 @@ impl Bytes {
     pub(crate) fn key_size(&self) -> usize {
         self.key_size
     }
+}
+
+/// Has another map stand in the place of one that a loader made: programs that are loaded from now on find it there.
+pub(crate) fn stand_in(map: &Bytes, place: &MapData) -> io::Result<()> {
+    // SAFETY: both descriptors are open as long as the references live. The second one goes on being its owner's, and names another map.
+    let result = unsafe { libc::dup3(map.fd.as_raw_fd(), place.fd().as_fd().as_raw_fd(), libc::O_CLOEXEC) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// What `times(2)` counts: the kernel's coarse clock, in hundredths of a second.

@@ -95,11 +95,8 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
                         as `ip netns exec` makes one, no longer than this command; `nsenter --net=...` makes none)",
         );
     }
-    let loaded = if args.replace {
-        replace(&pins, &object, &name, &settings, args.discard).map(|installed| (installed, Vec::new()))
-    } else {
-        load(&pins, &object, &request)
-    };
+    let loaded =
+        if args.replace { replace(&pins, &object, &name, &settings, args.discard) } else { load(&pins, &object, &request) };
     let (installed, warnings) = match loaded {
         Ok(loaded) => loaded,
         Err(error) => return rejected(args, error),

@@ -1,9 +1,10 @@
-//! Boxes in the running kernel: `grv load`, `unload`, `state`, `stats`, `update`, `sync`.
+//! Boxes in the running kernel: `grv load`, `unload`, `state`, `stats`, `update`, `sync`, `trace`.
 
 pub(crate) mod load;
 pub(crate) mod state;
 pub(crate) mod stats;
 pub(crate) mod sync;
+pub(crate) mod trace;
 pub(crate) mod update;
 
 use crate::{Status, files, render};

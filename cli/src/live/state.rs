@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// Shows what a running box holds: the entries of its tables, live or dead, and how long they live.
 ///
-/// An entry is live if the next packet would find it. A dead one only takes room, until an entry needs it.
+/// An entry is live if the next packet would find it. A dead one only takes room, until it is swept.
 ///
 /// Exit status: 0 it is shown; 2 there is no such box or table.
 #[derive(clap::Args)]

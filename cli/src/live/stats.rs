@@ -4,7 +4,7 @@ use super::{Named, open};
 use crate::{Status, render};
 use clap::ValueEnum;
 use grv_runtime::Installed;
-use grv_runtime::stats::Stats;
+use grv_runtime::stats::{Drops, Stats};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ struct JsonPort<'s> {
 #[derive(Serialize)]
 struct JsonDrops<'s> {
     reason: &'s str,
+    /// The port that they arrived at; null, if at none of the box's.
+    port: Option<&'s str>,
     packets: u64,
 }
 
@@ -64,7 +66,7 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
     match args.format {
         Shown::Full => full(&installed, &stats),
         Shown::Json => {
-            let drops = stats.drops.iter().map(|(reason, packets)| JsonDrops { reason, packets: *packets }).collect();
+            let drops = stats.drops.iter().map(json_drops).collect();
             let middlebox = &installed.description.manifest.middlebox;
             let ports = stats.ports.iter().map(|(port, of)| JsonPort { port, received: of.received, sent: of.sent }).collect();
             render::json(&Json { schema_version: 1, name: &installed.name, middlebox, ports, drops })?;
@@ -74,14 +76,19 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
     Ok(Status::Good)
 }
 
+fn json_drops(Drops { reason, port, packets }: &Drops) -> JsonDrops<'_> {
+    JsonDrops { reason, port: port.as_deref(), packets: *packets }
+}
+
 fn full(installed: &Installed, stats: &Stats) {
-    let total: u64 = stats.drops.iter().map(|(_, count)| count).sum();
+    let total: u64 = stats.drops.iter().map(|drops| drops.packets).sum();
     for (port, of) in &stats.ports {
         render::line(&format!("{}: {port:<12} {:>12} received {:>12} sent", installed.name, of.received, of.sent));
     }
     render::line(&format!("{}: dropped {total}", installed.name));
-    for (reason, count) in stats.drops.iter().filter(|(_, count)| *count > 0) {
-        render::line(&format!("  as {reason:<24} {count:>12}"));
+    for Drops { reason, port, packets } in stats.drops.iter().filter(|drops| drops.packets > 0) {
+        let at = port.as_ref().map(|port| format!("{port}: ")).unwrap_or_default();
+        render::line(&format!("  {:<36} {packets:>12}", format!("{at}{reason}")));
     }
 }
 
@@ -102,19 +109,21 @@ fn watch(installed: &Installed, mut before: Stats) -> Result<Status, String> {
 
 fn prometheus(installed: &Installed, stats: &Stats) {
     let name = label(&installed.name);
-    let family = |metric: &str, help: &str, rows: Vec<(&str, &str, u64)>| {
+    let family = |metric: &str, help: &str, rows: Vec<(String, u64)>| {
         render::line(&format!("# HELP {metric} {help}"));
         render::line(&format!("# TYPE {metric} counter"));
-        for (key, value, count) in rows {
-            render::line(&format!("{metric}{{box=\"{name}\",{key}=\"{}\"}} {count}", label(value)));
+        for (labels, count) in rows {
+            render::line(&format!("{metric}{{box=\"{name}\",{labels}}} {count}"));
         }
     };
-    let received = stats.ports.iter().map(|(port, of)| ("port", port.as_str(), of.received)).collect();
+    let port = |port: &str| format!("port=\"{}\"", label(port));
+    let received = stats.ports.iter().map(|(name, of)| (port(name), of.received)).collect();
     family("grv_received_packets_total", "Packets that came to a port's interface.", received);
-    let sent = stats.ports.iter().map(|(port, of)| ("port", port.as_str(), of.sent)).collect();
+    let sent = stats.ports.iter().map(|(name, of)| (port(name), of.sent)).collect();
     family("grv_sent_packets_total", "Packets that left by a port's interface.", sent);
-    let dropped = stats.drops.iter().map(|(reason, count)| ("reason", reason.as_str(), *count)).collect();
-    family("grv_dropped_packets_total", "Packets that the box dropped, by reason.", dropped);
+    let labels = |of: &Drops| format!("{},reason=\"{}\"", port(of.port.as_deref().unwrap_or_default()), label(&of.reason));
+    let dropped = stats.drops.iter().map(|of| (labels(of), of.packets)).collect();
+    family("grv_dropped_packets_total", "Packets that the box dropped, by the port that they arrived at and reason.", dropped);
 }
 
 /// A label's value as Prometheus wants it.

@@ -1,9 +1,9 @@
 //! What came of changes, as JSON. The form is schemas/mutate.schema.json.
 
-use super::{Ran, Summary, Tried, base};
+use super::{Change, Ran, Summary, Tried, base};
 use crate::render;
 use crate::verify::Source;
-use grv_verifier::mutate::{By, Kill};
+use grv_verifier::mutate::{By, Kill, Outcome};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -86,8 +86,14 @@ pub(super) fn show(sources: &[Source], ran: &[Ran]) -> Result<(), String> {
     render::json(&Report {
         schema_version: 1,
         boxes: ran.iter().map(|of| OfBox { name: &of.name, tests: of.tests, summary: of_box(of) }).collect(),
-        mutants: ran.iter().flat_map(|of| of.tried.iter().map(move |tried| entry(of, tried))).collect(),
-        equivalent: ran.iter().flat_map(|of| of.equivalent.iter().map(move |tried| entry(of, tried))).collect(),
+        mutants: ran
+            .iter()
+            .flat_map(|of| of.tried.iter().map(move |tried| entry(&of.name, &tried.change, &tried.outcome)))
+            .collect(),
+        equivalent: ran
+            .iter()
+            .flat_map(|of| of.equivalent.iter().map(move |tried| entry(&of.name, &tried.change, &tried.outcome)))
+            .collect(),
         properties: ran.iter().flat_map(|of| of.properties.iter().map(move |property| kills(of, property))).collect(),
         diagnostics,
         summary: counts(Summary::of(ran.iter())),
@@ -112,18 +118,24 @@ fn word(by: By) -> &'static str {
     }
 }
 
-fn entry<'r>(of: &'r Ran, tried: &'r Tried) -> Entry<'r> {
+/// One change, on a line of its own.
+pub(super) fn line(of: &str, change: &Change, outcome: &Outcome) -> Result<(), String> {
+    render::line(&serde_json::to_string(&entry(of, change, outcome)).map_err(|e| e.to_string())?);
+    Ok(())
+}
+
+fn entry<'r>(of: &'r str, change: &'r Change, outcome: &'r Outcome) -> Entry<'r> {
     let kill = |k: &'r Kill| Killer { by: word(k.by), name: &k.name, verdict: k.verdict, how: k.how() };
-    let outcome = &tried.outcome;
+    let Change { id, file, start, mutant } = change;
     Entry {
-        id: &tried.id,
-        of: &of.name,
-        file: &tried.file,
-        line: tried.start.line,
-        column: tried.start.column,
-        operator: tried.mutant.operator.name(),
-        element: &tried.mutant.element,
-        change: &tried.mutant.change,
+        id,
+        of,
+        file,
+        line: start.line,
+        column: start.column,
+        operator: mutant.operator.name(),
+        element: &mutant.element,
+        change: &mutant.change,
         verdict: match outcome.by() {
             Some(By::Property) => "killed by properties",
             Some(By::Automatic) => "killed by what every program is obliged to",
@@ -139,5 +151,5 @@ fn entry<'r>(of: &'r Ran, tried: &'r Tried) -> Entry<'r> {
 
 fn kills<'r>(of: &'r Ran, property: &'r str) -> OfProperty<'r> {
     let noticed = |t: &&Tried| t.outcome.kills.iter().any(|k| k.by == By::Property && base(&k.name) == property);
-    OfProperty { of: &of.name, property, mutants: of.tried.iter().filter(noticed).map(|t| t.id.as_str()).collect() }
+    OfProperty { of: &of.name, property, mutants: of.tried.iter().filter(noticed).map(|t| t.change.id.as_str()).collect() }
 }

@@ -4,8 +4,9 @@ mod machine;
 mod text;
 
 use crate::verify::select::{self, Selection};
-use crate::verify::{Source, box_name, failed, open, positive, read};
-use crate::{Format, Status, render};
+use crate::verify::{Source, box_name, failed, open, positive, read, remark_findings};
+use crate::{Status, render};
+use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use grv_lang::mutate::{Mutant, Operator};
 use grv_lang::source::Position;
@@ -59,6 +60,18 @@ pub(crate) struct Args {
     cache: Option<String>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Each change, and what noticed it
+    Full,
+    /// What nothing notices, one line each
+    Concise,
+    /// One JSON object, see schemas/
+    Json,
+    /// One JSON object a line for each change, as soon as it was tried: a run that is interrupted has told what it found
+    JsonLines,
+}
+
 fn operators() -> impl TypedValueParser<Value = Operator> {
     PossibleValuesParser::new(Operator::ALL.map(Operator::name)).map(|name| {
         // The parser takes no other names.
@@ -66,13 +79,18 @@ fn operators() -> impl TypedValueParser<Value = Operator> {
     })
 }
 
-/// A change and what noticed it.
-struct Tried {
+/// A change, and where it is.
+struct Change {
     /// Names it in the run.
     id: String,
     file: String,
     start: Position,
     mutant: Mutant,
+}
+
+/// A change and what noticed it.
+struct Tried {
+    change: Change,
     outcome: Outcome,
 }
 
@@ -148,6 +166,8 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
     }
     match args.format {
         Format::Json => machine::show(&sources, &ran)?,
+        // Changes were shown as they came.
+        Format::JsonLines => remark_findings(&sources),
         Format::Full | Format::Concise => text::show(&sources, &ran, args.format)?,
     }
     let survive = ran.iter().flat_map(|r| &r.tried).any(|t| t.outcome.by().is_none());
@@ -182,63 +202,70 @@ fn of_box(
     };
     let subject = Subject::new(program, &source.of.tests, choice, &usual, desk, &watch)?;
     proofs.finish_and_clear();
-    let mut mutants = subject.mutants(&|operator, _| args.operator.is_empty() || args.operator.contains(&operator));
-    if let Some(limit) = args.limit
-        && mutants.len() > limit
-    {
-        let count = mutants.len();
-        let chosen: BTreeSet<usize> = (0..limit).map(|n| n * count / limit).collect();
-        mutants = mutants.into_iter().enumerate().filter(|(at, _)| chosen.contains(at)).map(|(_, m)| m).collect();
-    }
+    let name = box_name(&source.path, program);
+    let mutants = subject.mutants(&|operator, _| args.operator.is_empty() || args.operator.contains(&operator));
+    let changes = changes(source, &name, mutants, args.limit);
     let options = Options { budget: args.budget.unwrap_or_else(|| subject.budget(usual.budget)), ..usual };
     let progress = render::progress(&format!("{} changed", program.name));
-    progress.set_length(mutants.len() as u64);
-    let judge = |mutant: &Mutant| {
-        let outcome = subject.judge(&source.of.tests, mutant, args.all, &options, desk);
+    progress.set_length(changes.len() as u64);
+    let judge = |change: &Change| {
+        let outcome = subject.judge(&source.of.tests, &change.mutant, args.all, &options, desk)?;
         progress.inc(1);
-        outcome
+        if args.format == Format::JsonLines {
+            machine::line(&name, change, &outcome).map_err(Failure::Internal)?;
+        }
+        Ok(outcome)
     };
-    let outcomes = spread(&mutants, args.jobs, &judge);
+    let outcomes = spread(&changes, args.jobs, &judge);
     progress.finish_and_clear();
-    let name = box_name(&source.path, program);
-    let mut taken: BTreeSet<String> = BTreeSet::new();
-    let mut tried = Vec::new();
-    for (mutant, outcome) in mutants.into_iter().zip(outcomes?) {
-        let start = source.of.sources.start(mutant.span);
-        let stem = format!("{name}:{}:{}", start.line, mutant.operator.name());
-        let number = (1..).find(|n| taken.insert(format!("{stem}:{n}"))).unwrap_or(0);
-        let file = source.of.sources.file(mutant.span.file).path.clone();
-        tried.push(Tried { id: format!("{stem}:{number}"), file, start, mutant, outcome });
-    }
+    let mut tried: Vec<Tried> = changes.into_iter().zip(outcomes?).map(|(change, outcome)| Tried { change, outcome }).collect();
+    tried.sort_by_key(|t| (t.change.mutant.span, t.change.mutant.operator));
     let properties: BTreeSet<String> = subject.properties().map(|name| base(name).to_string()).collect();
     let (equivalent, tried) = tried.into_iter().partition(|t: &Tried| t.outcome.changes_nothing);
     Ok(Ran { name, properties: properties.into_iter().collect(), tests: subject.tests(), tried, equivalent })
 }
 
+/// Changes with their names, at most so many, in an order in which the first are from all over the box, however few are looked at.
+fn changes(source: &Source, name: &str, mutants: Vec<Mutant>, limit: Option<usize>) -> Vec<Change> {
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    let named = mutants.into_iter().map(|mutant| {
+        let start = source.of.sources.start(mutant.span);
+        let stem = format!("{name}:{}:{}", start.line, mutant.operator.name());
+        let number = (1..).find(|n| taken.insert(format!("{stem}:{n}"))).unwrap_or(0);
+        let file = source.of.sources.file(mutant.span.file).path.clone();
+        Change { id: format!("{stem}:{number}"), file, start, mutant }
+    });
+    let mut all: Vec<(usize, Change)> = named.enumerate().collect();
+    // Numbers read backwards: a half, a quarter, three quarters, ...
+    all.sort_by_key(|(at, _)| at.reverse_bits());
+    let all = all.into_iter().map(|(_, change)| change);
+    all.take(limit.unwrap_or(usize::MAX)).collect()
+}
+
 /// Programs are walked recursively.
 const STACK: usize = 64 << 20;
 
-/// Tries all mutants, several at a time; what came of them in order.
+/// Tries all changes, several at a time; what came of them in order.
 fn spread(
-    mutants: &[Mutant],
+    changes: &[Change],
     jobs: usize,
-    judge: &(dyn Fn(&Mutant) -> Result<Outcome, Failure> + Sync),
+    judge: &(dyn Fn(&Change) -> Result<Outcome, Failure> + Sync),
 ) -> Result<Vec<Outcome>, Failure> {
     let next = AtomicUsize::new(0);
-    let outcomes: Mutex<Vec<Option<Outcome>>> = Mutex::new(vec![None; mutants.len()]);
+    let outcomes: Mutex<Vec<Option<Outcome>>> = Mutex::new(vec![None; changes.len()]);
     let failure: Mutex<Option<Failure>> = Mutex::new(None);
     let fail = |found: Failure| {
         failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(found);
-        next.store(mutants.len(), Ordering::SeqCst);
+        next.store(changes.len(), Ordering::SeqCst);
     };
     let work = || {
         loop {
             let at = next.fetch_add(1, Ordering::SeqCst);
-            let Some(mutant) = mutants.get(at) else { return };
+            let Some(change) = changes.get(at) else { return };
             if interrupted() {
                 return fail(SolverError::Interrupted.into());
             }
-            match judge(mutant) {
+            match judge(change) {
                 Ok(outcome) => outcomes.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(outcome),
                 Err(found) => return fail(found),
             }

@@ -1,14 +1,15 @@
 //! What came of changes, for people.
 
-use super::{Ran, Summary, Tried, base};
+use super::{Change, Format, Ran, Summary, Tried, base};
+use crate::render;
 use crate::verify::Source;
-use crate::{Format, render};
 use grv_verifier::mutate::By;
 
 /// Each change and what noticed it, what each property notices, and how many there are.
 pub(super) fn show(sources: &[Source], ran: &[Ran], format: Format) -> Result<(), String> {
+    let of_findings = if format == Format::Full { crate::Format::Full } else { crate::Format::Concise };
     for source in sources {
-        render::findings(&source.of.sources, &source.of.diagnostics, format)?;
+        render::findings(&source.of.sources, &source.of.diagnostics, of_findings)?;
     }
     for of in ran {
         if format == Format::Full {
@@ -27,7 +28,7 @@ pub(super) fn show(sources: &[Source], ran: &[Ran], format: Format) -> Result<()
 }
 
 fn line(tried: &Tried) -> String {
-    let Tried { file, start, mutant, outcome, .. } = tried;
+    let Tried { change: Change { file, start, mutant, .. }, outcome } = tried;
     let what = match outcome.kills.first() {
         None if outcome.changes_nothing => "changes nothing".to_string(),
         None => "SURVIVES".to_string(),

@@ -214,13 +214,17 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
         Format::Junit => junit::show(&shown),
     }
     if !matches!(args.format, Format::Full | Format::Concise | Format::Json) {
-        // These forms have no place for the diagnostics of programs that cannot be verified.
-        sources.iter().flat_map(|s| s.of.diagnostics.iter().map(move |d| (s, d))).for_each(|(s, d)| {
-            render::remark(&format!("{}: [{}] {}", s.of.sources.place(d.primary.span), d.code, d.message));
-        });
+        remark_findings(&sources);
     }
     let status = status(&entries, &args.allow_assumed);
     Ok(if broken { Status::Bad } else { status })
+}
+
+/// The diagnostics of programs, where results have no place for them.
+pub(crate) fn remark_findings(sources: &[Source]) {
+    sources.iter().flat_map(|s| s.of.diagnostics.iter().map(move |d| (s, d))).for_each(|(s, d)| {
+        render::remark(&format!("{}: [{}] {}", s.of.sources.place(d.primary.span), d.code, d.message));
+    });
 }
 
 /// All that there is to show.
@@ -297,6 +301,7 @@ pub(crate) fn run(
             program: program.clone(),
             tests: random::scripts(program, &of.tests),
             wanted: &wanted[index],
+            first: &[],
             automatic: selection.automatic(),
             whole: selection.whole(),
         }

@@ -61,7 +61,7 @@ pub(crate) fn load(path: &str) -> Compilation {
 pub(crate) fn verified(of: &Compilation, program: &Arc<Program>, automatic: bool) -> Report {
     let tests = random::scripts(program, &of.tests);
     let (name, program) = (program.name.clone(), program.clone());
-    let task = Task { name, program, tests, wanted: &|_, _| true, automatic, whole: automatic };
+    let task = Task { name, program, tests, wanted: &|_, _| true, first: &[], automatic, whole: automatic };
     let desk = Desk::open(env!("CARGO_BIN_EXE_grv-solver").into(), Cache::off(), None, None).expect("there is a solver");
     verify(&[task], &Options::default(), &desk, &|_| {}).expect("it is verified").remove(0)
 }

@@ -29,7 +29,9 @@ fn inside_opens_and_outside_only_answers() {
     assert!(tcp_refused(&net, "outside", "192.0.2.1:7"), "no connection from outside");
     assert!(!udp(&net, "outside", "192.0.2.1:7", SILENCE), "no datagram from outside");
     assert_eq!(ping(&net, "outside", "192.0.2.1", 64, SILENCE), None);
+    // Where they arrived is counted.
     assert!(net.drops("policy") > 0);
+    assert!(net.drops_at("outside", "policy") > net.drops_at("inside", "policy"));
 
     // The flows are there, in terms of the source; one is established.
     let flows = net.table("filter.flows");

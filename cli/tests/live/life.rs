@@ -43,7 +43,10 @@ fn what_is_not_proved_is_not_loaded_unless_that_is_allowed() {
     required(&schema["$defs"]["port"], &shown["ports"][0]);
     required(&schema["$defs"]["drops"], &shown["drops"][0]);
     let metrics = net.grv(&["stats", &net.name, "--format", "prometheus"]);
-    assert!(metrics.contains(&format!("grv_dropped_packets_total{{box=\"{}\",reason=\"rate\"}} 0", net.name)), "{metrics}");
+    assert!(
+        metrics.contains(&format!("grv_dropped_packets_total{{box=\"{}\",port=\"a\",reason=\"rate\"}} 0", net.name)),
+        "{metrics}"
+    );
     // A second one under the same name, or at the same interfaces, is refused; and then it is gone.
     assert_eq!(net.try_grv(&[load.as_slice(), &["--allow-unproved"]].concat()).status.code(), Some(2));
     let other = format!("{}-2", net.name);
@@ -88,7 +91,7 @@ fn objects_with_broken_manifests_are_refused() {
     let good = std::fs::read(&object).expect("the object is there");
     let at = |what: &str| good.windows(what.len()).position(|w| w == what.as_bytes()).expect("the manifest has it");
     let changes: [(&str, &str); 5] = [
-        ("\"schema_version\": 1", "\"schema_version\": 7"),
+        ("\"schema_version\": 2", "\"schema_version\": 7"),
         ("\"digest\": \"blake3:", "\"digest\": \"blake4:"),
         ("\"keeping\": \"buckets\"", "\"keeping\": \"bukkets\""),
         ("\"middlebox\": \"Policer\"", "\"middlebox\": \"Palicer\""),

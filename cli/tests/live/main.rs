@@ -8,6 +8,7 @@
 mod balancer;
 #[path = "../common/mod.rs"]
 mod common;
+mod crash;
 mod echo;
 mod firewall;
 mod life;
@@ -17,4 +18,7 @@ mod policer;
 mod proxy;
 mod replace;
 mod router;
+mod sweep;
 mod switch;
+mod tc;
+mod trace;

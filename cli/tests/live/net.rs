@@ -92,6 +92,12 @@ impl Net {
         run("ip", &[&["-n", space.as_str()], args].concat());
     }
 
+    /// What `ip` says in a namespace.
+    pub(crate) fn ip_output(&self, of: &str, args: &[&str]) -> String {
+        let output = Command::new("ip").arg("-n").arg(self.space(of)).args(args).output().expect("`ip` can be run");
+        text(&output.stdout)
+    }
+
     /// Sets a variable of a namespace's network.
     pub(crate) fn sysctl(&self, of: &str, variable: &str, value: &str) {
         self.within(of, || {
@@ -221,12 +227,21 @@ impl Net {
         of[what].as_u64().expect("a number")
     }
 
+    /// How many packets that arrived at a port were dropped for a reason.
+    pub(crate) fn drops_at(&self, port: &str, reason: &str) -> u64 {
+        let stats = self.stats();
+        let mut drops = stats["drops"].as_array().expect("a list").iter();
+        let of = drops.find(|drop| drop["reason"] == reason && drop["port"] == port);
+        of.unwrap_or_else(|| panic!("no reason {reason} at {port}"))["packets"].as_u64().expect("a number")
+    }
+
     /// How many packets were dropped for a reason.
     pub(crate) fn drops(&self, reason: &str) -> u64 {
         let stats = self.stats();
         let drops = stats["drops"].as_array().expect("a list");
-        let of = drops.iter().find(|drop| drop["reason"] == reason).unwrap_or_else(|| panic!("no reason {reason}"));
-        of["packets"].as_u64().expect("a number")
+        assert!(drops.iter().any(|drop| drop["reason"] == reason), "no reason {reason}");
+        let of = drops.iter().filter(|drop| drop["reason"] == reason);
+        of.map(|of| of["packets"].as_u64().expect("a number")).sum()
     }
 }
 

@@ -66,6 +66,11 @@ fn helper(helper: Helper) -> (u32, u32) {
         Helper::Random => (4, 8),
         Helper::Jiffies64 => (5, 6),
         Helper::ForEach => (5, 13),
+        Helper::RingbufOutput => (5, 8),
+        Helper::TailCall => (4, 2),
+        Helper::Redirect => (4, 2),
+        Helper::SkbPullData => (4, 9),
+        Helper::TimerInit | Helper::TimerSetCallback | Helper::TimerStart => (5, 15),
     }
 }
 
@@ -73,9 +78,11 @@ fn helper(helper: Helper) -> (u32, u32) {
 fn map(kind: Kind) -> (u32, u32) {
     match kind {
         Kind::Hash | Kind::Array => (3, 19),
+        Kind::ProgArray => (4, 2),
         Kind::PerCpuArray => (4, 6),
         Kind::LpmTrie => (4, 11),
         Kind::DevMap => (4, 14),
+        Kind::RingBuf => (5, 8),
     }
 }
 

@@ -48,7 +48,7 @@ pub struct Manifest {
     pub compiler: String,
     /// `ebpf`.
     pub target: String,
-    /// `xdp`.
+    /// `xdp` or `tc`.
     pub program_type: String,
     /// The name of the program in the object.
     pub program: String,
@@ -84,14 +84,14 @@ pub struct Manifest {
     pub variables: Vec<Variable>,
     /// How its tables are kept.
     pub tables: Vec<TableInfo>,
-    /// Names of what `drops` counts, by index.
+    /// Names of what `drops` counts: of port p, counter p * reasons + reason; those behind the ports are of what arrived at none.
     pub drops: Vec<String>,
     /// What it needs.
     pub budget: Budget,
 }
 
 /// The form of manifests that this version writes and reads.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// A file that an artefact was built from. Its text goes with the artefact: whoever loads it finds out from there how values are written,
 /// and what is required of tables.
@@ -145,7 +145,7 @@ impl Manifest {
             schema_version: SCHEMA,
             compiler: format!("grv {}", env!("CARGO_PKG_VERSION")),
             target: "ebpf".to_string(),
-            program_type: "xdp".to_string(),
+            program_type: options.hook.name().to_string(),
             program: lowered.function.name.clone(),
             kernel: options.kernel.name().to_string(),
             memory_model: "total store order".to_string(),

@@ -7,9 +7,11 @@ use super::lir::MapId;
 pub(crate) enum Kind {
     Hash = 1,
     Array = 2,
+    ProgArray = 3,
     PerCpuArray = 6,
     LpmTrie = 11,
     DevMap = 14,
+    RingBuf = 27,
 }
 
 impl Kind {
@@ -18,15 +20,20 @@ impl Kind {
         match self {
             Kind::Hash => "hash",
             Kind::Array => "array",
+            Kind::ProgArray => "prog_array",
             Kind::PerCpuArray => "percpu_array",
             Kind::LpmTrie => "lpm_trie",
             Kind::DevMap => "devmap",
+            Kind::RingBuf => "ringbuf",
         }
     }
 }
 
 /// The map is not allocated in advance.
 pub(crate) const NO_PREALLOC: u32 = 1;
+
+/// The name of a timer in a value; no number of a program has such a name.
+const TIMER: &str = "bpf_timer*";
 
 /// One number of a key or a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +81,17 @@ impl Layout {
         self.places.push(Place { name: name.to_string(), offset, bytes, network: true, shift: 0, bits: bytes * 8 });
         self.size = self.end();
         self.places.len() - 1
+    }
+
+    /// A timer of the kernel: bytes that only it uses.
+    pub(crate) fn timer() -> Layout {
+        let place = Place { name: TIMER.to_string(), offset: 0, bytes: 16, network: false, shift: 0, bits: 64 };
+        Layout { places: vec![place], size: 16, align: 8 }
+    }
+
+    /// Whether it is that of a timer.
+    pub(crate) fn is_timer(&self) -> bool {
+        self.places.iter().any(|place| place.name == TIMER)
     }
 
     /// Adds numbers that are written and compared together: as few words as hold them, without gaps between words. Their indexes are in order.
@@ -144,7 +162,9 @@ impl Map {
                 u64::from(self.key.size.next_multiple_of(8)) + u64::from(self.value.size.next_multiple_of(8))
             }
             Kind::Array | Kind::PerCpuArray => u64::from(self.value.size.next_multiple_of(8)),
-            Kind::DevMap => 8,
+            Kind::DevMap | Kind::ProgArray => 8,
+            // Its size is in bytes.
+            Kind::RingBuf => 1,
         };
         entry * u64::from(self.entries)
     }

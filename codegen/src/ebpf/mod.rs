@@ -8,11 +8,15 @@
 //! - [`kernel`]: which kernels have what it uses
 //! - [`manifest`]: what the artefact says of itself
 //! - [`memory`]: keys and values as bytes; [`flat`]: routing tables; [`near`]: what is fed; [`front`]: what is found at once
+//! - [`gate`]: stands at the ports while versions change
+//! - [`sweeper`]: dead entries go while no packets come
+//! - [`trace`]: what builds with trace points tell
 //!
 //! The same program and options give the same bytes.
 
 pub mod flat;
 pub mod front;
+pub mod gate;
 mod kernel;
 mod lir;
 mod listing;
@@ -23,6 +27,8 @@ mod maps;
 pub mod memory;
 pub mod near;
 mod object;
+pub mod sweeper;
+pub mod trace;
 
 use grv_lang::diagnostics::{Code, Diagnostic};
 use grv_lang::ir::Program;
@@ -33,6 +39,40 @@ use std::num::NonZeroU32;
 pub use kernel::Kernel;
 pub use manifest::{Claim, Group, Manifest, PortInfo, Proofs, SCHEMA, Source};
 pub use object::MANIFEST;
+pub use trace::{Told, Trace, TraceInfo};
+
+/// Where a program is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hook {
+    /// In the driver, or right behind it.
+    #[default]
+    Xdp,
+    /// Where the kernel has made a buffer of the packet, before its own network stack.
+    Tc,
+}
+
+impl Hook {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hook::Xdp => "xdp",
+            Hook::Tc => "tc",
+        }
+    }
+
+    /// The section of objects, by which all loaders know for which hook the program is.
+    pub(super) fn section(self) -> &'static str {
+        match self {
+            Hook::Xdp => "xdp",
+            Hook::Tc => "classifier",
+        }
+    }
+
+    /// The hook of that name.
+    pub fn named(name: &str) -> Option<Hook> {
+        [Hook::Xdp, Hook::Tc].into_iter().find(|hook| hook.name() == name)
+    }
+}
 
 /// What is asked of a build.
 #[derive(Clone, Debug)]
@@ -47,11 +87,23 @@ pub struct Options {
     pub checks: bool,
     /// Whether a test can set the clock and the port, and see where packets went.
     pub probe: bool,
+    /// Where it is attached.
+    pub hook: Hook,
+    /// What it tells of packets, if anything.
+    pub trace: Option<Trace>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { kernel: Kernel::V5_15, skew: 1_000_000, hz: NonZeroU32::new(250), checks: false, probe: false }
+        Options {
+            kernel: Kernel::V5_15,
+            skew: 1_000_000,
+            hz: NonZeroU32::new(250),
+            checks: false,
+            probe: false,
+            hook: Hook::Xdp,
+            trace: None,
+        }
     }
 }
 
@@ -337,6 +389,8 @@ pub struct Artefact {
     pub groups: Vec<(String, Vec<String>)>,
     /// What drops are counted by.
     pub reasons: Vec<String>,
+    /// What who looks at a build with trace points has to know.
+    pub trace: Option<TraceInfo>,
 }
 
 /// Builds an object file. What the target does not have is reported; nothing is built then.
@@ -372,7 +426,7 @@ pub fn build(program: &Program, sources: &SourceMap, options: &Options, proofs: 
     };
     let variables = variables(&lowered.maps);
     let manifest = Manifest::new(program, sources, options, proofs, &lowered, &budget);
-    let object = object::write(&code, &callbacks, &lowered.maps, &manifest.json(), sources).map_err(bug)?;
+    let object = object::write(options.hook, &code, &callbacks, &lowered.maps, &manifest.json(), sources).map_err(bug)?;
     Ok(Artefact {
         object,
         program: code.name.clone(),
@@ -383,6 +437,7 @@ pub fn build(program: &Program, sources: &SourceMap, options: &Options, proofs: 
         variables,
         groups: lowered.groups,
         reasons: lowered.reasons,
+        trace: lowered.trace,
     })
 }
 
@@ -391,6 +446,9 @@ pub fn print_lowered(program: &Program, options: &Options) -> Result<String, Vec
     let lowered = lower::lower(program, options)?;
     Ok(std::iter::once(&lowered.function).chain(&lowered.callbacks).map(lir::print).collect())
 }
+
+/// The reason for which a packet is dropped that arrives at no port of the box.
+pub const NO_PORT: &str = "not a port of the box";
 
 /// One of a few names. (An alias, so that serde does not take it for text that is borrowed from its input.)
 pub type Name = &'static str;

@@ -2,7 +2,7 @@
 
 use crate::loaded::Loaded;
 use grv_codegen::ebpf::memory;
-use grv_codegen::ebpf::{ClockInfo, Options, TableInfo};
+use grv_codegen::ebpf::{ClockInfo, Hook, Options, TableInfo};
 use grv_lang::interp::oracle::{Choice, Oracle, Pick};
 use grv_lang::interp::{EntryView, Machine, Outcome, Stimulus, UpdateError};
 use grv_lang::ir::{Lifetime, PortId, Program, Role, TableId, TableKind};
@@ -17,6 +17,7 @@ const LEAST: usize = 14;
 
 /// Both.
 pub(crate) struct Compared {
+    hook: Hook,
     kernel: Loaded,
     machine: Machine,
     program: Arc<Program>,
@@ -68,11 +69,20 @@ impl Oracle for Target {
     }
 }
 
+/// The shortest frame that the kernel can be asked to run a program on: at tc, IP headers that are there must be whole.
+fn least(hook: Hook, bytes: &[u8]) -> usize {
+    match (hook, bytes.get(12..14)) {
+        (Hook::Tc, Some([0x08, 0x00])) => LEAST + 20,
+        (Hook::Tc, Some([0x86, 0xdd])) => LEAST + 40,
+        _ => LEAST,
+    }
+}
+
 impl Compared {
     /// A box at its start.
-    pub(crate) fn new(kernel: Loaded, program: &Arc<Program>, params: &[Vec<u128>]) -> Compared {
+    pub(crate) fn new(hook: Hook, kernel: Loaded, program: &Arc<Program>, params: &[Vec<u128>]) -> Compared {
         let machine = Machine::with_skew(program.clone(), params.to_vec(), Options::default().skew).unwrap();
-        let mut compared = Compared { kernel, machine, program: program.clone(), packets: 0, short: 0, since: 0 };
+        let mut compared = Compared { hook, kernel, machine, program: program.clone(), packets: 0, short: 0, since: 0 };
         // Arrays have elements from the start.
         compared.install();
         compared
@@ -171,7 +181,7 @@ impl Compared {
     }
 
     fn packet(&mut self, port: PortId, bytes: &[u8], at: &str) -> Outcome {
-        if bytes.len() < LEAST || bytes.len() > 3_000 {
+        if bytes.len() < least(self.hook, bytes) || bytes.len() > 3_000 {
             // What the kernel cannot be given must not happen to the other side either.
             self.short += 1;
             return Outcome::default();
@@ -199,6 +209,13 @@ impl Compared {
             sent if sent == 1 << port.0 && found.verdict == BACK => BACK,
             sent if sent.count_ones() == 1 => 1,
             _ => 4,
+        };
+        // At tc, nothing but the verdict says where to.
+        let verdict = match (self.hook, sent) {
+            (Hook::Xdp, _) => verdict,
+            (Hook::Tc, 0) => 2,
+            (Hook::Tc, sent) if sent == host => 0,
+            (Hook::Tc, _) => 7,
         };
         assert_eq!(found.verdict, verdict, "{at}: the verdict");
         expected

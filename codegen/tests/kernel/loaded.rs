@@ -2,12 +2,13 @@
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
-use aya::programs::{TestRun, TestRunOptions, Xdp};
+use aya::programs::{Program as InKernel, ProgramError, TestRun, TestRunOptions, TestRunResult};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use grv_codegen::ebpf::flat::flat;
-use grv_codegen::ebpf::{front, memory, near};
 use grv_codegen::ebpf::{Artefact, GENERATION_SECTION, TableInfo};
+use grv_codegen::ebpf::{front, memory, near};
 use grv_lang::ir::Program;
+use std::path::{Path, PathBuf};
 
 /// A program in the kernel.
 pub(crate) struct Loaded {
@@ -150,8 +151,12 @@ impl Loaded {
             loader.override_global(name, bytes.as_slice(), true);
         }
         let mut ebpf = loader.load(&artefact.object).unwrap_or_else(|e| panic!("{}: {e:?}", program.name));
-        let xdp: &mut Xdp = ebpf.program_mut(&artefact.program).unwrap().try_into().unwrap();
-        if let Err(error) = xdp.load() {
+        let loaded = match ebpf.program_mut(&artefact.program).unwrap() {
+            InKernel::Xdp(xdp) => xdp.load(),
+            InKernel::SchedClassifier(tc) => tc.load(),
+            other => panic!("{other:?}"),
+        };
+        if let Err(error) = loaded {
             panic!("{}: {error}\n{}", program.name, artefact.listing);
         }
         let size = artefact.variables.iter().filter(|v| v.section == ".data").map(|v| v.offset + u16::from(v.bytes)).max();
@@ -221,17 +226,44 @@ impl Loaded {
         sized!(4, data.len(), array(&mut self.ebpf, ".data", &[0; 4], &data));
     }
 
+    fn run(&self, options: TestRunOptions<'_>) -> Result<TestRunResult, ProgramError> {
+        match self.ebpf.program(&self.artefact.program).unwrap() {
+            InKernel::Xdp(xdp) => xdp.test_run(options),
+            InKernel::SchedClassifier(tc) => tc.test_run(options),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// The same packet comes again and again.
     pub(crate) fn repeat(&self, bytes: &[u8], times: u32) {
         let options = TestRunOptions { data_in: Some(bytes), repeat: times, ..TestRunOptions::new() };
-        let xdp: &Xdp = self.ebpf.program(&self.artefact.program).unwrap().try_into().unwrap();
-        xdp.test_run(options).unwrap();
+        self.run(options).unwrap();
+    }
+
+    /// Whether a packet passes, at the kernel's own time, whatever other packets come.
+    pub(crate) fn passes(&self, bytes: &[u8]) -> bool {
+        let options = TestRunOptions { data_in: Some(bytes), ..TestRunOptions::new() };
+        // To where it came from it goes without a device.
+        self.run(options).unwrap().return_value == 3
+    }
+
+    /// Pins all maps; where.
+    pub(crate) fn pin_maps(&self, folder: &Path) -> Vec<(String, PathBuf)> {
+        let names = self.artefact.budget.maps.iter().map(|(name, ..)| name.clone());
+        let pin = |name: String| {
+            let path = folder.join(&name);
+            self.ebpf.map(&name).unwrap().pin(&path).unwrap();
+            (name, path)
+        };
+        names.map(pin).collect()
     }
 
     /// Packets dropped, by reason.
     pub(crate) fn drops(&self) -> Vec<u64> {
         let map: PerCpuArray<&MapData, u64> = PerCpuArray::try_from(self.ebpf.map("drops").unwrap()).unwrap();
-        (0..self.artefact.reasons.len() as u32).map(|reason| map.get(&reason, 0).unwrap().iter().sum()).collect()
+        let reasons = self.artefact.reasons.len() as u32;
+        let sum = |counter: u32| map.get(&counter, 0).unwrap().iter().sum::<u64>();
+        (0..reasons).map(|reason| (reason..map.len()).step_by(reasons as usize).map(sum).sum()).collect()
     }
 
     /// A packet arrives at a port at a time.
@@ -239,18 +271,20 @@ impl Loaded {
         self.set_up(port, now);
         let mut out = vec![0; 1 << 16];
         let options = TestRunOptions { data_in: Some(bytes), data_out: Some(&mut out), ..TestRunOptions::new() };
-        let xdp: &mut Xdp = self.ebpf.program_mut(&self.artefact.program).unwrap().try_into().unwrap();
-        let result = xdp.test_run(options).unwrap_or_else(|e| panic!("{} bytes: {e:?}", bytes.len()));
+        let result = self.run(options).unwrap_or_else(|e| panic!("{} bytes: {e:?}", bytes.len()));
         out.truncate(result.data_size_out as usize);
         self.remember();
-        let reason = self.variable(&self.data, "probe_reason");
+        // Drops are counted by port, too.
+        let counter = Some(self.variable(&self.data, "probe_reason")).filter(|counter| *counter != u64::MAX);
+        let reasons = self.artefact.reasons.len() as u64;
+        assert!(counter.is_none_or(|counter| counter / reasons == u64::from(port)), "a drop of another port: {counter:?}");
         let sent = self.variable(&self.data, "probe_sent");
         let chosen = match self.variable(&self.data, "probe_chosen") {
             NOT_ASKED => None,
             u64::MAX => Some(None),
             value => Some(Some(value)),
         };
-        Left { verdict: result.return_value, sent, reason: (reason != u64::MAX).then_some(reason), chosen, bytes: out }
+        Left { verdict: result.return_value, sent, reason: counter.map(|counter| counter % reasons), chosen, bytes: out }
     }
 
     /// The entries of a table, as bytes; of slots, those that the index leads to, by the numbers of the slots.
@@ -312,7 +346,8 @@ impl Loaded {
                 }
                 if let Some(of) = &info.flat {
                     let (blocks, values) = flat(info, of, generation, entries);
-                    let elements = blocks.into_iter().map(|e| (&of.map, e)).chain(values.into_iter().map(|e| (&of.values_map, e)));
+                    let elements =
+                        blocks.into_iter().map(|e| (&of.map, e)).chain(values.into_iter().map(|e| (&of.values_map, e)));
                     for (map, (index, value)) in elements {
                         sized!(4, value.len(), array(&mut self.ebpf, map, &index.to_le_bytes(), &value));
                     }

@@ -11,9 +11,10 @@ mod compare;
 mod libbpf;
 mod loaded;
 mod several;
+mod sweeper;
 
 use compare::Compared;
-use grv_codegen::ebpf::{Options, Proofs, build};
+use grv_codegen::ebpf::{Hook, Options, Proofs, build};
 use grv_lang::compile::{Compilation, compile};
 use grv_lang::interp::test::{Recorded, record};
 use grv_lang::ir::Program;
@@ -67,8 +68,9 @@ fn options() -> Options {
     Options { probe: true, ..Options::default() }
 }
 
-fn load(program: &Arc<Program>, of: &Compilation, params: &[Vec<u128>]) -> Loaded {
-    let artefact = match build(program, &of.sources, &options(), &Proofs::default()) {
+fn load(hook: Hook, program: &Arc<Program>, of: &Compilation, params: &[Vec<u128>]) -> Loaded {
+    let options = Options { hook, ..options() };
+    let artefact = match build(program, &of.sources, &options, &Proofs::default()) {
         Ok(artefact) => artefact,
         Err(found) => panic!("{}: {}", program.name, found[0].message),
     };
@@ -77,6 +79,10 @@ fn load(program: &Arc<Program>, of: &Compilation, params: &[Vec<u128>]) -> Loade
 
 /// The events of a program's own tests, then random ones that go on from what tests lead to.
 fn agrees(file: &str, random: u64) {
+    agrees_at(Hook::Xdp, file, random);
+}
+
+fn agrees_at(hook: Hook, file: &str, random: u64) {
     if !allowed(file) {
         return;
     }
@@ -86,7 +92,7 @@ fn agrees(file: &str, random: u64) {
     for (test, program) in &of.tests {
         let mut recorded = Recorded::default();
         record(test, program, 1, None, usize::MAX, &mut recorded).unwrap_or_else(|e| panic!("{file}: {}: {e}", test.name));
-        let mut compared = Compared::new(load(program, &of, &recorded.params), program, &recorded.params);
+        let mut compared = Compared::new(hook, load(hook, program, &of, &recorded.params), program, &recorded.params);
         for (number, event) in recorded.events.iter().enumerate() {
             compared.happens(event, &format!("{file}: test {:?}, event {number}", test.name));
         }
@@ -100,7 +106,7 @@ fn agrees(file: &str, random: u64) {
         for seed in 0..random * scale {
             let mut events = runs.run(seed);
             let params = events.params.clone();
-            let mut compared = Compared::new(load(program, &of, &params), program, &params);
+            let mut compared = Compared::new(hook, load(hook, program, &of, &params), program, &params);
             for number in 0..200 {
                 let event = events.next();
                 let outcome = compared.happens(&event, &format!("{file}: run {seed}, event {number}"));
@@ -111,13 +117,21 @@ fn agrees(file: &str, random: u64) {
             short += compared.short;
         }
     }
-    eprintln!("{file}: {packets} packets agree; {short} of fewer than 14 bytes, which the kernel does not take");
+    eprintln!("{file}: {packets} packets agree; {short} too short for the kernel to take");
     assert!(packets > 0, "{file}: nothing was compared");
 }
 
 #[test]
 fn the_policer_does_what_the_interpreter_does() {
     agrees("examples/policer/policer.grv", 20);
+}
+
+#[test]
+fn at_tc_boxes_do_what_the_interpreter_does() {
+    agrees_at(Hook::Tc, "examples/policer/policer.grv", 10);
+    agrees_at(Hook::Tc, "examples/firewall/firewall.grv", 4);
+    agrees_at(Hook::Tc, "examples/router/router.grv", 4);
+    agrees_at(Hook::Tc, "tests/targets/rewrite.grv", 10);
 }
 
 #[test]

@@ -23,7 +23,7 @@ macro_rules! codes {
                 match self { $(Code::$name => $title,)* }
             }
 
-            /// Whether it is about what a target has: only builds for one find it.
+            /// Whether it is about what a target has: only builds and checks for one find it.
             pub fn is_of_target(self) -> bool {
                 self.name().starts_with("E08")
             }

@@ -26,8 +26,11 @@ pub(crate) struct Module {
 }
 
 /// The standard library's modules.
-const STANDARD: &[(&str, &str, &str)] =
-    &[("net", "std/net.grv", include_str!("../../std/net.grv")), ("l3", "std/l3.grv", include_str!("../../std/l3.grv"))];
+const STANDARD: &[(&str, &str, &str)] = &[
+    ("net", "std/net.grv", include_str!("../../std/net.grv")),
+    ("l3", "std/l3.grv", include_str!("../../std/l3.grv")),
+    ("time", "std/time.grv", include_str!("../../std/time.grv")),
+];
 
 /// The path and text of a module of the standard library.
 pub(crate) fn standard(segments: &[&str]) -> Option<(&'static str, &'static str)> {

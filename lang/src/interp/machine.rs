@@ -166,10 +166,10 @@ impl Machine {
         loop {
             let next = self.state.timers.iter().enumerate().min_by_key(|(_, due)| **due);
             let Some((index, due)) = next.map(|(index, due)| (index, *due)).filter(|(_, due)| due.at <= end) else {
-                self.pass(end);
+                self.pass(end, oracle);
                 return self.run(oracle, None, &mut Outcome::default(), |_| Ok(()));
             };
-            self.pass(due.at);
+            self.pass(due.at, oracle);
             let observer: Option<&mut dyn Observer> = match &mut observer {
                 Some(observer) => Some(&mut **observer),
                 None => None,
@@ -182,11 +182,17 @@ impl Machine {
         }
     }
 
-    /// Sets the clocks.
-    fn pass(&mut self, now: u64) {
+    /// Sets the clocks. Only here do they move, the coarse ones too (`now - G <= tick <= now`, never back): what is live when a packet
+    /// arrives is live for its whole step.
+    fn pass(&mut self, now: u64, oracle: &mut dyn Oracle) {
         self.state.now = self.state.now.max(now);
         for root in &self.config.exact {
             self.state.ticks[root.index()] = self.state.now;
+        }
+        for (root, greatest) in &self.config.coarse {
+            let lag = oracle.tick_lag(*root, *greatest).min(*greatest);
+            let tick = &mut self.state.ticks[root.index()];
+            *tick = (*tick).max(self.state.now.saturating_sub(lag));
         }
     }
 
@@ -306,7 +312,6 @@ impl Machine {
             depth: 0,
             emitted: 0,
         };
-        run.ticks();
         let result = event(&mut run);
         if let Err(defect) = result {
             self.scratch = Scratch::default();

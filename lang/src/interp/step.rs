@@ -125,15 +125,6 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Lets coarse clocks move: `now - G <= tick <= now`, never back.
-    pub(crate) fn ticks(&mut self) {
-        for (root, lag) in &self.config.coarse {
-            let lag = self.oracle.tick_lag(*root, *lag).min(*lag);
-            let tick = &mut self.state.ticks[root.index()];
-            *tick = (*tick).max(self.state.now.saturating_sub(lag));
-        }
-    }
-
     /// Tells the observer, if there is one.
     #[inline]
     pub(crate) fn tell<'e>(&mut self, event: impl FnOnce() -> Event<'e>) {

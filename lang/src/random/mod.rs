@@ -51,6 +51,10 @@ pub struct Counterexample {
 pub struct Explored {
     /// Events.
     pub events: usize,
+    /// How many of them there were when something was seen for the first time.
+    pub news: usize,
+    /// Runs that were begun.
+    runs: usize,
     /// Evaluations of properties whose premise held.
     pub checks: usize,
     /// What does not hold; of a property, one counterexample.
@@ -59,6 +63,13 @@ pub struct Explored {
     pub shown: Vec<bool>,
     /// The branches and edges that events came by, those of the tests among them.
     pub cover: Cover,
+}
+
+impl Explored {
+    /// How many properties were shown or failed.
+    fn seen(&self) -> usize {
+        self.shown.iter().filter(|shown| **shown).count() + self.failures.len()
+    }
 }
 
 /// Properties are evaluated only while tables have at most so many entries.
@@ -72,7 +83,8 @@ const AFTER: usize = 10;
 /// each of them.
 /// A property that fails is not looked at any more; a defect ends the search.
 pub fn explore(program: &Arc<Program>, tests: &[Script<'_>], count: usize, seed: u64) -> Explored {
-    explore_for(program, tests, (count, seed), &Wants { property: &|_| true, cover: true }, &|_| false)
+    let wants = Wants { property: &|_| true, cover: true };
+    explore_for(program, tests, Explored::default(), (count, seed), &wants, &|_| false)
 }
 
 /// What is looked at.
@@ -83,36 +95,54 @@ pub struct Wants<'w> {
     pub cover: bool,
 }
 
-/// Tries random events like [`explore`], and looks at some of the properties only, until what was found is enough. What happens does not
-/// depend on what is looked at.
+/// Goes on like [`explore`] from what was tried so far, and looks at some of the properties only, until there were `count` events or what was
+/// found is enough. What happens does not depend on what is looked at.
 pub fn explore_for(
     program: &Arc<Program>,
     tests: &[Script<'_>],
+    mut explored: Explored,
     (count, seed): (usize, u64),
     wants: &Wants<'_>,
     enough: &dyn Fn(&Explored) -> bool,
 ) -> Explored {
-    let mut explored = Explored { shown: vec![false; program.properties.len()], ..Explored::default() };
-    let runs = Runs::new(program, tests, wants.cover.then_some(&mut explored.cover));
+    explored.shown.resize(program.properties.len(), false);
+    let runs = Runs::new(program, tests, (wants.cover && explored.runs == 0).then_some(&mut explored.cover));
     // What needs no more looking at.
     let mut settled: Vec<bool> = program.properties.iter().map(|p| p.assumed.is_some() || !(wants.property)(p)).collect();
-    let mut number = 0;
+    for failure in &explored.failures {
+        if let Broken::Property(id, _) = failure.broken {
+            settled[id.0 as usize] = true;
+        }
+    }
+    let seen = |explored: &Explored| explored.seen() + if wants.cover { explored.cover.seen.len() } else { 0 };
+    let mut last = seen(&explored);
     while explored.events < count {
+        let number = explored.runs;
         let start = seed.wrapping_mul(0x9e37_79b9).wrapping_add(number as u64);
         // At first each test, and a little more; then they come up by chance.
-        let (mut events, most) = match runs.of_test(number, start) {
+        let (mut events, tested) = match runs.of_test(number, start) {
             Some(events) => {
-                let most = events.given() + AFTER;
-                (events, most)
+                let given = events.given();
+                (events, given)
             }
-            None => (runs.run(start), RUN),
+            None => (runs.run(start), 0),
         };
-        number += 1;
+        let most = if tested > 0 { tested + AFTER } else { RUN };
+        explored.runs += 1;
         let Some(mut run) = Trace::new(program, events.params.clone()) else { continue };
         let mut stopped = false;
-        for _ in 0..most.min(count - explored.events) {
+        for at in 0..most.min(count - explored.events) {
             explored.events += 1;
             let event = events.next();
+            // What tests send is what properties speak of.
+            if at < tested
+                && let Stimulus::Packet(port, packet) = &event
+                && !crowded(program, &run)
+                && of_packet(program, &run, (*port, packet), &mut settled, &mut explored)
+            {
+                stopped = true;
+                break;
+            }
             let happened = run.happens(event, Seeded::adversarial(events.number()));
             if let Some(outcome) = run.outcome() {
                 events.caused(outcome);
@@ -129,6 +159,10 @@ pub fn explore_for(
             }
         }
         explored.cover.seen.append(&mut run.cover.seen);
+        if seen(&explored) != last {
+            last = seen(&explored);
+            explored.news = explored.events;
+        }
         if stopped || enough(&explored) {
             break;
         }
@@ -165,21 +199,49 @@ fn properties(
             drawn.push((ports, packets.clone()));
             packets
         });
-        match run.judge(id, &arrivals) {
-            Ok(Verdict::Fits) => {}
-            Ok(Verdict::Holds) => {
-                explored.checks += 1;
-                explored.shown[index] = true;
-            }
-            Ok(Verdict::Shown) => explored.shown[index] = true,
-            Ok(Verdict::Fails) => {
-                settled[index] = true;
-                explored.failures.push(run.clone().shrink(Broken::Property(id, arrivals)));
-            }
-            Err(defect) => {
-                explored.failures.push(run.stopped(defect, &arrivals));
+        if look(run, id, arrivals, settled, explored) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Checks what properties say of one packet that is about to arrive. Whether that is the end of all.
+fn of_packet(
+    program: &Program,
+    run: &Trace,
+    (port, packet): (PortId, &[u8]),
+    settled: &mut [bool],
+    explored: &mut Explored,
+) -> bool {
+    for (index, property) in program.properties.iter().enumerate() {
+        if !settled[index] && judge::arrivals(&property.form) == [port] {
+            let arrivals = vec![(port, packet.to_vec())];
+            if look(run, PropertyId(index as u32), arrivals, settled, explored) {
                 return true;
             }
+        }
+    }
+    false
+}
+
+/// Checks a property of these packets. Whether that is the end of all: a defect.
+fn look(run: &Trace, id: PropertyId, arrivals: Vec<(PortId, Vec<u8>)>, settled: &mut [bool], explored: &mut Explored) -> bool {
+    let index = id.0 as usize;
+    match run.judge(id, &arrivals) {
+        Ok(Verdict::Fits) => {}
+        Ok(Verdict::Holds) => {
+            explored.checks += 1;
+            explored.shown[index] = true;
+        }
+        Ok(Verdict::Shown) => explored.shown[index] = true,
+        Ok(Verdict::Fails) => {
+            settled[index] = true;
+            explored.failures.push(run.clone().shrink(Broken::Property(id, arrivals)));
+        }
+        Err(defect) => {
+            explored.failures.push(run.stopped(defect, &arrivals));
+            return true;
         }
     }
     false

@@ -9,7 +9,7 @@ use grv_lang::ir::{Program, Property, Test};
 use grv_lang::mutate::Mutant;
 use grv_lang::random;
 use grv_lang::span::Span;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 /// What noticed a change.
@@ -69,6 +69,9 @@ impl Outcome {
     }
 }
 
+/// So many properties are asked before others.
+const SUSPECTS: usize = 12;
+
 /// Whether a verdict says that something does not hold, or could not be shown to. What was not found out says nothing.
 fn says_something(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Refuted(_) | Verdict::NotInductive(_) | Verdict::Vacuous | Verdict::Unreachable)
@@ -95,6 +98,7 @@ impl Subject<'_> {
                 program: program.clone(),
                 tests: random::scripts(self.program, tests),
                 wanted: &wanted,
+                first: &self.suspects(mutant.span),
                 automatic: self.automatic,
                 whole: false,
             };
@@ -102,6 +106,7 @@ impl Subject<'_> {
             let options = Options { jobs: 1, haste, ..*options };
             let report = prove::verify(&[task], &options, desk, &|_| {})?.remove(0);
             kills = self.kills(&report);
+            self.remember(mutant.span, &kills);
         }
         for (test, version) in &self.tests {
             if let Some(program) = &versions[*version]
@@ -115,10 +120,30 @@ impl Subject<'_> {
         }
         // Tests on other versions of the box have noticed nothing either.
         let changes_nothing = match versions.first() {
-            Some(Some(changed)) if kills.is_empty() => do_the_same(self.program, changed, &mut desk.seat(), options)?,
+            Some(Some(changed)) if kills.is_empty() => {
+                do_the_same((self.program, &self.invariants), changed, &mut desk.seat(), options)?
+            }
             _ => false,
         };
         Ok(Outcome { kills, changes_nothing, time_ms: start.elapsed().as_millis() as u64 })
+    }
+
+    /// The properties that noticed changes nearby: they are the first to be asked. That changes what is found first, and not whether something is.
+    fn suspects(&self, span: Span) -> Vec<String> {
+        let mut known = self.noticed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        known.sort_by_key(|(at, _)| at.start.abs_diff(span.start));
+        let mut names: Vec<String> = Vec::new();
+        for (_, name) in known {
+            if names.len() < SUSPECTS && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    fn remember(&self, span: Span, kills: &[Kill]) {
+        let names = kills.iter().filter(|kill| kill.by == By::Property).map(|kill| (span, kill.name.clone()));
+        self.noticed.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
     }
 
     fn kills(&self, report: &Report) -> Vec<Kill> {

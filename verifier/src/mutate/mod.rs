@@ -9,12 +9,12 @@ pub use judge::{By, Kill, Outcome};
 use crate::desk::{Desk, Failure};
 use crate::prove::{self, Haste, Kind, Options, Progress, Report, Task, Verdict};
 use grv_lang::interp::test;
-use grv_lang::ir::{Program, Property, Test};
+use grv_lang::ir::{Form, Program, Property, Test};
 use grv_lang::mutate::{Mutant, Operator, Places};
 use grv_lang::random;
 use grv_lang::span::Span;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A box that is changed.
 pub struct Subject<'s> {
@@ -25,8 +25,12 @@ pub struct Subject<'s> {
     tests: Vec<(&'s Test, usize)>,
     /// The properties that are proved.
     proved: BTreeSet<String>,
+    /// Those of them that are invariants, by index.
+    invariants: Vec<usize>,
     /// What every program is obliged to, and what is not shown of this one.
     open: BTreeSet<(String, Span)>,
+    /// Where a property noticed something.
+    noticed: Mutex<Vec<(Span, String)>>,
     /// Units of the solver that the most costly proof took.
     costs: u64,
     /// Whether what every program is obliged to is looked at.
@@ -57,17 +61,23 @@ impl<'s> Subject<'s> {
             program: program.clone(),
             tests: random::scripts(program, tests),
             wanted: choice.wanted,
+            first: &[],
             automatic: choice.automatic,
             whole: false,
         };
         let options = Options { haste: Haste::Brief, ..*options };
         let report = prove::verify(&[task], &options, desk, watch)?.remove(0);
+        let proved = proved(&report);
+        let is_invariant = |property: &Property| matches!(property.form, Form::Always { .. }) && proved.contains(&property.name);
+        let invariants = (0..).zip(&program.properties).filter(|(_, p)| is_invariant(p)).map(|(index, _)| index).collect();
         let mut subject = Subject {
             program,
             versions: vec![(program, Places::new(program))],
             tests: Vec::new(),
-            proved: proved(&report),
+            proved,
+            invariants,
             open: open(&report),
+            noticed: Mutex::default(),
             costs: report.obligations.iter().map(|o| o.resource).max().unwrap_or(0),
             automatic: choice.automatic,
         };

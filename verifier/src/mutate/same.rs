@@ -2,41 +2,63 @@
 //!
 //! Both programs are put into formulas with the same names: the same state, the same packet, the same of what the rules leave open. If
 //! what is known of these amounts to the same too, then the one can do what the other can if packets, drops and states afterwards are
-//! equal. Often they are so word for word; where they are not, a solver is asked.
+//! equal. Often they are so word for word; where they are not, a solver is asked. States are such as the invariants allow that are proved of
+//! the one: as long as both do the same, these are the states of the other too.
+//!
+//! Checksums that are updated by other words have names of their own. What an update gives is up to the old checksum and how far it moves:
+//! so where these are the same, the new ones are; elsewhere one of the programs does not look at it, or they differ.
 
 use crate::desk::{Failure, Seat};
-use crate::prove::{Event, Options, events, follows, happen};
-use crate::sym::{Change, Dropped, Engine, Env, Fact, Log, Obliged, Output, Quant, TableState, Unsupported, World, is_keyed};
+use crate::prove::{Event, Options, events, follows, happen, invariants};
+use crate::sym::{
+    Change, Dropped, Engine, Env, Fact, Log, Obliged, Output, Quant, TableState, Unsupported, Update, World, is_keyed,
+};
 use crate::term::{Node, Op, Term, Terms};
 use grv_lang::ir::{ElementId, Program, ReasonId, TableId, TableKind};
 use std::collections::BTreeMap;
 
-/// Whether every event does the same to both.
-pub(super) fn do_the_same(a: &Program, b: &Program, seat: &mut Seat<'_>, options: &Options) -> Result<bool, Failure> {
+/// Whether every event does the same to both, where some properties are known to be invariants of the one.
+pub(super) fn do_the_same(
+    (a, known): (&Program, &[usize]),
+    b: &Program,
+    seat: &mut Seat<'_>,
+    options: &Options,
+) -> Result<bool, Failure> {
     let all = events(a);
     if all != events(b) {
         return Ok(false);
     }
     for event in all {
-        if !does_the_same(a, b, event, seat, options)? {
+        if !does_the_same((a, known), b, event, seat, options)? {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn does_the_same(a: &Program, b: &Program, event: Event, seat: &mut Seat<'_>, options: &Options) -> Result<bool, Failure> {
-    let Ok((mut engine, first)) = done(a, event, Terms::new()) else { return Ok(false) };
+fn does_the_same(
+    (a, invariants): (&Program, &[usize]),
+    b: &Program,
+    event: Event,
+    seat: &mut Seat<'_>,
+    options: &Options,
+) -> Result<bool, Failure> {
+    let begin = (Terms::new(), Vec::new());
+    let Ok((mut engine, first)) = done(a, invariants, event, begin) else { return Ok(false) };
     let known = known(&engine);
     let facts = std::mem::take(&mut engine.facts);
-    let Ok((mut engine, second)) = done(b, event, engine.terms) else { return Ok(false) };
+    let updates = std::mem::take(&mut engine.checksums);
+    let Ok((mut engine, second)) = done(b, invariants, event, (engine.terms, updates)) else { return Ok(false) };
     if known != self::known(&engine) || first.given != second.given {
         return Ok(false);
     }
-    // What is known of what is left open must amount to the same; what is known of states and packets holds of all of them.
+    // What is known of what is left open must amount to the same; what is known of states and packets holds of all of them, and what is
+    // known of checksums that only one of them has can be so whatever the other does.
     let others = engine.facts.clone();
+    let checksums: Vec<Term> = engine.checksums.iter().map(|(_, new)| *new).collect();
     let only = |some: &[Fact], in_both: &[Fact]| -> Vec<Term> {
-        let some = some.iter().filter(|fact| !in_both.contains(fact)).map(|fact| fact.holds);
+        let open = |fact: &&Fact| !in_both.contains(fact) && !fact.about.iter().any(|about| checksums.contains(about));
+        let some = some.iter().filter(open).map(|fact| fact.holds);
         some.filter(|holds| speaks_of(&engine.terms, *holds, &['!']) && !is_of_a_time(&engine.terms, *holds)).collect()
     };
     let (missing, more) = (only(&facts, &others), only(&others, &facts));
@@ -71,14 +93,14 @@ fn speaks_of(terms: &Terms, term: Term, marks: &[char]) -> bool {
     terms.cone(&[term]).iter().any(marked)
 }
 
-/// What facts will follow from, written out: formulas over all entries, longest matches, updates of checksums, deadlines.
+/// What facts will follow from, written out: formulas over all entries, longest matches, deadlines.
 fn known(engine: &Engine<'_>) -> String {
     let quants = engine.quants.iter().map(|Quant { quantifier, over, says, env, .. }| {
         let Env { locals, found, packets, world, way, .. } = &**env;
         format!("{quantifier:?} {over:?} {says:?} {locals:?} {found:?} {packets:?} {world:?} {way:?}")
     });
     let quants: Vec<String> = quants.collect();
-    format!("{quants:?} {:?} {:?} {:?}", engine.matches, engine.checksums, engine.slots)
+    format!("{quants:?} {:?} {:?}", engine.matches, engine.slots)
 }
 
 /// What an event does.
@@ -91,14 +113,22 @@ struct Done {
     after: World,
 }
 
-/// What an event does to a program, said in terms of which some are known.
-fn done(program: &Program, event: Event, terms: Terms) -> Result<(Engine<'_>, Done), Unsupported> {
+/// What an event does to a program in which some properties are invariants, said in terms of which some are known, with updates of
+/// checksums that another makes.
+fn done<'p>(
+    program: &'p Program,
+    known: &[usize],
+    event: Event,
+    (terms, updates): (Terms, Vec<(Update, Term)>),
+) -> Result<(Engine<'p>, Done), Unsupported> {
     let mut engine = Engine::new(program);
     engine.terms = terms;
+    engine.of_another = updates.len();
+    engine.checksums = updates;
     engine.terms.begin_again();
     engine.obliging = true;
     let before = engine.any("s");
-    let mut given = Vec::new();
+    let mut given = invariants(&mut engine, known, &before)?;
     let happened = happen(&mut engine, &before, event, &mut given)?;
     let aside = engine.take_obliged();
     let mut done = match &happened.packet {

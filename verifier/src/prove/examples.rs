@@ -2,7 +2,7 @@
 //! counterexample as soon as a proof is not found quickly.
 
 use super::reach::places;
-use super::rounds::{State, refuted};
+use super::rounds::{State, Untried, refuted};
 use super::run::{Haste, INVARIANTS, Job, OTHERS, Progress, Run, SLOW, What};
 use super::search::{self, Aim, Found, From};
 use crate::desk::{Failure, Seat};
@@ -28,7 +28,9 @@ impl Run<'_> {
         let starts = random::starts(&task.program, &task.tests);
         state.starts = starts.into_iter().map(|run| search::Start::new(&task.program, run)).collect();
         for aim in aims {
-            self.look_for(of, state, aim, INVARIANTS);
+            state.searching += 1;
+            (self.watch)(Progress::More(1));
+            self.queue.push((INVARIANTS, 0), Job::Search(of, aim, From::Tests));
         }
     }
 
@@ -49,16 +51,58 @@ impl Run<'_> {
             What::Site(index) if state.sites[index].place.is_none() => Aim::Defect(state.sites[index].span),
             _ => return,
         };
-        if !state.sought.contains(&what) {
-            state.sought.push(what);
-            self.look_for(of, state, aim, OTHERS);
+        if state.sought.contains(&what) {
+            return;
+        }
+        state.sought.push(what);
+        state.searching += 1;
+        (self.watch)(Progress::More(1));
+        if let Some(aim) = self.try_rest(of, state, aim) {
+            self.queue.push((OTHERS, 0), Job::Search(of, aim, From::Tests));
         }
     }
 
-    fn look_for(&self, of: usize, state: &mut State, aim: Aim, class: u8) {
-        state.searching += 1;
-        (self.watch)(Progress::More(1));
-        self.queue.push((class, 0), Job::Search(of, aim, From::Tests));
+    /// Has the rest of the random events tried, if any are left; what is looked for then waits for that.
+    fn try_rest(&self, of: usize, state: &mut State, then: Aim) -> Option<Aim> {
+        match &mut state.untried {
+            Untried::Nothing => return Some(then),
+            Untried::Going(all) => all.push(then),
+            Untried::Left => {
+                state.untried = Untried::Going(vec![then]);
+                state.searching += 1;
+                (self.watch)(Progress::More(1));
+                self.queue.push((OTHERS, u64::MAX), Job::Explore(of));
+            }
+        }
+        None
+    }
+
+    /// Tries the rest of the random events; then looks for what they did not find.
+    pub(super) fn explore_on(&self, of: usize) {
+        let so_far = {
+            let state = self.state(of);
+            if state.report.is_some() {
+                return;
+            }
+            state.explored.clone()
+        };
+        let known = so_far.failures.len();
+        let mut more = self.explore(of, so_far, &|explored| self.is_over(of, explored));
+        let mut state = self.state(of);
+        state.explored.failures.extend(more.failures.drain(known..));
+        state.explored.cover.seen.append(&mut more.cover.seen);
+        state.explored.shown.iter_mut().zip(&more.shown).for_each(|(shown, more)| *shown |= more);
+        if let Untried::Going(aims) = std::mem::take(&mut state.untried) {
+            // Examples were looked for already.
+            let (examples, others): (Vec<Aim>, Vec<Aim>) = aims.into_iter().partition(Aim::is_example);
+            state.searching -= examples.len();
+            (self.watch)(Progress::Done(examples.len()));
+            others.into_iter().for_each(|aim| self.queue.push((OTHERS, 0), Job::Search(of, aim, From::Tests)));
+        }
+        state.searching -= 1;
+        (self.watch)(Progress::Done(1));
+        self.end_early(of, &mut state);
+        self.go_on(of, &mut state);
     }
 
     /// Looks for an example or a counterexample: from states that tests lead to, and later from such in which a table is full, which
@@ -76,7 +120,8 @@ impl Run<'_> {
         let known = |state: &State| match &aim {
             Aim::Passes(place) => place.seen(&state.explored.cover),
             Aim::Broken(property) => refuted(&state.explored).contains(property),
-            Aim::Shown(_) | Aim::Defect(_) => false,
+            Aim::Shown(property) => state.explored.shown[*property],
+            Aim::Defect(_) => false,
         };
         let is_known = known(&self.state(of));
         let found = match from {
@@ -93,6 +138,9 @@ impl Run<'_> {
             self.queue.push((class, 0), Job::Search(of, aim, From::Full));
             return Ok(());
         }
+        // What cannot be found out may have come up by chance.
+        let aim = if found.is_none() && example && !known(&state) { self.try_rest(of, &mut state, aim) } else { Some(aim) };
+        let Some(aim) = aim else { return Ok(()) };
         match found {
             Some(Found::Shown(run)) => {
                 state.explored.cover.seen.extend(run.cover.seen);

@@ -263,8 +263,8 @@ fn only_after(
             let env = start(&mut engine, property, &world);
             let happened = happen(&mut engine, &world, event, &mut all)?;
             let now = engine.terms.var("at last", Sort::Int);
-            let at = later(&mut engine, &happened.after, now, &mut all)?;
             let unmoved = later(&mut engine, &world, now, &mut all)?;
+            let at = engine.when(&happened.after, &unmoved, &mut all);
             let packet = engine.arriving("then");
             let mut goals = Vec::new();
             for seen in instances(&mut engine, &env, then, &at, &packet)? {

@@ -5,12 +5,13 @@
 use super::{Asked, Text, View};
 use crate::sym::{Engine, Fact, Sym, Unsupported, is_keyed};
 use crate::term::lighten::lighten;
+use crate::term::map::TermMap;
 use crate::term::narrow::{Facts, Limits, Narrowed, cases, narrow, under, under_more};
 use crate::term::print::script;
 use crate::term::sums::{congruent, has_remainders};
 use crate::term::{Node, Sort, Term, Terms};
 use grv_lang::ir::TableId;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 use std::collections::BTreeMap;
 
 /// Instances bring up new keys, and these new instances; so many times.
@@ -84,7 +85,7 @@ fn asked_for(engine: &mut Engine<'_>, known: &Narrowed, said: &[(Term, bool)], f
     let compound = |term: &Term| matches!(engine.terms.node(*term), Node::And(_) | Node::Or(_) | Node::Not(_) | Node::Ite(..));
     let atoms: Facts = known.facts.iter().filter(|(term, _)| !compound(term)).map(|(term, value)| (*term, *value)).collect();
     let now = under(&mut engine.terms, &atoms, &terms);
-    let mut asked: Vec<(Term, bool)> = said.iter().map(|(term, claimed)| (now[term], *claimed)).collect();
+    let mut asked: Vec<(Term, bool)> = said.iter().map(|(term, claimed)| (now[*term], *claimed)).collect();
     asked.extend(facts.iter().map(|fact| (*fact, true)));
     let terms = &engine.terms;
     let quantified = known.facts.iter().filter(|(term, _)| matches!(terms.node(**term), Node::Quantified(_)));
@@ -154,7 +155,7 @@ pub(super) fn roots(engine: &mut Engine<'_>, all: &[Term]) -> Result<Option<Vec<
         aside = still;
         said.extend(axioms.iter().map(|root: &Term| (*root, true)));
         let (facts, cone) = relevant(engine, &known);
-        let mut spoken = Spoken { facts: &known.facts, looked_up: arguments(&engine.terms, &cone), now: FxHashMap::default() };
+        let mut spoken = Spoken { facts: &known.facts, looked_up: arguments(&engine.terms, &cone), now: TermMap::new() };
         let asked = asked_for(engine, &known, &said, &facts);
         for (number, needed) in uses(&engine.terms, asked) {
             let stands = engine.terms.quantified(number);
@@ -221,7 +222,7 @@ struct Spoken<'f> {
     /// What functions are applied to in them.
     looked_up: FxHashSet<Vec<Term>>,
     /// What facts make of terms.
-    now: FxHashMap<Term, Term>,
+    now: TermMap,
 }
 
 impl Spoken<'_> {
@@ -231,7 +232,7 @@ impl Spoken<'_> {
         for (key, generation) in engine.touched[table.index()].clone() {
             let terms = engine.key_terms(&key);
             under_more(&mut engine.terms, self.facts, &terms, &mut self.now);
-            let terms: Vec<Term> = terms.iter().map(|part| self.now[part]).collect();
+            let terms: Vec<Term> = terms.iter().map(|part| self.now[*part]).collect();
             if !self.looked_up.contains(&terms) {
                 continue;
             }
@@ -316,13 +317,13 @@ fn relevant(engine: &mut Engine<'_>, known: &Narrowed) -> (Vec<Term>, Vec<Term>)
             }
         }
         // What facts make a constant is spoken of nowhere any more, and is known.
-        let known = |about: &Term| spoken.contains(&now[about]) || terms.newest(now[about]).is_none();
+        let known = |about: &Term| spoken.contains(&now[*about]) || terms.newest(now[*about]).is_none();
         let (bear, rest): (Vec<&Fact>, Vec<&Fact>) = open.into_iter().partition(|fact| fact.about.iter().all(known));
         if bear.is_empty() {
             return (facts, cone);
         }
         open = rest;
-        let bear: Vec<Term> = bear.into_iter().map(|fact| now[&fact.holds]).collect();
+        let bear: Vec<Term> = bear.into_iter().map(|fact| now[fact.holds]).collect();
         new = terms.cone(&bear).into_iter().filter(|term| seen.insert(*term)).collect();
         cone.extend(&new);
         facts.extend(bear);

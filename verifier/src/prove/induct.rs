@@ -137,6 +137,11 @@ pub(super) fn known<'p>(engine: &mut Engine<'p>, known: &Known, world: &World) -
     Ok(all)
 }
 
+/// Properties that are invariants, by index, in a state.
+pub(crate) fn invariants<'p>(engine: &mut Engine<'p>, which: &[usize], world: &World) -> Result<Vec<Term>, Unsupported> {
+    known(engine, &Known { invariants: which.to_vec(), ..Known::default() }, world)
+}
+
 /// Conditions on control tables in a state.
 pub(super) fn requires<'p>(engine: &mut Engine<'p>, which: &[usize], world: &World) -> Result<Vec<Term>, Unsupported> {
     let program = engine.program;
@@ -185,7 +190,6 @@ pub(crate) fn happen<'p>(
             let all: Vec<usize> = (0..program.requires.len()).collect();
             let held = requires(engine, &all, &after)?;
             given.extend(held);
-            engine.ticks(&mut after);
             for (id, element) in (0..).map(grv_lang::ir::ElementId).zip(&program.elements) {
                 if let Some(body) = &element.update {
                     after = engine.aside(id, body, &after)?;
@@ -197,9 +201,7 @@ pub(crate) fn happen<'p>(
             if !matches!(program.tables[table.index()].lifetime, Lifetime::Forever) {
                 return Err(Unsupported::new("a fed table with lifetimes", program.tables[table.index()].span));
             }
-            let mut after = engine.fed(world, table).after;
-            engine.ticks(&mut after);
-            after
+            engine.fed(world, table).after
         }
     };
     Ok(Happened { after, packet: None })

@@ -18,7 +18,7 @@ mod search;
 mod stuck;
 mod verdict;
 
-pub(crate) use induct::{Event, events, happen};
+pub(crate) use induct::{Event, events, happen, invariants};
 #[cfg(test)]
 pub(crate) use induct::{Happened, formula};
 pub(crate) use proof::follows;

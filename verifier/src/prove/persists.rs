@@ -155,6 +155,7 @@ fn kept_by(
         premises.push(engine.terms.implies(premise, conclusion));
         let mut times = Vec::new();
         let unmoved = later(&mut engine, &world, now, &mut times)?;
+        let clocks = unmoved.clone();
         let unmoved = fed_with(&mut engine, property, &unmoved, Feed::Everything);
         let (premise, conclusion) = promise.kept(&mut engine, &begun.env, &unmoved, &before, &packet)?;
         let held = engine.terms.implies(premise, conclusion);
@@ -168,7 +169,7 @@ fn kept_by(
         // Time that has passed already cannot be looked at from before.
         let held = engine.terms.and(&times);
         premises.push(held);
-        let at = later(&mut engine, &happened.after, now, &mut premises)?;
+        let at = engine.when(&happened.after, &clocks, &mut premises);
         let at = fed_with(&mut engine, property, &at, Feed::Anything);
         let (premise, conclusion) = promise.kept(&mut engine, &begun.env, &at, &after, &packet)?;
         premises.push(premise);

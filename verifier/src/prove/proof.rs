@@ -78,6 +78,15 @@ pub(super) enum Effort {
     All,
 }
 
+/// Why little did not settle something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unsettled {
+    /// Nothing is known.
+    Open,
+    /// Something satisfies the question, as far as was looked.
+    InDoubt,
+}
+
 /// How a question is asked if more is spent on it, one way after the other: for which share of the budget, and whether by the older
 /// procedure for integers.
 const SLOW: [(u32, bool); 2] = [(2, true), (2, false)];
@@ -85,14 +94,14 @@ const SLOW: [(u32, bool); 2] = [(2, true), (2, false)];
 /// What is to be found at once may cost one part in so many of what is quick.
 const AT_ONCE: u32 = 8;
 
-/// Asks about a goal. `about` says what it belongs to, the name is for files. None: that little did not settle it.
+/// Asks about a goal. `about` says what it belongs to, the name is for files. An error: little did not settle it.
 pub(super) fn settle(
     seat: &mut Seat<'_>,
     goal: &Goal,
     effort: Effort,
     options: &Options,
     (about, name): (&str, &str),
-) -> Result<Option<Settled>, Failure> {
+) -> Result<Result<Settled, Unsettled>, Failure> {
     let mut settled = Settled::default();
     let part = &goal.part;
     settled.failed = match &goal.asked {
@@ -109,13 +118,13 @@ pub(super) fn settle(
                         failed = Some(verdict);
                         break;
                     }
-                    Outcome::Open => return Ok(None),
+                    Outcome::Open(why) => return Ok(Err(why)),
                 }
             }
             failed
         }
     };
-    Ok(Some(settled))
+    Ok(Ok(settled))
 }
 
 /// Whether something is shown to follow.
@@ -132,7 +141,7 @@ pub(crate) fn follows(
     let Ok(asked) = ask(engine, given, holds) else { return Ok(false) };
     let goal = Goal { part: "in every state".to_string(), asked };
     for effort in [Effort::Little, Effort::All] {
-        if let Some(settled) = settle(seat, &goal, effort, options, ("a change", "change"))? {
+        if let Ok(settled) = settle(seat, &goal, effort, options, ("a change", "change"))? {
             return Ok(settled.failed.is_none());
         }
     }
@@ -155,7 +164,7 @@ enum Outcome {
     Shown,
     Failed(Verdict),
     /// Little did not settle it.
-    Open,
+    Open(Unsettled),
 }
 
 impl Case<'_, '_> {
@@ -192,16 +201,20 @@ impl Case<'_, '_> {
         }
         let light = text.light.as_ref().unwrap_or(&text.exact);
         let ways = if effort == Effort::Little { &little[..] } else { &slow[..] };
+        let mut unsettled = Unsettled::Open;
         for way in ways {
             match self.ask(light, *way, "light")? {
                 Some(Status::Unsat) => return Ok(Outcome::Shown),
                 // It will have values in any other way.
-                Some(Status::Sat) => break,
+                Some(Status::Sat) => {
+                    unsettled = Unsettled::InDoubt;
+                    break;
+                }
                 _ => {}
             }
         }
         if effort == Effort::Little {
-            return Ok(Outcome::Open);
+            return Ok(Outcome::Open(unsettled));
         }
         let part = self.part;
         Ok(match self.ask(&text.exact, (budget, false), "exact")? {

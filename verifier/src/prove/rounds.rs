@@ -4,9 +4,9 @@
 use super::conclude::conclude;
 use super::induct::{Known, Natural, goal, requires};
 use super::kept;
-use super::proof::{Effort, Proof, Settled, settle, slice};
+use super::proof::{Effort, Proof, Settled, Unsettled, settle, slice};
 use super::run::{Ask, BEGIN, Haste, INVARIANTS, Job, OTHERS, Progress, Run, SLOW, Site, What, label};
-use super::search::Start;
+use super::search::{Aim, Start};
 use super::stuck::Stuck;
 use super::verdict::{Report, Verdict};
 use super::{Asked, Goal, forms, ground, reach};
@@ -34,6 +34,8 @@ pub(super) struct State {
     key: Option<Key>,
     /// Searches under way.
     pub(super) searching: usize,
+    /// Random events that are left to be tried.
+    pub(super) untried: Untried,
     /// What waits for them to end.
     later: Vec<What>,
     /// That to which counterexamples were looked for.
@@ -43,6 +45,21 @@ pub(super) struct State {
     /// The same with a table that is full.
     pub(super) full: Arc<OnceLock<Vec<Start>>>,
     pub(super) report: Option<Report>,
+}
+
+/// Without anything new among so many random events, proofs come first.
+const QUIET: usize = 300;
+
+/// What is left of the random events.
+#[derive(Default)]
+pub(super) enum Untried {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Something, which is of no use if all is proved.
+    Left,
+    /// It is being tried, since something was not found, or not proved; what is to be looked for then.
+    Going(Vec<Aim>),
 }
 
 impl Run<'_> {
@@ -55,17 +72,21 @@ impl Run<'_> {
             self.state(of).report = Some(report);
             return;
         }
-        let enough = |explored: &Explored| {
+        let over = |explored: &Explored| {
             let wanted = |index: usize| self.is_last(of, What::Property(index));
             (self.options.haste == Haste::First && refuted(explored).into_iter().any(wanted)) || self.is_over(of, explored)
         };
-        let wanted = |property: &Property| (task.wanted)(Some(property), property.span);
-        let wants = random::Wants { property: &wanted, cover: task.automatic };
-        let explored = random::explore_for(&task.program, &task.tests, (self.options.events, 0), &wants, &enough);
+        // What proofs show need not be tried any further.
+        let quiet = |explored: &Explored| self.options.haste == Haste::None && explored.events >= explored.news + QUIET;
+        let explored = self.explore(of, Explored::default(), &|explored| over(explored) || quiet(explored));
         let mut state = self.state(of);
+        let stopped = explored.failures.iter().any(|c| matches!(c.broken, Broken::Defect(_)));
+        if explored.events < self.options.events && !stopped {
+            state.untried = Untried::Left;
+        }
         state.explored = explored;
         state.key = key;
-        if enough(&state.explored) {
+        if over(&state.explored) {
             return self.finish(of, &mut state);
         }
         self.look_for_examples(of, &mut state);
@@ -74,6 +95,14 @@ impl Run<'_> {
         if all.is_empty() {
             self.first_round(of, &mut state);
         }
+    }
+
+    /// Goes on with random events.
+    pub(super) fn explore(&self, of: usize, explored: Explored, enough: &dyn Fn(&Explored) -> bool) -> Explored {
+        let task = &self.tasks[of];
+        let wanted = |property: &Property| (task.wanted)(Some(property), property.span);
+        let wants = random::Wants { property: &wanted, cover: task.automatic };
+        random::explore_for(&task.program, &task.tests, explored, (self.options.events, 0), &wants, enough)
     }
 
     /// Whether there is nothing more to find out if something is not shown.
@@ -88,7 +117,7 @@ impl Run<'_> {
 
     /// Whether nothing is left to be found out: all that is wanted are properties, and these are refuted; or something that is wanted
     /// is refuted, and that is to be the end.
-    fn is_over(&self, of: usize, explored: &Explored) -> bool {
+    pub(super) fn is_over(&self, of: usize, explored: &Explored) -> bool {
         let task = &self.tasks[of];
         let wanted = |property: &Property| (task.wanted)(Some(property), property.span) && property.assumed.is_none();
         let refuted = refuted(explored);
@@ -114,12 +143,7 @@ impl Run<'_> {
         state.open += all.len();
         (self.watch)(Progress::More(all.len()));
         for what in all {
-            let class = match what {
-                What::Require(_) => BEGIN,
-                What::Natural(_) => INVARIANTS,
-                What::Property(index) if state.given.invariants.contains(index) => INVARIANTS,
-                _ => OTHERS,
-            };
+            let class = self.class(of, state, *what);
             let urgency = match what {
                 // It is not come to, if a property is not shown.
                 What::Automatic if self.options.haste == Haste::First => (SLOW, 0),
@@ -128,6 +152,18 @@ impl Run<'_> {
                 _ => (class, self.time(&label(&self.tasks[of], &state.sites, *what))),
             };
             self.queue.push(urgency, Job::Make(of, state.round, *what));
+        }
+    }
+
+    /// How urgent something is.
+    fn class(&self, of: usize, state: &State, what: What) -> u8 {
+        let task = &self.tasks[of];
+        match what {
+            What::Require(_) => BEGIN,
+            What::Property(index) if task.first.contains(&task.program.properties[index].name) => BEGIN,
+            What::Natural(_) => INVARIANTS,
+            What::Property(index) if state.given.invariants.contains(&index) => INVARIANTS,
+            _ => OTHERS,
         }
     }
 
@@ -265,12 +301,7 @@ impl Run<'_> {
         if goals.is_empty() {
             return self.settled(of, state);
         }
-        let class = match what {
-            What::Require(_) => BEGIN,
-            What::Natural(_) => INVARIANTS,
-            What::Property(index) if state.given.invariants.contains(&index) => INVARIANTS,
-            _ => OTHERS,
-        };
+        let class = self.class(of, state, what);
         // Where the first that is not shown is the end, what can be asked is, before more is made.
         let soon = u64::from(self.options.haste == Haste::First);
         let time = self.time(&label(&self.tasks[of], &state.sites, what)).max(soon);
@@ -299,17 +330,23 @@ impl Run<'_> {
             let name = format!("{}.{number}", file_name(about));
             let found = settle(seat, &goal, effort, self.options, (about, &name))?;
             let time_ms = start.elapsed().as_millis() as u64;
-            let Some(found) = found else {
-                let mut state = self.state(of);
-                if state.round == round
-                    && let Some(proof) = state.proofs.get_mut(&what)
-                {
-                    proof.time_ms += time_ms;
-                    self.look_for_counterexamples(of, &mut state, what);
-                    let time = self.time(about);
-                    self.queue.push((SLOW, time), Job::Ask(Ask { of, round, what, number, goal }, Effort::All));
+            let found = match found {
+                Ok(found) => found,
+                Err(why) => {
+                    let mut state = self.state(of);
+                    if state.round == round
+                        && let Some(proof) = state.proofs.get_mut(&what)
+                    {
+                        proof.time_ms += time_ms;
+                        self.look_for_counterexamples(of, &mut state, what);
+                        let time = self.time(about);
+                        // Where one that is not shown is the end of all, what is in doubt is looked at before all else.
+                        let in_doubt = why == Unsettled::InDoubt && self.is_last(of, what);
+                        let class = if in_doubt { BEGIN } else { SLOW };
+                        self.queue.push((class, time), Job::Ask(Ask { of, round, what, number, goal }, Effort::All));
+                    }
+                    return Ok(());
                 }
-                return Ok(());
             };
             settled = Settled { time_ms, ..found };
             if settled.failed.is_some() {

@@ -77,6 +77,8 @@ pub struct Task<'t> {
     pub tests: Vec<Script<'t>>,
     /// What is looked at.
     pub wanted: Wanted<'t>,
+    /// Properties that are asked about before others, by name.
+    pub first: &'t [String],
     /// Whether there may be something wanted that every program is obliged to.
     pub automatic: bool,
     /// Whether everything is wanted.
@@ -175,6 +177,8 @@ const STACK: usize = 64 << 20;
 pub(super) enum Job {
     /// Random events, then the first round.
     Begin(usize),
+    /// The rest of the random events.
+    Explore(usize),
     /// Makes goals.
     Make(usize, u32, What),
     /// Asks about one.
@@ -253,6 +257,10 @@ impl Run<'_> {
         match job {
             Job::Begin(of) => {
                 self.begin(of);
+                Ok(())
+            }
+            Job::Explore(of) => {
+                self.explore_on(of);
                 Ok(())
             }
             Job::Make(of, round, what) => {

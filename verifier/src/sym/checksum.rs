@@ -4,10 +4,10 @@
 
 use super::env::{Engine, Env, Unsupported, Update};
 use super::opened::Open;
-use super::packet::{Found, Packet, Position};
+use super::packet::{Found, Packet, Position, Written};
 use super::value::Sym;
 use crate::term::{Op, Sort, Term};
-use grv_lang::ir::{Change, FieldId, HandleId, HeaderId, Scalar};
+use grv_lang::ir::{BinaryOp, Change, Expr, Field, FieldId, HandleId, HeaderId, Scalar};
 use grv_lang::span::Span;
 
 /// Ones'-complement sums are sums modulo this.
@@ -25,11 +25,17 @@ impl<'p> Engine<'p> {
         self.terms.op(Op::IntAdd, a, b)
     }
 
+    /// By how much another value of a field moves the sum of the words of its header.
+    pub(crate) fn moved_by(&mut self, header: HeaderId, field: FieldId, (old, new): (Sym, Sym)) -> Term {
+        let shift = shift(&self.program.headers[header.index()].fields[field.index()]);
+        let (old, new) = (self.weight(old, shift), self.weight(new, shift));
+        self.terms.op(Op::IntSub, new, old)
+    }
+
     /// The sum of the words of a header's fixed part.
     fn words(&mut self, packet: &Packet, found: &Found, only: Option<&[FieldId]>) -> Term {
         let fields = self.program.headers[found.header.index()].fields.iter();
-        let fields: Vec<(FieldId, u32)> =
-            (0..).map(FieldId).zip(fields).map(|(id, f)| (id, (16 - (f.offset + u32::from(f.width)) % 16) % 16)).collect();
+        let fields: Vec<(FieldId, u32)> = (0..).map(FieldId).zip(fields).map(|(id, f)| (id, shift(f))).collect();
         let mut sum = self.terms.int(0);
         for (field, shift) in fields.into_iter().filter(|(id, _)| only.is_none_or(|only| only.contains(id))) {
             let value = self.field(packet, &found.position, found.header, field);
@@ -114,7 +120,8 @@ impl<'p> Engine<'p> {
         right
     }
 
-    /// The sum of the words behind a header's fixed part: as they came, on ways on which nobody wrote there.
+    /// The sum of the words behind a header's fixed part: as they came, on ways on which nobody wrote there. Where it is known by how
+    /// much a write moved it, it is known but for multiples of 65,535.
     fn rest(&mut self, packet: &Packet, found: &Found, body: bool) -> Term {
         let mut name = format!("{} rest", self.path(packet, &found.position, found.header));
         if body {
@@ -125,10 +132,35 @@ impl<'p> Engine<'p> {
             self.looked.insert(written.stamp);
             // Where something was written is said by its number; on which ways, by its guard.
             name = format!("{name} {}@{:?}", written.stamp, written.guard);
-            let since = self.sum_of_bytes(&name);
+            let since = match written.moved.filter(|_| self.is_aligned(packet, found, &written)) {
+                None => self.sum_of_bytes(&name),
+                Some(moved) => {
+                    let (turns, modulus) = (self.terms.var(&format!("{name} turns"), Sort::Int), self.terms.int(MODULUS));
+                    let whole = self.terms.op(Op::IntMul, modulus, turns);
+                    let since = self.add(rest, moved);
+                    let since = self.add(since, whole);
+                    let zero = self.terms.int(0);
+                    let positive = self.terms.op(Op::IntLe, zero, since);
+                    let fact = self.terms.implies(written.guard, positive);
+                    self.fact_about(fact, &[turns]);
+                    since
+                }
+            };
             rest = self.terms.ite(written.guard, since, rest);
         }
         rest
+    }
+
+    /// Whether something was written by way of a header that stands behind another, so many words from its begin.
+    fn is_aligned(&self, packet: &Packet, found: &Found, written: &Written) -> bool {
+        let (Position::Behind(before), Position::Behind(chain)) = (&found.position, &written.position) else { return false };
+        let even = |header: &HeaderId| {
+            let layout = &self.program.headers[header.index()];
+            layout.fixed.is_multiple_of(2) && layout.variable.as_ref().is_none_or(|(_, bytes)| is_even(bytes))
+        };
+        packet.is_behind(&written.position, found.at())
+            && packet.moved_behind(found).is_empty()
+            && chain[before.len()..].iter().all(even)
     }
 
     /// A sum of words of which nothing else is known.
@@ -176,14 +208,15 @@ impl<'p> Engine<'p> {
         if let Some((_, new)) = self.checksums.iter().find(|(known, _)| *known == update) {
             return *new;
         }
-        let new = self.terms.fresh("checksum", Sort::Bits(16));
+        let names = if self.of_another == 0 { ["checksum", "turns"] } else { ["other checksum", "other turns"] };
+        let new = self.terms.fresh(names[0], Sort::Bits(16));
         let zero = self.terms.bits(0, 16);
         let none = if optional { self.terms.eq(old, zero) } else { self.terms.bool(false) };
         if self.loose {
             return self.terms.ite(none, zero, new);
         }
         let (before, after) = (self.terms.to_int(old), self.terms.to_int(new));
-        let turns = self.terms.fresh("turns", Sort::Int);
+        let turns = self.terms.fresh(names[1], Sort::Int);
         let (modulus, nothing) = (self.terms.int(MODULUS), self.terms.int(0));
         let whole = self.terms.op(Op::IntMul, modulus, turns);
         let sum = self.add(before, moved);
@@ -213,5 +246,21 @@ impl<'p> Engine<'p> {
             }
         }
         self.checksums.push((update, new));
+    }
+}
+
+/// So many bits before the end of a 16-bit word a field ends.
+fn shift(field: &Field) -> u32 {
+    (16 - (field.offset + u32::from(field.width)) % 16) % 16
+}
+
+/// Whether an integer is surely a multiple of two.
+fn is_even(expr: &Expr) -> bool {
+    match expr {
+        Expr::Const(value, _) => value % 2 == 0,
+        Expr::Binary(BinaryOp::Add | BinaryOp::Sub, a, b) => is_even(a) && is_even(b),
+        Expr::Binary(BinaryOp::Mul, a, b) => is_even(a) || is_even(b),
+        Expr::Convert(a, Scalar::Int) => is_even(a),
+        _ => false,
     }
 }

@@ -212,6 +212,8 @@ pub struct Engine<'p> {
     pub(crate) known: Vec<Known>,
     /// Checksums that were updated, and what they are then.
     pub(crate) checksums: Vec<(Update, Term)>,
+    /// So many of them are another program's, with which this one is compared.
+    pub(crate) of_another: usize,
     /// Deadlines of entries that others may share.
     pub(crate) slots: Vec<Slot>,
     /// Integers that stand for exceptions to formulas over ranges.
@@ -296,6 +298,7 @@ impl<'p> Engine<'p> {
             obliging: false,
             slots: Vec::new(),
             checksums: Vec::new(),
+            of_another: 0,
             happens: Happens::default(),
             branches: Vec::new(),
             opened: Vec::new(),

@@ -37,18 +37,16 @@ impl<'p> Engine<'p> {
             return Err(Unsupported::new("a packet at a port where none can arrive", span));
         };
         let outer = std::mem::take(&mut self.happens);
-        let mut after = world.clone();
-        self.ticks(&mut after);
         let way = self.terms.bool(true);
-        let done = self.travel(Arrival { at: entry, packet: packet.clone(), args: Vec::new(), way, span }, after);
+        let done = self.travel(Arrival { at: entry, packet: packet.clone(), args: Vec::new(), way, span }, world.clone());
         let Happens { out, drops, choices, obliged } = std::mem::replace(&mut self.happens, outer);
         let result = Rc::new(StepResult { out, drops, choices, obliged, after: done? });
         self.known.push(Known { world: world.id, port, packet: packet.clone(), result: result.clone() });
         Ok(result)
     }
 
-    /// Lets coarse clocks move: `now - G <= tick <= now`, never back.
-    pub(crate) fn ticks(&mut self, world: &mut World) {
+    /// Lets the clocks of lifetimes follow the time that passed: `now - G <= tick <= now`, never back.
+    fn ticks(&mut self, world: &mut World) {
         let mut ticks = world.ticks.to_vec();
         let mut moved = false;
         for id in (0..self.program.tables.len() as u32).map(TableId) {
@@ -374,6 +372,20 @@ impl<'p> Engine<'p> {
         self.ticks(&mut after);
         Ok(after)
     }
+
+    /// The state when the clocks are another's, and that they did not go back.
+    pub(crate) fn when(&mut self, world: &World, clocks: &World, given: &mut Vec<Term>) -> World {
+        let before = std::iter::once(world.now).chain(world.ticks.iter().copied());
+        let after = std::iter::once(clocks.now).chain(clocks.ticks.iter().copied());
+        let forward: Vec<(Term, Term)> = before.zip(after).collect();
+        for (before, after) in forward {
+            let fact = self.terms.op(Op::IntLe, before, after);
+            if !given.contains(&fact) {
+                given.push(fact);
+            }
+        }
+        World { id: self.stamp(), now: clocks.now, ticks: clocks.ticks.clone(), tables: world.tables.clone() }
+    }
 }
 
 /// Whether a statement does nothing on ways that ended before it: a match's arms by number, of which there is none but after the
@@ -398,10 +410,8 @@ impl<'p> Engine<'p> {
     /// Runs a handler that has no packet; the state after it.
     pub(crate) fn aside(&mut self, element: ElementId, body: &'p Body, world: &World) -> Result<World, Unsupported> {
         let outer = std::mem::take(&mut self.happens);
-        let mut world = world.clone();
-        self.ticks(&mut world);
         let way = self.terms.bool(true);
-        let env = self.enter(body, Some(element), Vec::new(), world, way);
+        let env = self.enter(body, Some(element), Vec::new(), world.clone(), way);
         let env = self.block(env, &body.block);
         let inner = std::mem::replace(&mut self.happens, outer);
         self.happens.obliged.extend(inner.obliged);

@@ -19,7 +19,7 @@ pub(crate) use concrete::Seen;
 #[cfg(test)]
 pub(crate) use env::Over;
 pub use env::{Branch, Dropped, Engine, Fact, Obliged, Output, Quant, StepResult, Unsupported};
-pub(crate) use env::{Env, Says};
+pub(crate) use env::{Env, Says, Update};
 pub(crate) use opened::Open;
 #[cfg(test)]
 pub(crate) use opened::Opened;

@@ -4,7 +4,7 @@
 
 use super::env::{Engine, Unsupported};
 use super::value::{Sym, most};
-use crate::term::{Sort, Term};
+use crate::term::{Op, Sort, Term};
 use grv_lang::ir::{BinaryOp, Expr, FieldId, HeaderId, PacketId, Scalar};
 use grv_lang::span::Span;
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +50,8 @@ pub(crate) struct Written {
     pub(crate) by: HeaderId,
     /// A number: what other headers make of these bytes since then.
     pub(crate) stamp: u32,
+    /// By how much that moved the sum of 16-bit words that begin with the header's, modulo 65,535; none, if nobody knows.
+    pub(crate) moved: Option<Term>,
 }
 
 /// Where a header is in a frame: integers, in bytes.
@@ -152,15 +154,17 @@ impl Engine<'_> {
         if value == old {
             return Ok(());
         }
-        self.wrote(packet, found.at(), found.guard);
+        let moved = self.moved_by(found.header, field, (old, value));
+        self.wrote(packet, found.at(), found.guard, Some(moved));
         Rc::make_mut(&mut packet.fields).insert((found.position.clone(), found.header, field), value);
         Ok(())
     }
 
     /// Something was written: what headers have there that may share its bytes is something else now.
-    fn wrote(&mut self, packet: &mut Packet, at: At<'_>, guard: Term) {
-        let last = packet.written.last();
-        if last.is_some_and(|w| w.at() == at && w.guard == guard && !self.looked.contains(&w.stamp)) {
+    fn wrote(&mut self, packet: &mut Packet, at: At<'_>, guard: Term, moved: Option<Term>) {
+        let again = |w: &&mut Written| w.at() == at && w.guard == guard && !self.looked.contains(&w.stamp);
+        if let Some(last) = Rc::make_mut(&mut packet.written).last_mut().filter(again) {
+            last.moved = last.moved.zip(moved).map(|(before, more)| self.terms.op(Op::IntAdd, before, more));
             return;
         }
         let stamp = self.stamp();
@@ -177,7 +181,7 @@ impl Engine<'_> {
             let value = self.terms.select(guard, since, old);
             Rc::make_mut(&mut packet.fields).insert(key, value);
         }
-        let written = Written { guard, position: at.0.clone(), by: at.1, stamp };
+        let written = Written { guard, position: at.0.clone(), by: at.1, stamp, moved };
         Rc::make_mut(&mut packet.written).push(written);
     }
 
@@ -302,7 +306,7 @@ impl Engine<'_> {
             let value = Sym::Bits(self.terms.as_vector(*value));
             Rc::make_mut(&mut packet.fields).insert((new.clone(), header, field), value);
         }
-        self.wrote(packet, (&new, header), before.guard);
+        self.wrote(packet, (&new, header), before.guard, None);
         let start = before.place.start;
         packet.length = self.sum(packet.length, length);
         for handle in found.iter_mut().flatten().filter(|f| f.packet == before.packet) {
@@ -333,7 +337,7 @@ impl Engine<'_> {
             Rc::make_mut(&mut packet.behind).remove(number);
             Rc::make_mut(&mut packet.written).retain(|w| w.position != gone.position);
         } else {
-            self.wrote(packet, gone.at(), gone.guard);
+            self.wrote(packet, gone.at(), gone.guard, None);
         }
         let length = gone.place.length;
         packet.length = self.difference(packet.length, length);

@@ -2,6 +2,7 @@
 //! functions of which only their range is known, and that they give equal values for equal arguments. That allows more values than
 //! there are: what follows from the lighter formulas follows from the formulas themselves, and what does not may still.
 
+use super::map::TermMap;
 use super::{Node, Op, Sort, Symbol, Term, Terms};
 use rustc_hash::FxHashMap;
 
@@ -18,7 +19,7 @@ pub struct Lighter {
 pub fn lighten(terms: &mut Terms, formulas: &[Term]) -> Option<Lighter> {
     let cone = terms.cone(formulas);
     let mut light = Light {
-        known: FxHashMap::default(),
+        known: TermMap::new(),
         facts: Vec::new(),
         numbers: FxHashMap::default(),
         products: Vec::new(),
@@ -29,13 +30,13 @@ pub fn lighten(terms: &mut Terms, formulas: &[Term]) -> Option<Lighter> {
         let lighter = light.one(terms, term);
         light.known.insert(term, lighter);
     }
-    let changed = formulas.iter().any(|f| light.known[f] != *f);
+    let changed = formulas.iter().any(|f| light.known[*f] != *f);
     if !changed {
         return None;
     }
     light.monotonic(terms);
     light.constants(terms, formulas);
-    let mut all: Vec<Term> = formulas.iter().map(|f| light.known[f]).collect();
+    let mut all: Vec<Term> = formulas.iter().map(|f| light.known[*f]).collect();
     all.append(&mut light.facts);
     let truth = terms.bool(true);
     all.retain(|f| *f != truth);
@@ -64,7 +65,7 @@ fn divided(terms: &Terms, cone: &[Term]) -> FxHashMap<Symbol, Option<Term>> {
 }
 
 struct Light {
-    known: FxHashMap<Term, Term>,
+    known: TermMap,
     facts: Vec<Term>,
     /// Bit strings whose numbers are asked for.
     numbers: FxHashMap<Term, Term>,
@@ -78,7 +79,7 @@ struct Light {
 
 impl Light {
     fn one(&mut self, terms: &mut Terms, term: Term) -> Term {
-        let at = |light: &Light, t: Term| light.known[&t];
+        let at = |light: &Light, t: Term| light.known[t];
         match *terms.node(term) {
             Node::Op(op, a, b) => {
                 let alone = match terms.node(a) {
@@ -116,7 +117,7 @@ impl Light {
                     }
                 }
             }
-            _ => terms.remade(term, |t| self.known[&t]),
+            _ => terms.remade(term, |t| self.known[t]),
         }
     }
 
@@ -235,7 +236,7 @@ impl Light {
     /// Where a bit string is compared with a constant, so is its number.
     fn constants(&mut self, terms: &mut Terms, formulas: &[Term]) {
         for term in terms.cone(formulas) {
-            let lighter = self.known[&term];
+            let lighter = self.known[term];
             let Node::Eq(a, b) = *terms.node(lighter) else { continue };
             for (string, constant) in [(a, b), (b, a)] {
                 if let (Some(number), Node::Bits(_, bits)) = (self.numbers.get(&string), terms.node(constant))

@@ -4,11 +4,14 @@
 mod build;
 pub mod eval;
 pub mod lighten;
+pub mod map;
 pub mod narrow;
 pub mod print;
 pub mod sums;
 
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use std::hash::BuildHasher;
 
 /// A term: an index into its [`Terms`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -138,7 +141,7 @@ pub enum Node {
 pub struct Terms {
     nodes: Vec<Node>,
     sorts: Vec<Sort>,
-    known: FxHashMap<Node, Term>,
+    known: HashTable<Term>,
     symbols: Vec<Declared>,
     names: FxHashMap<String, Symbol>,
     fresh: FxHashMap<String, u32>,
@@ -234,13 +237,15 @@ impl Terms {
     }
 
     fn add(&mut self, node: Node, sort: Sort) -> Term {
-        if let Some(term) = self.known.get(&node) {
+        let hash = FxBuildHasher.hash_one(&node);
+        if let Some(term) = self.known.find(hash, |term| self.nodes[term.0 as usize] == node) {
             return *term;
         }
         let term = Term(self.nodes.len() as u32);
-        self.nodes.push(node.clone());
+        self.nodes.push(node);
         self.sorts.push(sort);
-        self.known.insert(node, term);
+        let nodes = &self.nodes;
+        self.known.insert_unique(hash, term, |term| FxBuildHasher.hash_one(&nodes[term.0 as usize]));
         term
     }
 

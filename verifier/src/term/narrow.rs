@@ -3,6 +3,7 @@
 //!
 //! Why a fact may be used: it is used only in terms that are larger than what it is about, so that no two facts lean on each other.
 
+use super::map::TermMap;
 use super::{Node, Op, Sort, Term, Terms};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -26,10 +27,9 @@ pub fn narrow(terms: &mut Terms, formulas: &[Term]) -> Option<Narrowed> {
     let mut formulas = flat(terms, formulas)?;
     for _ in 0..ROUNDS {
         let facts = facts(terms, &formulas)?;
-        let mut parts = FxHashMap::default();
-        let mut bare = FxHashMap::default();
+        let (mut parts, mut bare) = (TermMap::new(), TermMap::new());
         for term in terms.cone(&formulas) {
-            let remade = terms.remade(term, |t| parts[&t]);
+            let remade = terms.remade(term, |t| parts[t]);
             parts.insert(term, facts.get(&term).copied().unwrap_or(remade));
             bare.insert(term, remade);
         }
@@ -45,16 +45,16 @@ pub fn narrow(terms: &mut Terms, formulas: &[Term]) -> Option<Narrowed> {
 }
 
 /// Terms, and what they are where facts hold.
-pub fn under(terms: &mut Terms, facts: &Facts, all: &[Term]) -> FxHashMap<Term, Term> {
-    let mut known = FxHashMap::default();
+pub fn under(terms: &mut Terms, facts: &Facts, all: &[Term]) -> TermMap {
+    let mut known = TermMap::new();
     under_more(terms, facts, all, &mut known);
     known
 }
 
 /// The same of more terms, where that of some is known.
-pub fn under_more(terms: &mut Terms, facts: &Facts, all: &[Term], known: &mut FxHashMap<Term, Term>) {
-    for part in terms.cone_without(all, |term| known.contains_key(&term)) {
-        let remade = terms.remade(part, |t| known[&t]);
+pub fn under_more(terms: &mut Terms, facts: &Facts, all: &[Term], known: &mut TermMap) {
+    for part in terms.cone_without(all, |term| known.get(term).is_some()) {
+        let remade = terms.remade(part, |t| known[t]);
         let value = facts.get(&part).or_else(|| facts.get(&remade)).copied().unwrap_or(remade);
         known.insert(part, value);
     }
@@ -110,9 +110,9 @@ fn facts(terms: &mut Terms, formulas: &[Term]) -> Option<Facts> {
 }
 
 /// A formula that says something, of a term with simpler parts.
-fn fact_again(terms: &mut Terms, formula: Term, bare: &FxHashMap<Term, Term>) -> Term {
+fn fact_again(terms: &mut Terms, formula: Term, bare: &TermMap) -> Term {
     let (of, says) = says(terms, formula);
-    let of = bare[&of];
+    let of = bare[of];
     match says {
         Says::Holds => of,
         Says::Not => terms.not(of),

@@ -2,7 +2,7 @@
 //! and what is left is put in order: sums that are congruent become the same term. Checksums are such sums.
 
 use super::{Node, Op, Sort, Term, Terms};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeMap;
 
 /// A sum: a constant, and terms with their factors.
@@ -15,9 +15,7 @@ struct Sum {
 /// Formulas that hold together, with remainders of constant divisors in order.
 pub fn congruent(terms: &mut Terms, formulas: &[Term]) -> Vec<Term> {
     let cone = terms.cone(formulas);
-    let definitions: FxHashMap<Term, (Term, Sum)> =
-        formulas.iter().filter_map(|formula| Some((*formula, solved(terms, *formula)?))).collect();
-    let known: FxHashMap<Term, Sum> = definitions.values().cloned().collect();
+    let (definitions, known) = definitions(terms, formulas);
     let mut made = FxHashMap::default();
     for term in cone {
         let mut new = terms.remade(term, |t| made[&t]);
@@ -31,7 +29,7 @@ pub fn congruent(terms: &mut Terms, formulas: &[Term]) -> Vec<Term> {
         made.insert(term, new);
     }
     // What says what a term is stays as it is: it must not be read in the light of itself.
-    formulas.iter().map(|formula| if definitions.contains_key(formula) { *formula } else { made[formula] }).collect()
+    formulas.iter().map(|formula| if definitions.contains(formula) { *formula } else { made[formula] }).collect()
 }
 
 /// Whether there are remainders of constant divisors in some formulas.
@@ -47,22 +45,37 @@ fn divisor(terms: &Terms, term: Term) -> Option<(Term, i128)> {
     }
 }
 
-/// What a formula says that a term is: the newest of those that are in it once. Definitions are of what is newer than all that they
-/// speak of, if that is defined itself: putting them in comes to an end.
-fn solved(terms: &Terms, formula: Term) -> Option<(Term, Sum)> {
+/// Formulas that say what terms are, and these terms: in what they are, none of them is left.
+fn definitions(terms: &Terms, formulas: &[Term]) -> (FxHashSet<Term>, BTreeMap<Term, Sum>) {
+    let (mut definitions, mut known) = (FxHashSet::default(), BTreeMap::new());
+    for formula in formulas {
+        if solve(terms, *formula, &mut known).is_some() {
+            definitions.insert(*formula);
+        }
+    }
+    (definitions, known)
+}
+
+/// Adds what a formula says that a term is: the newest of those that are in it once, but for what is known already.
+fn solve(terms: &Terms, formula: Term, known: &mut BTreeMap<Term, Sum>) -> Option<()> {
     let Node::Eq(a, b) = *terms.node(formula) else { return None };
     if terms.sort(a) != Sort::Int {
         return None;
     }
     let mut sum = linear(terms, a)?;
     sum.add(&linear(terms, b)?, -1)?;
+    sum = sum.with(known)?;
     let once =
         |(term, factor): (&Term, &i128)| (factor.abs() == 1 && matches!(terms.node(*term), Node::ToInt(_))).then_some(*term);
     let newest = sum.parts.iter().filter_map(once).max()?;
     let factor = sum.parts.remove(&newest)?;
     let mut is = Sum::default();
     is.add(&sum, -factor)?;
-    Some((newest, is))
+    let this = BTreeMap::from([(newest, is)]);
+    let others: Option<BTreeMap<Term, Sum>> = known.iter().map(|(term, sum)| Some((*term, sum.clone().with(&this)?))).collect();
+    *known = others?;
+    known.extend(this);
+    Some(())
 }
 
 impl Sum {
@@ -75,6 +88,16 @@ impl Sum {
         }
         self.parts.retain(|_, factor| *factor != 0);
         Some(())
+    }
+
+    /// With what is known of its terms put in, in which none of these is left.
+    fn with(mut self, known: &BTreeMap<Term, Sum>) -> Option<Sum> {
+        let defined: Vec<Term> = self.parts.keys().copied().filter(|term| known.contains_key(term)).collect();
+        for term in defined {
+            let factor = self.parts.remove(&term)?;
+            self.add(&known[&term], factor)?;
+        }
+        Some(self)
     }
 }
 
@@ -99,18 +122,8 @@ fn linear(terms: &Terms, term: Term) -> Option<Sum> {
 }
 
 /// A sum with definitions put in, modulo a number.
-fn reduced(mut sum: Sum, known: &FxHashMap<Term, Sum>, modulus: i128) -> Option<Sum> {
-    // The newest first, and no older one brings up a newer one: each comes once.
-    let mut below: Option<Term> = None;
-    while let Some(term) =
-        sum.parts.keys().copied().filter(|t| known.contains_key(t) && below.is_none_or(|below| *t < below)).max()
-    {
-        let factor = sum.parts.remove(&term)?;
-        sum.add(&known[&term], factor)?;
-        sum.parts.values_mut().for_each(|factor| *factor = factor.rem_euclid(modulus));
-        sum.parts.retain(|_, factor| *factor != 0);
-        below = Some(term);
-    }
+fn reduced(sum: Sum, known: &BTreeMap<Term, Sum>, modulus: i128) -> Option<Sum> {
+    let mut sum = sum.with(known)?;
     sum.parts.values_mut().for_each(|factor| *factor = factor.rem_euclid(modulus));
     sum.parts.retain(|_, factor| *factor != 0);
     sum.constant = sum.constant.rem_euclid(modulus);
@@ -153,6 +166,20 @@ mod tests {
         let same = terms.eq(before, after);
         let all = congruent(&mut terms, &[updated, same]);
         assert_eq!(terms.as_bool(all[1]), Some(true));
+        // In whatever order terms were made: here the newest is none that was updated.
+        let latest = number(&mut terms, "latest");
+        let (newer, again) = (number(&mut terms, "newer"), terms.var("again", Sort::Int));
+        let state = number(&mut terms, "state");
+        let moved = terms.op(Op::IntSub, is, state);
+        let whole = terms.op(Op::IntMul, modulus, again);
+        let more = terms.op(Op::IntAdd, new, moved);
+        let more = terms.op(Op::IntAdd, more, whole);
+        let (more, newer_still) = (terms.eq(newer, more), terms.eq(latest, newer));
+        let after = terms.op(Op::IntAdd, state, latest);
+        let after = terms.op(Op::IntMod, after, modulus);
+        let same_again = terms.eq(before, after);
+        let all = congruent(&mut terms, &[newer_still, updated, more, same_again]);
+        assert_eq!(terms.as_bool(all[3]), Some(true));
         // Without what was updated they are not.
         let all = congruent(&mut terms, &[same]);
         assert_eq!(terms.as_bool(all[0]), None);

@@ -124,9 +124,9 @@ impl Builder {
     /// Reads the context.
     pub(crate) fn field(&mut self, context: Value, field: Field) -> Arg {
         let ty = match field {
-            Field::Data => Type::Packet,
-            Field::DataEnd => Type::PacketEnd,
-            Field::IngressIfindex => Type::Word,
+            Field::Data | Field::SkbData => Type::Packet,
+            Field::DataEnd | Field::SkbDataEnd => Type::PacketEnd,
+            _ => Type::Word,
         };
         self.define(Op::Context(context, field), ty, 32)
     }
@@ -235,6 +235,12 @@ impl Builder {
     /// Writes bytes.
     pub(crate) fn store(&mut self, base: Arg, offset: i16, bytes: u8, value: Arg) {
         self.push(Op::Store { base, offset, bytes, value }, None);
+    }
+
+    /// Writes bytes at the beginning of a block.
+    pub(crate) fn begin_with_store(&mut self, block: BlockId, base: Arg, bytes: u8, value: Arg) {
+        let inst = Inst { op: Op::Store { base, offset: 0, bytes, value }, result: None, span: self.span, commit: None };
+        self.blocks[block.index()].0.insts.insert(0, inst);
     }
 
     /// Replaces 8 bytes if they are as expected; what they were.

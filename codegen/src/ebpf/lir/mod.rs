@@ -160,12 +160,19 @@ impl Cmp {
     }
 }
 
-/// Fields of the context of an XDP program.
+/// Fields of the context of a program: of XDP, and of tc, whose context is a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Field {
     Data,
     DataEnd,
     IngressIfindex,
+    SkbData,
+    SkbDataEnd,
+    SkbIngressIfindex,
+    /// Bytes of the whole frame.
+    SkbLength,
+    /// Whether a VLAN tag was taken off.
+    SkbTagged,
 }
 
 /// What an instruction does.
@@ -275,6 +282,13 @@ pub(crate) enum Helper {
     RedirectMap,
     ForEach,
     Random,
+    RingbufOutput,
+    TailCall,
+    Redirect,
+    SkbPullData,
+    TimerInit,
+    TimerSetCallback,
+    TimerStart,
 }
 
 impl Helper {
@@ -290,6 +304,13 @@ impl Helper {
             Helper::RedirectMap => 51,
             Helper::ForEach => 164,
             Helper::Random => 7,
+            Helper::RingbufOutput => 130,
+            Helper::TailCall => 12,
+            Helper::Redirect => 23,
+            Helper::SkbPullData => 39,
+            Helper::TimerInit => 169,
+            Helper::TimerSetCallback => 170,
+            Helper::TimerStart => 171,
         }
     }
 
@@ -305,6 +326,13 @@ impl Helper {
             Helper::RedirectMap => "bpf_redirect_map",
             Helper::ForEach => "bpf_for_each_map_elem",
             Helper::Random => "bpf_get_prandom_u32",
+            Helper::RingbufOutput => "bpf_ringbuf_output",
+            Helper::TailCall => "bpf_tail_call",
+            Helper::Redirect => "bpf_redirect",
+            Helper::SkbPullData => "bpf_skb_pull_data",
+            Helper::TimerInit => "bpf_timer_init",
+            Helper::TimerSetCallback => "bpf_timer_set_callback",
+            Helper::TimerStart => "bpf_timer_start",
         }
     }
 

@@ -44,7 +44,12 @@ impl Function {
                 && ways[to.index()] == 1
                 && to.index() != index
             {
-                let empty = Block { params: Vec::new(), insts: Vec::new(), end: End::Return(Arg::Number(0)), span: self.blocks[index].span };
+                let empty = Block {
+                    params: Vec::new(),
+                    insts: Vec::new(),
+                    end: End::Return(Arg::Number(0)),
+                    span: self.blocks[index].span,
+                };
                 let next = std::mem::replace(&mut self.blocks[to.index()], empty);
                 next.params.iter().zip(args).for_each(|(param, arg)| known.set(*param, arg));
                 let block = &mut self.blocks[index];

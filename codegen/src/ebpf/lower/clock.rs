@@ -74,11 +74,27 @@ impl<'p> Lower<'p> {
         match clock {
             Clock::Fine(log) => {
                 let now = self.now(env);
-                let ticks = self.b.bin(Bin::Shr, now, Arg::Number(log.into()));
-                self.b.bin(Bin::Add, ticks, Arg::Number(1))
+                self.ticks_down(now, log)
             }
             Clock::Coarse(tick) => self.coarse(env, tick),
         }
+    }
+
+    /// The kernel's time in ticks, where no packet is under way.
+    pub(super) fn kernel_tick(&mut self, clock: Clock) -> Arg {
+        match clock {
+            Clock::Fine(log) => {
+                let now = self.b.call(Helper::KtimeGetNs, Vec::new());
+                self.ticks_down(now, log)
+            }
+            Clock::Coarse(_) => self.b.call(Helper::Jiffies64, Vec::new()),
+        }
+    }
+
+    /// A time of the fine clock in ticks, rounded down.
+    fn ticks_down(&mut self, time: Arg, log: u8) -> Arg {
+        let ticks = self.b.bin(Bin::Shr, time, Arg::Number(log.into()));
+        self.b.bin(Bin::Add, ticks, Arg::Number(1))
     }
 
     /// A second in what [`Lower::pace`] counts in.
@@ -99,7 +115,14 @@ impl<'p> Lower<'p> {
     }
 
     /// The deadline, in ticks, of an entry that is refreshed or made now.
-    pub(super) fn deadline(&mut self, env: &mut Env<'p>, table: TableId, clock: Clock, scalars: &[Arg], span: Span) -> Lowering<Arg> {
+    pub(super) fn deadline(
+        &mut self,
+        env: &mut Env<'p>,
+        table: TableId,
+        clock: Clock,
+        scalars: &[Arg],
+        span: Span,
+    ) -> Lowering<Arg> {
         let program = self.program;
         match (&program.tables[table.index()].lifetime, clock) {
             (Lifetime::Idle(function) | Lifetime::Fixed(function), Clock::Fine(log)) => {

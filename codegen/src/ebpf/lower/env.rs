@@ -163,6 +163,7 @@ impl<'p> Lower<'p> {
             && let Some(open) = opens.pop()
         {
             self.b.enter(open.block);
+            self.arrived_at(open.env.port);
             return Ok(open.env);
         }
         // What is asked of the target once a step must be the same on all ways.
@@ -196,6 +197,7 @@ impl<'p> Lower<'p> {
         env.written = opens.iter().any(|open| open.env.written);
         env.unread = opens.iter().any(|open| open.env.unread);
         env.port = env.port.filter(|port| opens.iter().all(|open| open.env.port == Some(*port)));
+        self.arrived_at(env.port);
         for open in &opens[1..] {
             let more = open.env.looked.iter().filter(|looked| !opens[0].env.looked.contains(looked));
             env.looked.extend(more.cloned());

@@ -5,6 +5,7 @@
 //! afterwards.
 
 use super::super::lir::{Arg, Bin, Cmp, Helper, Type};
+use super::super::{Hook, Told};
 use super::env::{Env, Frame, Open};
 use super::{Lower, Lowering, sums};
 use grv_lang::diagnostics::Code;
@@ -16,9 +17,9 @@ use grv_lang::span::Span;
 use std::collections::BTreeMap;
 
 /// Verdicts of XDP programs.
-const ABORTED: u64 = 0;
-const DROP: u64 = 1;
-const PASS: u64 = 2;
+pub(super) const ABORTED: u64 = 0;
+pub(super) const DROP: u64 = 1;
+pub(super) const PASS: u64 = 2;
 const BACK: u64 = 3;
 
 /// Flags of `bpf_redirect_map`: to all entries; and the verdict where there is none.
@@ -227,6 +228,7 @@ impl<'p> Lower<'p> {
             StmtKind::If { .. } | StmtKind::Switch { .. } | StmtKind::Branch { .. } => {
                 Err(self.broken(span, "a statement out of its place"))
             }
+            StmtKind::Push { .. } | StmtKind::Pop { .. } if self.options.hook == Hook::Tc => Err(self.resized_at_tc(span)),
             StmtKind::Push { header, before, into, fields, ok } => {
                 self.goes_on(&mut env)?;
                 self.push_header(env, *header, *before, *into, fields, *ok, span)
@@ -342,64 +344,20 @@ impl<'p> Lower<'p> {
         let reason = u64::from(reason.0);
         if env.frames.len() > 1 {
             // The copy is dropped; whoever sent it goes on.
-            self.count_drop(Arg::Number(reason));
+            self.copy_dropped(reason);
             if let Some(left) = self.left.last_mut() {
                 left.push(Open { env, block: self.b.here() });
             }
             return Ok(Vec::new());
         }
         if env.sent != 0 {
-            self.count_drop(Arg::Number(reason));
+            self.copy_dropped(reason);
             let span = self.b.span;
             self.finish(&env, span)?;
             return Ok(Vec::new());
         }
         self.drop_with(reason, DROP);
         Ok(Vec::new())
-    }
-
-    /// Ends the program with a drop for a reason.
-    pub(super) fn drop_with(&mut self, reason: u64, verdict: u64) {
-        let exit = match self.drops.get(&verdict) {
-            Some(exit) => *exit,
-            None => {
-                let (here, exit) = (self.b.here(), self.b.block());
-                self.drops.insert(verdict, exit);
-                let reason = self.b.param(exit, Type::Word, 32);
-                self.b.enter(exit);
-                self.count_drop(Arg::Value(reason));
-                self.b.ret(Arg::Number(verdict));
-                self.b.enter(here);
-                exit
-            }
-        };
-        self.b.jump(exit, vec![Arg::Number(reason)]);
-    }
-
-    /// Ends the program because others changed the same all the time.
-    pub(super) fn contended(&mut self) {
-        self.drop_with(self.contended_reason(), DROP);
-    }
-
-    /// Ends the program at a defect: what must not happen.
-    pub(super) fn defect(&mut self) {
-        self.drop_with(self.defect_reason(), ABORTED);
-    }
-
-    /// Counts a drop.
-    fn count_drop(&mut self, reason: Arg) {
-        if let Some(probe) = self.probe {
-            self.b.store(Arg::Global(probe.section, probe.reason), 0, 8, reason);
-        }
-        let slot = self.key_slot;
-        self.b.store(Arg::Stack(slot, 0), 0, 4, reason);
-        let entry = self.b.call(Helper::MapLookup, vec![Arg::Map(self.drop_counts), Arg::Stack(slot, 0)]);
-        let (there, done) = (self.b.block(), self.b.block());
-        self.b.branch(Cmp::Ne, entry, Arg::Number(0), there, done);
-        self.b.enter(there);
-        self.b.count(entry, 0, Arg::Number(1));
-        self.b.jump(done, Vec::new());
-        self.b.enter(done);
     }
 
     /// Ends the program: the packet goes to these ports.
@@ -412,13 +370,18 @@ impl<'p> Lower<'p> {
                 let here = self.b.here();
                 let exit = self.b.block();
                 self.exits.insert((sent, back), exit);
+                let place = self.trace.is_some().then(|| self.b.param(exit, Type::Word, 32));
                 self.b.enter(exit);
+                if let Some(place) = place {
+                    self.tell(Told::Sent, Arg::Number(sent), Arg::Value(place));
+                }
                 self.leave(sent, back, span)?;
                 self.b.enter(here);
                 exit
             }
         };
-        self.b.jump(exit, Vec::new());
+        let place = self.trace.is_some().then(|| self.place_of_sending(sent));
+        self.b.jump(exit, place.into_iter().collect());
         Ok(())
     }
 
@@ -430,8 +393,11 @@ impl<'p> Lower<'p> {
         }
         let host = self.host.map_or(0, |port| 1 << port.index());
         if sent == host {
-            self.b.ret(Arg::Number(PASS));
+            self.b.ret(Arg::Number(self.verdict(PASS)));
             return Ok(());
+        }
+        if self.options.hook == Hook::Tc {
+            return self.leave_tc(sent, span);
         }
         if back {
             let ports = self.b.load(Arg::Global(self.constants, self.turns_back.into()), 0, 8);
@@ -461,6 +427,7 @@ impl<'p> Lower<'p> {
     pub(super) fn ends(&mut self, opens: Vec<Open<'p>>, span: Span) -> Lowering<()> {
         for mut open in opens {
             self.b.enter(open.block);
+            self.arrived_at(open.env.port);
             self.settle(&mut open.env)?;
             if open.env.sent == 0 {
                 return Err(self.broken(span, "a way that neither emits nor drops"));
@@ -483,13 +450,18 @@ impl<'p> Lower<'p> {
             let number = number(self, *port);
             self.b.branch(Cmp::Eq, from, number, hit, next);
             self.b.enter(hit);
+            self.arrivals.push((hit, *port));
+            self.arrived_at(Some(*port));
+            self.untagged();
             let span = self.program.span;
             let frame = self.entered(env, *to, &[], span)?;
             let mut env = Env { frames: vec![frame], port: Some(*port), ..env.clone() };
             self.visit(&mut env, to.element)?;
-            self.pending.entry(*to).or_default().push(Open { env, block: hit });
+            let block = self.b.here();
+            self.pending.entry(*to).or_default().push(Open { env, block });
             self.b.enter(next);
         }
+        self.arrived = super::drops::Arrived::Nowhere;
         self.drop_with(self.no_port_reason(), ABORTED);
         Ok(())
     }

@@ -7,20 +7,24 @@
 //! - [`packet`], [`sums`]: headers, fields, checksums; [`resize`]: headers that are put in and taken out
 //! - [`tables`]: how each table is kept in maps; `uses`: what the program does with it; [`dense`]: which two are kept in one array; [`infos`]: what the
 //!   manifest says
+//! - [`trace`]: trace points; [`hook`]: what differs between XDP and tc; [`drops`]: counted by port and reason
 //! - [`clock`]: what deadlines are told by; [`routes`]: the longest prefix; [`feed`]: what the runtime sets; [`front`]: what is found at once
-//! - [`ops`], [`entries`], [`insert`], [`joint`], [`slots`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room
+//! - [`ops`], [`entries`], [`insert`], [`joint`], [`slots`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room;
+//!   [`timer`]: while no packets come
 
 mod bucket;
 mod cell;
 mod choose;
 mod clock;
 mod dense;
+mod drops;
 mod entries;
 mod env;
 mod expr;
 mod feed;
 mod flow;
 mod front;
+mod hook;
 mod infos;
 mod insert;
 mod joint;
@@ -33,11 +37,13 @@ mod slots;
 mod sums;
 mod sweep;
 mod tables;
+mod timer;
+mod trace;
 mod uses;
 
-use super::lir::{Arg, BlockId, Builder, Field, Function, MapId, Slot, Type, Value};
+use super::lir::{Arg, BlockId, Builder, Function, MapId, Slot, Type, Value};
 use super::maps::{Kind, Layout, Map, Maps, Place, identifier};
-use super::{Options, Parameter};
+use super::{Hook, Options, Parameter};
 use clock::Clock;
 use env::{Env, Open};
 use grv_lang::diagnostics::{Code, Diagnostic};
@@ -65,13 +71,20 @@ pub(crate) struct Lowered {
     pub(crate) interfaces: Vec<Option<String>>,
     /// Names of what drops are counted by, in the order of the counters.
     pub(crate) reasons: Vec<String>,
+    /// Of a build with trace points: what who looks has to know.
+    pub(crate) trace: Option<super::TraceInfo>,
 }
 
 /// Numbers that parameters may hold.
 const MOST_PARAMETERS: usize = 4_096;
 
 /// Reasons of the target besides the program's.
-const TARGET_REASONS: [&str; 3] = ["contended", "not a port of the box", "defect"];
+const TARGET_REASONS: [&str; 3] = ["contended", super::NO_PORT, "defect"];
+
+/// All of them.
+fn target_reasons(hook: Hook) -> impl Iterator<Item = &'static str> {
+    TARGET_REASONS.into_iter().chain(hook::reasons(hook).iter().copied())
+}
 
 /// In builds for tests: variables by which a test sets the clock and the port, and sees where packets went.
 #[derive(Clone, Copy)]
@@ -102,6 +115,7 @@ struct Lower<'p> {
     /// Where in `.rodata` the interface numbers of the ports are.
     interfaces: Vec<Option<(u16, String)>>,
     probe: Option<Probe>,
+    trace: Option<trace::Points>,
     drop_counts: MapId,
     ports: MapId,
     groups: BTreeMap<u64, MapId>,
@@ -122,7 +136,11 @@ struct Lower<'p> {
     /// By handler that was entered in place: ways on which its copy was dropped.
     left: Vec<Vec<Open<'p>>>,
     exits: BTreeMap<(u64, bool), BlockId>,
-    drops: BTreeMap<u64, BlockId>,
+    drops: BTreeMap<(u64, bool), BlockId>,
+    /// The port of the packets of what is being lowered; where packets of each port begin; where the port is remembered, if it is.
+    arrived: drops::Arrived,
+    arrivals: Vec<(BlockId, PortId)>,
+    arrival_slot: Option<Slot>,
     parameters: Vec<Parameter>,
     /// What is to be changed by the update of a checksum that is being lowered.
     changes: Vec<&'p grv_lang::ir::Change>,
@@ -142,12 +160,34 @@ struct Lower<'p> {
 
 /// Lowers a program. All that the target does not have is reported.
 pub(crate) fn lower(program: &Program, options: &Options) -> Result<Lowered, Vec<Diagnostic>> {
+    lowered(program, options, Lower::whole)
+}
+
+/// Lowers what starts the timers that sweep a program's tables. None: no entry dies.
+pub(crate) fn lower_sweeper(program: &Program, options: &Options, period: u64) -> Result<Option<Lowered>, Vec<Diagnostic>> {
+    if !program.tables.iter().any(sweep::dies) {
+        return Ok(None);
+    }
+    let timers = |lower: &mut Lower<'_>, found: &mut Vec<Diagnostic>| {
+        if let Err(refused) = lower.sweep_by_timers(period) {
+            found.push(*refused);
+        }
+    };
+    lowered(program, options, timers).map(Some)
+}
+
+fn lowered<'p>(
+    program: &'p Program,
+    options: &'p Options,
+    body: impl FnOnce(&mut Lower<'p>, &mut Vec<Diagnostic>),
+) -> Result<Lowered, Vec<Diagnostic>> {
     let mut maps = Maps::default();
     let constants = maps.push_globals(".rodata");
     let mut b = Builder::new(program.span, &[Type::Context]);
     // Their sizes are known when all tables are; no slot is larger than what a helper is given.
     let (key_slot, value_slot) = (b.slot(8), b.slot(8));
-    let drop_counts = maps.push(counters("drops", program.reasons.len() + TARGET_REASONS.len()));
+    let drop_counts =
+        maps.push(counters("drops", (program.reasons.len() + target_reasons(options.hook).count()) * (program.ports.len() + 1)));
     let ports = maps.push(devmap("ports", program.ports.len()));
     let host = program.ports.iter().position(|port| port.name == "host").map(|index| PortId(index as u32));
     let mut lower = Lower {
@@ -163,6 +203,7 @@ pub(crate) fn lower(program: &Program, options: &Options) -> Result<Lowered, Vec
         params: Vec::new(),
         interfaces: Vec::new(),
         probe: None,
+        trace: None,
         drop_counts,
         ports,
         groups: BTreeMap::new(),
@@ -177,6 +218,9 @@ pub(crate) fn lower(program: &Program, options: &Options) -> Result<Lowered, Vec
         left: Vec::new(),
         exits: BTreeMap::new(),
         drops: BTreeMap::new(),
+        arrived: drops::Arrived::Nowhere,
+        arrivals: Vec::new(),
+        arrival_slot: None,
         parameters: Vec::new(),
         changes: Vec::new(),
         rest: Vec::new(),
@@ -190,9 +234,10 @@ pub(crate) fn lower(program: &Program, options: &Options) -> Result<Lowered, Vec
     if found.is_empty() {
         lower.globals(&mut found);
         lower.lay_out(&mut found);
+        lower.lay_out_trace();
     }
     if found.is_empty() {
-        lower.whole(&mut found);
+        body(&mut lower, &mut found);
     }
     // What is in the source once may be in several instances.
     let mut once: Vec<Diagnostic> = Vec::new();
@@ -232,7 +277,7 @@ impl<'p> Lower<'p> {
     fn globals(&mut self, found: &mut Vec<Diagnostic>) {
         let program = self.program;
         for port in &program.ports {
-            let interface = port.entry.map(|_| {
+            let interface = (port.entry.is_some() || self.names_interface(port)).then(|| {
                 let place = self.variable(self.constants, &format!("interface_{}", port.name), 32, 0);
                 (place.offset, place.name)
             });
@@ -316,6 +361,8 @@ impl<'p> Lower<'p> {
     /// Lowers everything.
     fn whole(&mut self, found: &mut Vec<Diagnostic>) {
         let Arg::Value(context) = self.b.input(0) else { return };
+        self.in_reach(context);
+        self.note_arrival(context);
         let (data, end) = match self.packet(context) {
             Ok(packet) => packet,
             Err(refused) => return found.push(*refused),
@@ -351,6 +398,7 @@ impl<'p> Lower<'p> {
                 found.push(*refused);
             }
         }
+        self.remember_arrivals();
     }
 
     /// The way to the handler of the port that a packet arrives at.
@@ -367,7 +415,7 @@ impl<'p> Lower<'p> {
             self.dispatch(given, &entries, |_, port| Arg::Number(u64::from(port.0) + 1), env)?;
             self.b.enter(real);
         }
-        let from = self.b.field(context, Field::IngressIfindex);
+        let from = self.interface_of(context);
         let number = |lower: &mut Self, port: PortId| {
             let offset = lower.interfaces[port.index()].as_ref().map_or(0, |(offset, _)| *offset);
             lower.b.load(Arg::Global(lower.constants, offset.into()), 0, 4)
@@ -450,7 +498,8 @@ impl<'p> Lower<'p> {
         let name = |map: &MapId| self.maps.map(*map).map_or_else(String::new, |map| map.name.clone());
         let groups = self.groups.iter().map(|(sent, map)| (name(map), shown(sent))).collect();
         let tables = self.table_infos();
-        let reasons = self.program.reasons.iter().cloned().chain(TARGET_REASONS.map(str::to_string)).collect();
+        let trace = self.trace_info();
+        let reasons = self.program.reasons.iter().cloned().chain(target_reasons(self.options.hook).map(str::to_string)).collect();
         let interfaces = self.interfaces.into_iter().map(|interface| interface.map(|(_, name)| name)).collect();
         let function = self.b.finish(&identifier(&self.program.name.to_lowercase()));
         Lowered {
@@ -462,6 +511,7 @@ impl<'p> Lower<'p> {
             parameters: self.parameters,
             tables,
             reasons,
+            trace,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The kernel's verifier lets a program touch what was compared with the packet's end through the same pointer. So a header has
 //! a pointer of its own only where its place depends on the packet's contents; one comparison is made for its fixed part.
 
-use super::super::lir::{Arg, Bin, BlockId, Cmp, Field as ContextField, Value, mask};
+use super::super::lir::{Arg, Bin, BlockId, Cmp, Value, mask};
 use super::env::{Env, Place};
 use super::expr::Own;
 use super::linear::Linear;
@@ -18,8 +18,7 @@ pub(super) const REACH: i64 = 4_096;
 impl<'p> Lower<'p> {
     /// The packet's first byte and its end.
     pub(super) fn packet(&mut self, context: Value) -> Lowering<(Value, Value)> {
-        let (data, end) = (self.b.field(context, ContextField::Data), self.b.field(context, ContextField::DataEnd));
-        match (data, end) {
+        match self.packet_fields(context) {
             (Arg::Value(data), Arg::Value(end)) => Ok((data, end)),
             _ => Err(self.broken(self.program.span, "a context without a packet")),
         }

@@ -3,7 +3,7 @@
 //! word, and deleted by who swapped; so a refresh on another processor either comes first, and the swap fails, or finds the
 //! entry given up.
 
-use super::super::lir::{Arg, Bin, BlockId, Builder, Cmp, Commit, Effect, Helper, Type};
+use super::super::lir::{Arg, Bin, BlockId, Builder, Cmp, Commit, Effect, Helper, MapId, Type};
 use super::super::maps::identifier;
 use super::env::Env;
 use super::tables::{Keeping, Table};
@@ -44,17 +44,19 @@ impl<'p> Lower<'p> {
             None => *self.sweep_slot.insert(self.b.slot(8)),
         };
         self.b.store(Arg::Stack(slot, 0), 0, 8, tick);
-        // Of slots, the index is swept.
-        let map = self.holder(table).map_or(of.map, |holder| holder.slots.index.map);
-        let args = vec![Arg::Map(map), Arg::Callback(number), Arg::Stack(slot, 0), Arg::Number(0)];
+        let args = vec![Arg::Map(self.swept_map(table, of)), Arg::Callback(number), Arg::Stack(slot, 0), Arg::Number(0)];
         self.b.call(Helper::ForEach, args);
         Ok(())
     }
 
+    /// The map whose entries are gone through: of slots, the index.
+    pub(super) fn swept_map(&self, table: TableId, of: &Table) -> MapId {
+        self.holder(table).map_or(of.map, |holder| holder.slots.index.map)
+    }
+
     /// The function that looks at one entry: the map, the key, the value, the time in ticks.
-    fn sweeper(&mut self, table: TableId, of: &Table, due: Arg) -> u32 {
-        let declared = &self.program.tables[table.index()];
-        let mut b = Builder::new(declared.span, &[Type::Map, Type::Key, Type::Entry, Type::Entry]);
+    pub(super) fn sweeper(&mut self, table: TableId, of: &Table, due: Arg) -> u32 {
+        let mut b = Builder::new(self.program.tables[table.index()].span, &[Type::Map, Type::Key, Type::Entry, Type::Entry]);
         std::mem::swap(&mut self.b, &mut b);
         let (map, key, value) = (self.b.input(0), self.b.input(1), self.b.input(2));
         let tick = self.b.load(self.b.input(3), 0, 8);

@@ -265,6 +265,11 @@ impl Select<'_> {
                     Field::Data => 0,
                     Field::DataEnd => 4,
                     Field::IngressIfindex => 12,
+                    Field::SkbLength => 0,
+                    Field::SkbTagged => 20,
+                    Field::SkbIngressIfindex => 36,
+                    Field::SkbData => 76,
+                    Field::SkbDataEnd => 80,
                 };
                 let operands = vec![Operand::reg_use(vreg(*context)), Operand::reg_def(into)];
                 self.step(Action::Load(4, offset), operands);

@@ -3,6 +3,7 @@
 
 mod btf;
 
+use super::Hook;
 use super::lir::MapId;
 use super::machine::Code;
 use super::maps::{Layout, Maps};
@@ -20,6 +21,7 @@ pub const MANIFEST: &str = "grv.manifest";
 
 /// Writes the object file.
 pub(crate) fn write(
+    hook: Hook,
     code: &Code,
     callbacks: &[Code],
     maps: &Maps,
@@ -37,11 +39,19 @@ pub(crate) fn write(
         places.push(called.len() as u64);
         called.extend(callback.insns.iter().flat_map(|insn| insn.encode()));
     }
+    // A function may name those before it.
+    for (callback, place) in callbacks.iter().zip(&places) {
+        for (at, number) in &callback.callbacks {
+            let mut insn = callback.insns[*at];
+            insn.imm = places[*number as usize] as i32;
+            called[*place as usize + at * 8..][..8].copy_from_slice(&insn.encode());
+        }
+    }
     let mut insns = code.insns.clone();
     for (at, number) in &code.callbacks {
         insns[*at].imm = places[*number as usize] as i32;
     }
-    let text = object.add_section(Vec::new(), b"xdp".to_vec(), SectionKind::Text);
+    let text = object.add_section(Vec::new(), hook.section().as_bytes().to_vec(), SectionKind::Text);
     let bytes: Vec<u8> = insns.iter().flat_map(|insn| insn.encode()).collect();
     let size = bytes.len() as u64;
     object.append_section_data(text, &bytes, 8);
@@ -61,10 +71,15 @@ pub(crate) fn write(
             object.add_symbol(local);
         }
         let symbol = object.section_symbol(section);
-        for (at, _) in &code.callbacks {
+        let own = code.callbacks.iter().map(|(at, _)| (text, *at as u64 * 8));
+        let of = |(callback, place): (&Code, &u64)| {
+            let place = *place;
+            callback.callbacks.iter().map(move |(at, _)| (section, place + *at as u64 * 8)).collect::<Vec<_>>()
+        };
+        for (within, offset) in own.chain(callbacks.iter().zip(&places).flat_map(of)) {
             let flags = RelocationFlags::Elf { r_type: elf::R_BPF_64_64 };
-            let relocation = Relocation { offset: *at as u64 * 8, symbol, addend: 0, flags };
-            object.add_relocation(text, relocation).map_err(|e| e.to_string())?;
+            let relocation = Relocation { offset, symbol, addend: 0, flags };
+            object.add_relocation(within, relocation).map_err(|e| e.to_string())?;
         }
     }
 
@@ -72,12 +87,13 @@ pub(crate) fn write(
     let section = object.add_section(Vec::new(), b".maps".to_vec(), SectionKind::Data);
     let (mut symbols, mut variables, mut offset) = (Vec::new(), Vec::new(), 0);
     for map in &maps.maps {
-        let key = structure(&mut btf, &format!("{}_key", map.name), &map.key);
-        let value = structure(&mut btf, &format!("{}_value", map.name), &map.value);
-        let (key, value) = (btf.pointer(key), btf.pointer(value));
         let numbers = [("type", map.kind as u32), ("max_entries", map.entries), ("map_flags", map.flags)];
         let mut fields: Vec<(&str, TypeId)> = numbers.iter().map(|(name, number)| (*name, btf.number(*number))).collect();
-        fields.extend([("key", key), ("value", value)]);
+        // A ring buffer has neither.
+        for (name, layout) in [("key", &map.key), ("value", &map.value)].into_iter().filter(|(_, layout)| layout.size > 0) {
+            let ty = structure(&mut btf, &format!("{}_{name}", map.name), layout);
+            fields.push((name, btf.pointer(ty)));
+        }
         let members: Vec<Member<'_>> =
             (0..).zip(&fields).map(|(n, (name, ty))| Member { name, ty: *ty, offset: n * 8 }).collect();
         let size = members.len() as u32 * 8;
@@ -124,10 +140,14 @@ pub(crate) fn write(
     object.append_section_data(licence, LICENCE, 1);
     object.add_symbol(symbol("_license", 0, LICENCE.len() as u64, SymbolKind::Data, SymbolSection::Section(licence)));
 
-    let context = btf.structure("xdp_md", 0, &[]);
+    let context = match hook {
+        Hook::Xdp => "xdp_md",
+        Hook::Tc => "__sk_buff",
+    };
+    let context = btf.structure(context, 0, &[]);
     let context = btf.pointer(context);
     let function = btf.function(&code.name, context);
-    let (name, lines_of) = (btf.string("xdp"), lines(&mut btf, code, sources, 0));
+    let (name, lines_of) = (btf.string(hook.section()), lines(&mut btf, code, sources, 0));
     let mut info = vec![btf::Info { section: name, functions: vec![(0, function)], lines: lines_of }];
     if !callbacks.is_empty() {
         let name = btf.string(".text");
@@ -162,6 +182,13 @@ fn symbol(name: &str, value: u64, size: u64, kind: SymbolKind, section: SymbolSe
 
 /// The type of a key or a value; a single number is that number, and what has no names is bytes.
 fn structure(btf: &mut Btf, name: &str, layout: &Layout) -> TypeId {
+    if layout.is_timer() {
+        // The kernel knows it by the name of its type.
+        let word = btf.int(8);
+        let words = [Member { name: "first", ty: word, offset: 0 }, Member { name: "second", ty: word, offset: 8 }];
+        let timer = btf.structure("bpf_timer", 16, &words);
+        return btf.structure(name, 16, &[Member { name: "timer", ty: timer, offset: 0 }]);
+    }
     if layout.places.is_empty() {
         return btf.bytes(layout.size.into());
     }
@@ -173,11 +200,8 @@ fn structure(btf: &mut Btf, name: &str, layout: &Layout) -> TypeId {
         .iter()
         .map(|place| if place.network { btf.bytes(place.bytes.into()) } else { btf.int(place.bytes.into()) })
         .collect();
-    let members: Vec<Member<'_>> = places
-        .iter()
-        .zip(types)
-        .map(|(place, ty)| Member { name: &place.name, ty, offset: place.offset.into() })
-        .collect();
+    let members: Vec<Member<'_>> =
+        places.iter().zip(types).map(|(place, ty)| Member { name: &place.name, ty, offset: place.offset.into() }).collect();
     btf.structure(name, layout.size.into(), &members)
 }
 

@@ -70,7 +70,6 @@ impl<'p> Run<'p> {
         let engine = &mut self.engine;
         let fed = engine.fed(&self.world, table);
         self.world = fed.after;
-        engine.ticks(&mut self.world);
         self.wanted.extend(fed.present);
         let names = |engine: &Engine<'_>, all: &[Sym]| -> Vec<String> {
             all.iter().map(|part| engine.terms.name_of(part.term()).unwrap_or_default().to_string()).collect()
