@@ -173,7 +173,8 @@ fn same(old: &Description, from: &TableInfo, new: &Description, to: &TableInfo) 
         Some((of.program.tables.get(owner.table as usize).map(|table| table.name.clone()), owner.key))
     };
     let kept = |info: &TableInfo| {
-        let TableInfo { keeping, key, value, key_bytes, value_bytes, word, deadline_shift, clock, ticket, places, .. } = info.clone();
+        let TableInfo { keeping, key, value, key_bytes, value_bytes, word, deadline_shift, clock, ticket, places, .. } =
+            info.clone();
         let near = info.near.as_ref().map(|near| near.widths.clone());
         (keeping, key, value, key_bytes, value_bytes, (word, deadline_shift, clock, ticket), (places, near))
     };

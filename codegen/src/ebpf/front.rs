@@ -45,7 +45,13 @@ mod tests {
     #[test]
     fn what_is_in_front_has_a_place_in_its_generation() {
         let column = |offset, bytes| ColumnInfo { offset, bytes, shift: 0, bits: bytes * 8, network: false };
-        let front = FrontInfo { map: "f".to_string(), key: vec![column(4, 4), column(8, 2)], value: vec![column(12, 4)], bytes: 16, bits: 4 };
+        let front = FrontInfo {
+            map: "f".to_string(),
+            key: vec![column(4, 4), column(8, 2)],
+            value: vec![column(12, 4)],
+            bytes: 16,
+            bits: 4,
+        };
         let bytes = element(&front, &[7, 8], &[9]);
         assert_eq!((get(&bytes, &front.key[0]), get(&bytes, &front.key[1]), get(&bytes, &front.value[0])), (7, 8, 9));
         assert!(is_taken(&bytes) && !is_taken(&nothing(&front)));

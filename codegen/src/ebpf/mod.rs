@@ -454,8 +454,19 @@ pub const NO_PORT: &str = "not a port of the box";
 pub type Name = &'static str;
 
 /// The ways to keep a table, as manifests name them.
-const KEEPINGS: [&str; 11] =
-    ["entries", "mirror", "slots", "buckets", "control", "control array", "control blocks", "prefixes", "feed", "counters", "cell"];
+const KEEPINGS: [&str; 11] = [
+    "entries",
+    "mirror",
+    "slots",
+    "buckets",
+    "control",
+    "control array",
+    "control blocks",
+    "prefixes",
+    "feed",
+    "counters",
+    "cell",
+];
 
 /// Sections of global variables.
 const SECTIONS: [&str; 3] = [".rodata", ".data", GENERATION_SECTION];

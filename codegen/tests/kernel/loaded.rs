@@ -311,7 +311,9 @@ impl Loaded {
     /// All slots of a table, as bytes.
     pub(crate) fn slots(&self, info: &TableInfo) -> Vec<Vec<u8>> {
         let Some(Map::Array(map)) = self.ebpf.map(&info.map) else { panic!("{} is no array", info.map) };
-        (0..map.info().unwrap().max_entries()).map(|slot| sized!(4, info.value_bytes, element(&self.ebpf, &info.map, slot))).collect()
+        (0..map.info().unwrap().max_entries())
+            .map(|slot| sized!(4, info.value_bytes, element(&self.ebpf, &info.map, slot)))
+            .collect()
     }
 
     /// Sets or removes an entry that the runtime feeds.

@@ -4,7 +4,9 @@
 
 use super::ops::bits_of;
 use super::uses;
-use grv_lang::ir::{self, Body, Expr, InputRef, InsertEntry, Lifetime, LocalId, Role, StmtKind, TableId, TableKind, Target, Tier};
+use grv_lang::ir::{
+    self, Body, Expr, InputRef, InsertEntry, Lifetime, LocalId, Role, StmtKind, TableId, TableKind, Target, Tier,
+};
 use std::collections::BTreeSet;
 
 /// The numbers that a column of a key can be.

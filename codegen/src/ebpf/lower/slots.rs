@@ -99,7 +99,14 @@ impl<'p> Lower<'p> {
     }
 
     /// The way on which an owner's entry is live, and the one on which it is not; `tick` is the step's.
-    pub(super) fn look_in_slots(&mut self, mut env: Env<'p>, holder: &Holder, key: &[Arg], retry: Retry, tick: Arg) -> Vec<Open<'p>> {
+    pub(super) fn look_in_slots(
+        &mut self,
+        mut env: Env<'p>,
+        holder: &Holder,
+        key: &[Arg],
+        retry: Retry,
+        tick: Arg,
+    ) -> Vec<Open<'p>> {
         let Holder { table, of, kept, slots } = holder;
         let layout = self.layout(of);
         let (absent, other, live) = (self.b.block(), self.b.block(), self.b.block());
@@ -188,8 +195,7 @@ impl<'p> Lower<'p> {
             read.push((index, value));
             value
         };
-        let owner_key: Vec<Arg> =
-            of.key.iter().zip(&owner.key).map(|(index, of)| column(self, *index, bits_of(of.ty))).collect();
+        let owner_key: Vec<Arg> = of.key.iter().zip(&owner.key).map(|(index, of)| column(self, *index, bits_of(of.ty))).collect();
         let declared = &self.program.tables[table.index()];
         let places = slots.image.iter().skip(declared.key.len()).zip(&declared.value);
         let columns: Vec<Arg> = places.map(|(index, of)| column(self, *index, bits_of(of.ty))).collect();
@@ -304,10 +310,7 @@ impl<'p> Lower<'p> {
         let mut with = env.clone();
         let (table, key, retry) = (*table, row.key.clone(), Some(retry));
         with.seen = Some(Seen { table, key, entry, word: HELD, new, beside, dirty: false, live, retry });
-        Ok(vec![
-            (Open { env: with, block: done }, vec![Arg::Number(1)]),
-            (Open { env, block: failed }, vec![Arg::Number(0)]),
-        ])
+        Ok(vec![(Open { env: with, block: done }, vec![Arg::Number(1)]), (Open { env, block: failed }, vec![Arg::Number(0)])])
     }
 
     /// Writes the columns of both entries into a slot that is held; those of the owner's value that are beside the word.

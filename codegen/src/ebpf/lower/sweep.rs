@@ -17,13 +17,7 @@ pub(super) fn dies(table: &ir::Table) -> bool {
 
 impl<'p> Lower<'p> {
     /// Sweeps a full table and goes on in a new block; in `full`, if that was done less than a second ago.
-    pub(super) fn sweep(
-        &mut self,
-        env: &mut Env<'p>,
-        table: TableId,
-        of: &Table,
-        full: BlockId,
-    ) -> Lowering<()> {
+    pub(super) fn sweep(&mut self, env: &mut Env<'p>, table: TableId, of: &Table, full: BlockId) -> Lowering<()> {
         let Some((number, due)) = self.sweepers.get(&table).copied() else {
             self.b.jump(full, Vec::new());
             let next = self.b.block();

@@ -235,7 +235,13 @@ impl Lower<'_> {
     }
 
     /// Adds columns to a layout; their places.
-    pub(super) fn columns(&self, layout: &mut Layout, columns: &[Column], table: &ir::Table, fallback: &str) -> Lowering<Vec<usize>> {
+    pub(super) fn columns(
+        &self,
+        layout: &mut Layout,
+        columns: &[Column],
+        table: &ir::Table,
+        fallback: &str,
+    ) -> Lowering<Vec<usize>> {
         let mut places = Vec::new();
         if columns.len() > MOST_COLUMNS {
             return Err(self.refuse(Code::TargetSize, table.span, format!("a table with more than {MOST_COLUMNS} columns")));

@@ -144,9 +144,7 @@ pub(super) fn defines(kind: &StmtKind, local: LocalId) -> bool {
         StmtKind::Push { ok, .. } | StmtKind::Insert { ok, .. } => *ok == local,
         StmtKind::ReadArray { value, .. } | StmtKind::ReadCell { value, .. } => value.contains(&local),
         StmtKind::ReadCounter { value, .. } => *value == local,
-        StmtKind::First { index, value, holds, found, .. } => {
-            [*index, *holds, *found].contains(&local) || value.contains(&local)
-        }
+        StmtKind::First { index, value, holds, found, .. } => [*index, *holds, *found].contains(&local) || value.contains(&local),
         StmtKind::Choose { var, holds, ok, tiers, .. } => {
             let tier = |tier: &Tier| matches!(tier, Tier::Test(_, holds) if *holds == local);
             [*var, *holds, *ok].contains(&local) || tiers.iter().any(tier)
