@@ -119,3 +119,42 @@ impl TraceInfo {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info() -> TraceInfo {
+        TraceInfo { events: "trace_events".to_string(), reasons: 7, places: vec![Span::default()] }
+    }
+
+    #[test]
+    fn records_are_read_as_programs_write_them() {
+        let mut record = vec![0; RECORD.into()];
+        let mut put = |at: i16, bytes: &[u8]| record[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
+        put(INTERFACE, &3_u32.to_le_bytes());
+        put(TIME, &9_u64.to_le_bytes());
+        // The third reason, at the second port.
+        put(WHICH, &9_u64.to_le_bytes());
+        put(ARRIVED_LENGTH, &61_u32.to_le_bytes());
+        put(ARRIVED, &[0xaa; 60]);
+        let event = info().read(&record).unwrap();
+        let arrived = Seen { bytes: vec![0xaa; 60], length: 61 };
+        assert_eq!((event.interface, event.time, event.told, event.which), (3, 9, Told::Dropped, 2));
+        assert_eq!((event.place, event.arrived, event.left), (Some(Span::default()), arrived, None));
+    }
+
+    #[test]
+    fn no_bytes_panic() {
+        let mut record = vec![0xff; RECORD.into()];
+        assert_eq!(info().read(&record), None);
+        record[TOLD as usize..TOLD as usize + 4].copy_from_slice(&1_u32.to_le_bytes());
+        let event = info().read(&record).unwrap();
+        assert_eq!((event.place, event.left.unwrap().bytes.len()), (None, BYTES.into()));
+        for length in 0..record.len() {
+            assert_eq!(info().read(&record[..length]), None, "{length} bytes");
+        }
+        let none = TraceInfo { reasons: 0, ..info() };
+        assert_eq!(none.read(&[0; RECORD as usize]), None);
+    }
+}
