@@ -74,6 +74,22 @@ fn one(more: &[&str], variables: &[(&str, &str)]) -> Output {
 }
 
 #[test]
+fn what_was_undone_does_not_count() {
+    let good = verify(&["tests/verify/undone.grv", "--format", "concise", "--cache", "off"], &[]);
+    assert_eq!(good.status.code(), Some(0), "{}{}", out(&good), err(&good));
+    for name in ["closed", "in_time", "by_others"] {
+        assert!(out(&good).contains(&format!("`{name}` proved")), "{}", out(&good));
+    }
+    // Without random events it is the proof that fails, and a trace is looked for.
+    for events in ["3000", "1"] {
+        let bad = ["--property", "wrong", "--format", "concise", "--cache", "off", "tests/refuted/only-after-unless.grv"];
+        let bad = grv(&[&["verify", "--events", events][..], &bad].concat(), &[]);
+        assert_eq!(bad.status.code(), Some(1), "{}{}", out(&bad), err(&bad));
+        assert!(out(&bad).contains("`wrong` refuted"), "{}", out(&bad));
+    }
+}
+
+#[test]
 fn a_report_has_all_that_its_schema_asks_for_and_a_second_one_is_kept() {
     let cache = folder("report");
     let cache = cache.to_str().expect("a path in UTF-8");

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "what is missing in a test is a failure")]
 #![allow(clippy::print_stderr, reason = "what is skipped is said, and what fails is shown")]
 
+mod beside;
 mod compare;
 mod libbpf;
 mod loaded;

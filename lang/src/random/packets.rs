@@ -202,7 +202,10 @@ fn blocks(form: &Form) -> Vec<&Block> {
     match form {
         Form::Always { block, .. } | Form::Step { block, .. } => vec![block],
         Form::Persists { once, then, .. } => vec![&once.block, &then.block],
-        Form::OnlyAfter { then, after, .. } => vec![&then.block, &after.block],
+        Form::OnlyAfter { then, after, unless, .. } => {
+            let unless = unless.iter().map(|unless| &unless.block);
+            [&then.block, &after.block].into_iter().chain(unless).collect()
+        }
         Form::Independent { observed, from, .. } => vec![&observed.block, &from.block],
         Form::Bound { event, .. } | Form::Reachable { event } => vec![&event.block],
     }

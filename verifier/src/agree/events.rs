@@ -138,7 +138,7 @@ impl<'p> Formulas<'p> {
         let (mut oracle, mut watching) = seen::watch(&before, Seeded::exact(0));
         let did = after.advance(1, &mut oracle, Some(&mut watching)).map(|()| Outcome::default());
         let mut snapshot = Snapshot::new(&before, &[]);
-        snapshot.now = at;
+        snapshot.clocks = &after;
         met.timer();
         let happened = Happened { before: &before, seen: watching.seen(), did: &did, after: &after };
         self.compare(Event::Timer(element, timer), snapshot, happened, |_| Ok(()), met)

@@ -114,8 +114,8 @@ fn of_packet(program: &Program, name: &str) -> Option<Meaning> {
 /// A state of the interpreter, laid out for look-ups, and a packet that arrives in it.
 pub(super) struct Snapshot<'m> {
     pub(super) machine: &'m Machine,
-    /// When the event happens.
-    pub(super) now: u64,
+    /// The clocks when the event happens are this one's.
+    pub(super) clocks: &'m Machine,
     /// The state with the next generation of control tables.
     pub(super) new: Option<Box<Snapshot<'m>>>,
     pub(super) packet: &'m [u8],
@@ -132,7 +132,7 @@ impl<'m> Snapshot<'m> {
         let numbered = |e: &Physical| Some((e.number?, e.deadline?));
         let deadlines: FxHashMap<u32, u64> = tables.iter().flat_map(|t| t.values()).filter_map(numbered).collect();
         let next = deadlines.keys().max().map_or(0, |n| n + 1);
-        Snapshot { machine, now: machine.now(), new: None, packet, tables, deadlines, next }
+        Snapshot { machine, clocks: machine, new: None, packet, tables, deadlines, next }
     }
 
     /// The entries of a table with keys.
@@ -144,8 +144,8 @@ impl<'m> Snapshot<'m> {
     pub(super) fn value(&self, meaning: &Meaning, sort: Sort, args: &[Concrete]) -> Option<Concrete> {
         let program = &**self.machine.program();
         let bits = match meaning {
-            Meaning::Now => self.now.into(),
-            Meaning::Tick(table) => self.machine.tick(*table).into(),
+            Meaning::Now => self.clocks.now().into(),
+            Meaning::Tick(table) => self.clocks.tick(*table).into(),
             Meaning::Count(table) => self.machine.occupied(*table) as u128,
             Meaning::Size(table) => {
                 self.new.as_deref().unwrap_or(self).entries(*table).values().filter(|e| e.live).count() as u128

@@ -194,7 +194,7 @@ fn same_table(engine: &mut Engine<'_>, id: TableId, a: &Done, b: &Done) -> Resul
         return Ok(parts);
     }
     let key = match &engine.program.tables[id.index()].kind {
-        kind if is_keyed(kind) => engine.key_of(id, "any key"),
+        kind if is_keyed(kind) => engine.key_of(id, &format!("any key {}", id.0)),
         TableKind::Cell => Vec::new(),
         _ => return Err(Unsupported::new("elements that are changed in other ways", engine.program.span)),
     };

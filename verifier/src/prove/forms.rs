@@ -15,10 +15,10 @@ pub(super) fn goals(program: &Program, property: &Property, given: &Known) -> Ve
         Form::Step { .. } => vec![goal("in every state", || step(program, property, given, Wanted::Holds))],
         Form::Independent { .. } => independent(program, property, given),
         Form::Persists { .. } => super::persists::goals(program, property, given),
-        Form::OnlyAfter { then, after, within, unless: None } => {
-            only_after(program, property, given, (then, after), within.as_ref())
+        Form::OnlyAfter { then, after, within, unless } => {
+            let history = History { then, after, within: within.as_ref(), unless: unless.as_ref() };
+            only_after(program, property, given, &history)
         }
-        Form::OnlyAfter { .. } => vec![unsupported("`only after ... unless`")],
         Form::Bound { .. } => bound::goals(program, property, given),
         Form::Reachable { event } => vec![goal(&format!("a packet at `{}`", program.ports[event.port.index()].name), || {
             never(program, property, given, event)
@@ -235,14 +235,18 @@ fn same_outcome(engine: &mut Engine<'_>, a: &StepResult, b: &StepResult) -> Resu
     Ok(engine.terms.and(&parts))
 }
 
-/// B only after A: whatever is B in a state after an event was B before it, or the event is A.
-fn only_after(
-    program: &Program,
-    property: &Property,
-    given: &Known,
-    (then, after): (&EventPattern, &EventPattern),
-    within: Option<&grv_lang::ir::Expr>,
-) -> Vec<Goal> {
+/// The parts of B only after A.
+struct History<'p> {
+    then: &'p EventPattern,
+    after: &'p EventPattern,
+    within: Option<&'p grv_lang::ir::Expr>,
+    /// What undoes A.
+    unless: Option<&'p EventPattern>,
+}
+
+/// B only after A: whatever is B in a state after an event was B before it, and the event does not undo A; or the event is A.
+fn only_after(program: &Program, property: &Property, given: &Known, history: &History<'_>) -> Vec<Goal> {
+    let History { then, after, within, unless } = *history;
     let mut goals = vec![goal("at the start", || {
         let mut engine = Engine::new(program);
         let world = engine.initial();
@@ -294,15 +298,43 @@ fn only_after(
                         engine.terms.and(&[is_a, soon])
                     }
                 };
-                before.push(fresh);
                 let before = engine.terms.or(&before);
-                goals.push(engine.terms.implies(seen.matches, before));
+                let since = match unless {
+                    None => before,
+                    Some(unless) => {
+                        let packet = happened.packet.as_ref().map(|(packet, _)| packet);
+                        let whole = undoes_nothing(&mut engine, &seen.env, (after, unless), (&world, event, packet), &mut all)?;
+                        engine.terms.and(&[before, whole])
+                    }
+                };
+                let since = engine.terms.or(&[since, fresh]);
+                goals.push(engine.terms.implies(seen.matches, since));
             }
             let goals = engine.terms.and(&goals);
             ask(&mut engine, &all, goals)
         }));
     }
     goals
+}
+
+/// Whether an event undoes no A that there may have been, in a state long ago, of which nothing else matters any more.
+fn undoes_nothing<'p>(
+    engine: &mut Engine<'p>,
+    env: &Env<'p>,
+    (after, unless): (&'p EventPattern, &'p EventPattern),
+    (world, event, packet): (&World, Event, Option<&Packet>),
+    given: &mut Vec<Term>,
+) -> Result<Term, Unsupported> {
+    let long_ago = engine.any("began");
+    given.push(engine.terms.op(Op::IntLe, long_ago.now, world.now));
+    let first = engine.arriving("first");
+    let mut whole = Vec::new();
+    for begun in instances(engine, env, after, &long_ago, &first)? {
+        let undone = matched(engine, &begun.env, unless, world, event, packet)?;
+        let undone = engine.terms.and(&[begun.matches, undone]);
+        whole.push(engine.terms.not(undone));
+    }
+    Ok(engine.terms.and(&whole))
 }
 
 /// The packet that the first pattern of `only after` says is sent.

@@ -206,6 +206,23 @@ impl<'p> Run<'p> {
                 }
                 Ok(Some(engine.terms.or(&ways)))
             }
+            // What was undone, and happens all the same.
+            (Form::OnlyAfter { then, after, unless: Some(unless), .. }, Kind::Counterexample) => {
+                self.arrive_at(before)?;
+                let (first_world, first) = self.arrive(after.port)?;
+                let (between, undoes) = self.arrive(unless.port)?;
+                let (world, packet) = self.arrive(then.port)?;
+                let engine = &mut self.engine;
+                let env = start(engine, property, &world);
+                let mut ways = Vec::new();
+                for seen in instances(engine, &env, then, &world, &packet)? {
+                    for begun in instances(engine, &seen.env, after, &first_world, &first)? {
+                        let undone = is_instance(engine, &begun.env, unless, &between, &undoes)?;
+                        ways.push(engine.terms.and(&[seen.matches, begun.matches, undone]));
+                    }
+                }
+                Ok(Some(engine.terms.or(&ways)))
+            }
             (Form::Reachable { event }, Kind::Example)
             | (Form::Bound { event, .. }, Kind::Example)
             | (Form::OnlyAfter { then: event, .. }, Kind::Counterexample) => {
