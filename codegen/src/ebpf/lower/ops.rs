@@ -293,7 +293,7 @@ impl<'p> Lower<'p> {
     fn zero(&mut self, base: Arg, from: u16, to: u16) {
         let mut at = from;
         while at < to {
-            let bytes = [8, 4, 2, 1].into_iter().find(|bytes| at % bytes == 0 && at + bytes <= to).unwrap_or(1);
+            let bytes = [8, 4, 2, 1].into_iter().find(|bytes| at.is_multiple_of(*bytes) && at + bytes <= to).unwrap_or(1);
             self.b.store(base, at as i16, bytes as u8, Arg::Number(0));
             at += bytes;
         }
