@@ -8,7 +8,7 @@ use crate::error::{Error, Tried};
 use crate::installed::Installed;
 use crate::state::length;
 use grv_codegen::ebpf::flat::flat;
-use grv_codegen::ebpf::{TableInfo, memory, near};
+use grv_codegen::ebpf::{TableInfo, front, memory, near};
 use grv_lang::config::Settings;
 use grv_lang::interp::{Machine, Seeded, TableUpdate};
 use grv_lang::ir::{Role, TableId};
@@ -105,8 +105,14 @@ impl Installed {
                 }
                 continue;
             }
+            let in_front = info.front.as_ref().map(|of| Ok::<_, Error>((of, self.map(&of.map)?))).transpose()?;
             for key in map.keys().tried(tried)? {
-                if memory::key_of(info, &key, length(declared)).1 == generation {
+                let (scalars, of) = memory::key_of(info, &key, length(declared));
+                if of == generation {
+                    if let Some((of, array)) = &in_front {
+                        let place = front::place(of, &scalars, generation).to_le_bytes();
+                        array.set(&place, &front::nothing(of)).tried(tried)?;
+                    }
                     map.remove(&key).tried(tried)?;
                 }
             }
@@ -122,6 +128,12 @@ impl Installed {
                 machine.entries(id).into_iter().map(|entry| (entry.key, entry.value)).collect();
             for (key, value) in &entries {
                 put(key, value)?;
+                let Some((of, array)) = &in_front else { continue };
+                // The first one has the place.
+                let place = front::place(of, key, generation).to_le_bytes();
+                if !array.get(&place).tried(tried)?.is_some_and(|element| front::is_taken(&element)) {
+                    array.set(&place, &front::element(of, key, value)).tried(tried)?;
+                }
             }
             if let Some(of) = &info.flat {
                 let (blocks, values) = flat(info, of, generation, &entries);

@@ -18,6 +18,7 @@ use grv_lang::config::Settings;
 use grv_lang::interp::{TableUpdate, with_defaults};
 use grv_lang::ir::print::print_property;
 use grv_lang::ir::{Form, Lifetime, Role, TableId};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Replaces a box by another version of it, at the same ports. Parameters and control tables that the settings do not give stay as they are.
@@ -51,12 +52,10 @@ pub fn replace(
         return Err(Error::Usage(format!("`{name}` cannot be replaced without losing what it holds:{list}")));
     }
     let (kept, trusted) = if handing.trusted { (handing.kept, true) } else { (Vec::new(), false) };
-    let maps = |(new, old): &(TableInfo, TableInfo)| {
-        let near = new.near.as_ref().zip(old.near.as_ref()).map(|(new, old)| (new.map.clone(), old.map.clone()));
-        std::iter::once((new.map.clone(), old.map.clone())).chain(near)
-    };
-    let shared: Vec<(String, PathBuf)> =
-        kept.iter().flat_map(maps).map(|(new, map)| (new, old.folder.join(pins::map(&map)))).collect();
+    // Two tables may be in one map.
+    let maps = kept.iter().flat_map(|(new, before)| new.maps().cloned().zip(before.maps().cloned()));
+    let shared: BTreeMap<String, PathBuf> = maps.map(|(new, before)| (new, old.folder.join(pins::map(&before)))).collect();
+    let shared: Vec<(String, PathBuf)> = shared.into_iter().collect();
     let folder = pins.next(name)?;
     let installed = Installed {
         name: name.to_string(),
@@ -174,8 +173,10 @@ fn same(old: &Description, from: &TableInfo, new: &Description, to: &TableInfo) 
         Some((of.program.tables.get(owner.table as usize).map(|table| table.name.clone()), owner.key))
     };
     let kept = |info: &TableInfo| {
-        let TableInfo { keeping, key, value, key_bytes, value_bytes, word, deadline_shift, clock, ticket, .. } = info.clone();
-        (keeping, key, value, key_bytes, value_bytes, (word, deadline_shift, clock, ticket))
+        let TableInfo { keeping, key, value, key_bytes, value_bytes, word, deadline_shift, clock, ticket, places, .. } =
+            info.clone();
+        let near = info.near.as_ref().map(|near| near.widths.clone());
+        (keeping, key, value, key_bytes, value_bytes, (word, deadline_shift, clock, ticket), (places, near))
     };
     differs(kept(from) != kept(to) || owner(old, from) != owner(new, to), "how it is kept")
 }

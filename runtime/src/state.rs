@@ -73,7 +73,7 @@ impl Installed {
             }
             _ => {
                 let owners = self.owners(info)?;
-                let all = self.table_map(info)?.entries().tried(|| format!("table `{}` cannot be read", info.name))?;
+                let all = self.entries_of(info)?;
                 let now = clock::now();
                 all.iter().filter_map(|(key, value)| self.entry(info, &owners, key, value, now)).collect()
             }
@@ -82,10 +82,27 @@ impl Installed {
         Ok(TableState { table: info.table as usize, capacity: length(declared), entries })
     }
 
+    /// Keys and values as bytes; of slots, those that the index leads to.
+    fn entries_of(&self, info: &TableInfo) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        let tried = || format!("table `{}` cannot be read", info.name);
+        let map = self.table_map(info)?;
+        let Some(index) = &info.index else { return map.entries().tried(tried) };
+        let mut entries = Vec::new();
+        for (key, number) in self.map(index)?.entries().tried(tried)? {
+            let Some(slot) = memory::slot_of(&number) else { continue };
+            let slot = slot.to_le_bytes();
+            // If it is another key's by now, the entry is dead.
+            let value = map.get(&slot).tried(tried)?.filter(|value| value.starts_with(&key));
+            entries.extend(value.map(|value| (slot.to_vec(), value)));
+        }
+        Ok(entries)
+    }
+
     /// By key, tickets and deadlines of the entries that a mirror's share theirs with.
     fn owners(&self, info: &TableInfo) -> Result<Owners, Error> {
         let tables = &self.description.manifest.tables;
-        let owner = info.owner.as_ref().and_then(|owner| tables.iter().find(|of| of.table == owner.table));
+        let mirror = info.owner.as_ref().filter(|_| info.keeping == "mirror");
+        let owner = mirror.and_then(|owner| tables.iter().find(|of| of.table == owner.table));
         let Some(owner) = owner else { return Ok(Owners::new()) };
         let entries = self.table_map(owner)?.entries().tried(|| format!("table `{}` cannot be read", owner.name))?;
         let entry = |(key, value): (Vec<u8>, Vec<u8>)| {
@@ -98,7 +115,7 @@ impl Installed {
     /// An entry of state or of a fed table; none, if it was given up and is about to be deleted.
     fn entry(&self, info: &TableInfo, owners: &Owners, key: &[u8], value: &[u8], now: u64) -> Option<Entry> {
         let declared = self.description.table(info);
-        let (key, _) = memory::key_of(info, key, 0);
+        let (key, _) = memory::key_of(info, memory::key_in(info, key, value), 0);
         let numbers = memory::value_of(info, value);
         let life = |deadline: u64| {
             let (tick, left) = if info.clock.coarse {
@@ -124,6 +141,11 @@ impl Installed {
                 }
                 let life = if forever { Life::Forever } else { life(word >> info.deadline_shift) };
                 Some(Entry { key, value: numbers, life })
+            }
+            // Words up to 1 are no entries'.
+            "slots" => {
+                let word = memory::word(info.word, value).filter(|word| *word > 1)?;
+                Some(Entry { key, value: numbers, life: life(word >> info.deadline_shift) })
             }
             "mirror" => {
                 let ticket = memory::word(info.word, value).filter(|ticket| *ticket != 0)?;

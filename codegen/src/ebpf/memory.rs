@@ -12,7 +12,8 @@ pub fn fits(info: &TableInfo) -> bool {
         let end = column.offset.checked_add(column.bytes.into());
         sized && end.is_some_and(|end| end <= size) && u16::from(column.shift) + u16::from(column.bits) <= bits
     };
-    let keys = info.key.iter().all(|column| within(column, info.key_bytes));
+    let key_size = if info.keeping == "slots" { info.value_bytes } else { info.key_bytes };
+    let keys = info.key.iter().all(|column| within(column, key_size));
     // A cell is somewhere in its section.
     let most = match (info.keeping, &info.blocks) {
         ("cell", _) => u16::MAX,
@@ -36,6 +37,7 @@ pub fn fits(info: &TableInfo) -> bool {
         }
         "buckets" => info.value.len() == 2,
         "entries" => info.word.is_some(),
+        "slots" => info.word.is_some() && info.key_bytes == 4 && info.index.is_some(),
         "mirror" => {
             info.word.is_some()
                 && info
@@ -46,7 +48,11 @@ pub fn fits(info: &TableInfo) -> bool {
         "cell" => info.value.len() == 1,
         _ => true,
     };
-    keys && values && word && counts && info.deadline_shift < 64 && info.clock.tick > 0
+    let front = info.front.as_ref().is_none_or(|front| {
+        let columns = front.key.iter().chain(&front.value).all(|column| column.offset >= 4 && within(column, front.bytes));
+        columns && front.key.len() == info.key.len() && front.value.len() <= info.value.len() && (1..=31).contains(&front.bits)
+    });
+    keys && values && word && front && counts && info.deadline_shift < 64 && info.clock.tick > 0
 }
 
 /// Puts a number where a column is, into bytes that are zero there.
@@ -107,6 +113,17 @@ pub fn key(info: &TableInfo, key: &[u128], generation: u32, capacity: u64) -> Ve
         _ => info.key.iter().zip(key).for_each(|(column, value)| put(&mut bytes, column, *value)),
     }
     bytes
+}
+
+/// Which bytes of an entry its key's scalars are in: [`key_of`] reads them there.
+pub fn key_in<'b>(info: &TableInfo, key: &'b [u8], value: &'b [u8]) -> &'b [u8] {
+    if info.keeping == "slots" { value } else { key }
+}
+
+/// The slot that an entry of the index of `slots` leads to, from its value; none, if it is about to be deleted.
+pub fn slot_of(value: &[u8]) -> Option<u32> {
+    let number = value.last_chunk::<8>().map(|number| u64::from_le_bytes(*number))?;
+    number.checked_sub(1).and_then(|slot| slot.try_into().ok())
 }
 
 /// Keys of prefixes begin with the generation, which counts into their length.
@@ -209,27 +226,7 @@ mod tests {
     }
 
     fn info(keeping: &'static str, key: Vec<ColumnInfo>, key_bytes: u16) -> TableInfo {
-        TableInfo {
-            table: 0,
-            name: "t".to_string(),
-            map: "t".to_string(),
-            keeping,
-            key,
-            value: vec![column(4, 4, false)],
-            key_bytes,
-            value_bytes: 8,
-            word: None,
-            deadline_shift: 0,
-            clock: super::super::ClockInfo::default(),
-            initial: Vec::new(),
-            bucket: None,
-            ticket: None,
-            owner: None,
-            blocks: None,
-            maglev: None,
-            flat: None,
-            near: None,
-        }
+        TableInfo { key, value: vec![column(4, 4, false)], key_bytes, value_bytes: 8, ..TableInfo::new(0, "t", keeping) }
     }
 
     #[test]

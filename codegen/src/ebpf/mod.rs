@@ -7,7 +7,7 @@
 //! - [`maps`]: what the kernel keeps for the program
 //! - [`kernel`]: which kernels have what it uses
 //! - [`manifest`]: what the artefact says of itself
-//! - [`memory`]: keys and values as bytes; [`flat`]: routing tables; [`near`]: what is fed
+//! - [`memory`]: keys and values as bytes; [`flat`]: routing tables; [`near`]: what is fed; [`front`]: what is found at once
 //! - [`gate`]: stands at the ports while versions change
 //! - [`sweeper`]: dead entries go while no packets come
 //! - [`trace`]: what builds with trace points tell
@@ -15,6 +15,7 @@
 //! The same program and options give the same bytes.
 
 pub mod flat;
+pub mod front;
 pub mod gate;
 mod kernel;
 mod lir;
@@ -157,7 +158,7 @@ pub struct TableInfo {
     pub name: String,
     /// The map.
     pub map: String,
-    /// `entries`, `mirror`, `buckets`, `control`, `control array` (a cell is one of one element), `control blocks`, `prefixes`, `feed`, `counters`, or `cell`: a
+    /// `entries`, `mirror`, `slots`, `buckets`, `control`, `control array` (a cell is one of one element), `control blocks`, `prefixes`, `feed`, `counters`, or `cell`: a
     /// global variable, whose one number is at the offset in its section.
     #[serde(deserialize_with = "keeping")]
     pub keeping: Name,
@@ -178,11 +179,18 @@ pub struct TableInfo {
     pub clock: ClockInfo,
     /// Of `entries` whose deadlines others share: where the ticket is, a word that no two incarnations have in common.
     pub ticket: Option<u16>,
-    /// Of `mirror`: whose deadlines its entries share. An entry lives if its word, a ticket, is not 0, and the owner's entry has
+    /// Of `slots`, an array of two tables that mirror each other, in whose values the keys' scalars are, too: a map from keys of the table with the deadlines to
+    /// slots. Its values end with a slot's number, from 1. Slots begin with that key; one holds entries if its word is more than 1.
+    pub index: Option<String>,
+    /// Of `slots`: by column of the mirror's key the numbers that there are slots for; none: all of its bits.
+    pub places: Vec<Vec<u64>>,
+    /// Of `mirror`, and of a mirror's `slots`: whose deadlines its entries share. An entry lives if its word, a ticket, is not 0, and the owner's entry has
     /// the same ticket, and lives.
     pub owner: Option<OwnerInfo>,
     /// Of `control blocks`: how many elements are in an entry, and how far apart. Element i is in the entry with the key i / elements.
     pub blocks: Option<BlockInfo>,
+    /// Of `control`: the array that most entries are found in.
+    pub front: Option<FrontInfo>,
     /// Of `feed`: the array that most entries are found in.
     pub near: Option<NearInfo>,
     /// Of `prefixes`: the arrays that say what the trie would.
@@ -193,6 +201,42 @@ pub struct TableInfo {
     pub initial: Vec<u64>,
     /// Of `buckets`: what their numbers count in.
     pub bucket: Option<BucketInfo>,
+}
+
+impl TableInfo {
+    /// A table of which nothing more is known.
+    pub(crate) fn new(table: u32, name: &str, keeping: Name) -> TableInfo {
+        TableInfo {
+            table,
+            name: name.to_string(),
+            map: name.to_string(),
+            keeping,
+            key: Vec::new(),
+            value: Vec::new(),
+            key_bytes: 0,
+            value_bytes: 0,
+            word: None,
+            deadline_shift: 0,
+            clock: ClockInfo::default(),
+            ticket: None,
+            index: None,
+            places: Vec::new(),
+            owner: None,
+            blocks: None,
+            front: None,
+            near: None,
+            flat: None,
+            maglev: None,
+            initial: Vec::new(),
+            bucket: None,
+        }
+    }
+
+    /// The maps of what it holds of its own: those that another version of a program would go on with.
+    pub fn maps(&self) -> impl Iterator<Item = &String> {
+        let near = self.near.as_ref().map(|near| &near.map);
+        [Some(&self.map), self.index.as_ref(), near].into_iter().flatten()
+    }
 }
 
 /// What deadlines of a table are told by.
@@ -254,6 +298,21 @@ pub struct BlockInfo {
     pub elements: u32,
     /// Bytes of an element.
     pub bytes: u16,
+}
+
+/// An array beside a table of the control plane: see [`front`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrontInfo {
+    /// Its map.
+    pub map: String,
+    /// The key's scalars, in an element.
+    pub key: Vec<ColumnInfo>,
+    /// The value's.
+    pub value: Vec<ColumnInfo>,
+    /// Bytes of an element.
+    pub bytes: u16,
+    /// Bits of an index, without the generation, which is above them.
+    pub bits: u8,
 }
 
 /// An array beside a table that is fed: see [`near`].
@@ -395,8 +454,19 @@ pub const NO_PORT: &str = "not a port of the box";
 pub type Name = &'static str;
 
 /// The ways to keep a table, as manifests name them.
-const KEEPINGS: [&str; 10] =
-    ["entries", "mirror", "buckets", "control", "control array", "control blocks", "prefixes", "feed", "counters", "cell"];
+const KEEPINGS: [&str; 11] = [
+    "entries",
+    "mirror",
+    "slots",
+    "buckets",
+    "control",
+    "control array",
+    "control blocks",
+    "prefixes",
+    "feed",
+    "counters",
+    "cell",
+];
 
 /// Sections of global variables.
 const SECTIONS: [&str; 3] = [".rodata", ".data", GENERATION_SECTION];

@@ -94,8 +94,12 @@ impl Compared {
             info.map_or_else(ClockInfo::default, |info| info.clock)
         };
         let due = |table: &grv_lang::ir::Table| {
-            let swept = |info: &&TableInfo| info.name == table.name && matches!(info.keeping, "entries" | "mirror" | "buckets");
+            let swept = |info: &&TableInfo| info.name == table.name && is_dynamic(info);
             let info = self.kernel.artefact.tables.iter().find(swept);
+            // A mirror in slots has a place for each key.
+            if info.is_some_and(|info| info.keeping == "slots" && info.owner.is_some()) {
+                return 0;
+            }
             info.filter(|_| !matches!(table.lifetime, Lifetime::Forever)).map_or(u64::MAX, |info| self.kernel.sweep_due(info))
         };
         Target {
@@ -228,13 +232,18 @@ impl Compared {
             if info.keeping == "cell" {
                 assert_eq!(Some(vec![self.kernel.cell(info)]), self.machine.element(id, 0), "{at}: cell {}", table.name);
             }
-            if !matches!(info.keeping, "entries" | "mirror" | "buckets") {
+            if !is_dynamic(info) {
                 continue;
             }
             let owners = self.owners(info);
             let ours = self.machine.entries(id);
             let all = self.kernel.entries(info);
-            assert_eq!(all.len(), self.machine.occupied(id), "{at}: entries in table {}, dead ones too", table.name);
+            let occupied = match (&info.index, &info.owner) {
+                (Some(_), None) => self.kernel.index(info).len(),
+                (Some(_), Some(_)) => self.machine.occupied(id),
+                (None, _) => all.len(),
+            };
+            assert_eq!(occupied, self.machine.occupied(id), "{at}: entries in table {}, dead ones too", table.name);
             let theirs: Vec<Vec<u128>> = all.iter().filter_map(|entry| self.live(info, &owners, entry)).collect();
             let mut theirs = theirs;
             theirs.sort();
@@ -245,7 +254,7 @@ impl Compared {
 
     /// By key, tickets and deadlines of the entries that a mirror's share theirs with.
     fn owners(&self, info: &TableInfo) -> HashMap<Vec<u128>, (u64, u64)> {
-        let Some(owner) = &info.owner else { return HashMap::new() };
+        let Some(owner) = info.owner.as_ref().filter(|_| info.keeping == "mirror") else { return HashMap::new() };
         let owner = self.info(TableId(owner.table));
         let number = |value: &[u8], at: Option<u16>| word(value, at.unwrap());
         let entry = |(key, value): (Vec<u8>, Vec<u8>)| {
@@ -263,8 +272,9 @@ impl Compared {
         (key, value): &(Vec<u8>, Vec<u8>),
     ) -> Option<Vec<u128>> {
         let now = self.machine.now();
+        let key = memory::key_in(info, key, value);
         let mut scalars: Vec<u128> = info.key.iter().map(|column| memory::get(key, column)).collect();
-        let deadline = match (info.word, &info.owner) {
+        let deadline = match (info.word, info.owner.as_ref().filter(|_| info.keeping == "mirror")) {
             (Some(at), Some(owner)) => {
                 let columns = scalars.iter().copied().chain(info.value.iter().map(|column| memory::get(value, column)));
                 let all: Vec<u128> = columns.collect();
@@ -293,6 +303,11 @@ impl Compared {
         scalars.push(deadline.into());
         Some(scalars)
     }
+}
+
+/// Whether packets make entries in a table.
+fn is_dynamic(info: &TableInfo) -> bool {
+    matches!(info.keeping, "entries" | "mirror" | "slots" | "buckets")
 }
 
 /// An entry of the interpreter in the same form.

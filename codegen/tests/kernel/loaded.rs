@@ -1,12 +1,12 @@
 //! A program in the kernel: loaded by aya, run packet by packet, its maps read and written as bytes.
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::{Program as InKernel, ProgramError, TestRun, TestRunOptions, TestRunResult};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use grv_codegen::ebpf::flat::flat;
 use grv_codegen::ebpf::{Artefact, GENERATION_SECTION, TableInfo};
-use grv_codegen::ebpf::{memory, near};
+use grv_codegen::ebpf::{front, memory, near};
 use grv_lang::ir::Program;
 use std::path::{Path, PathBuf};
 
@@ -100,6 +100,12 @@ fn array<const K: usize, const V: usize>(ebpf: &mut Ebpf, name: &str, key: &[u8]
     map.set(u32::from_le_bytes(key.try_into().unwrap()), value, 0).unwrap();
 }
 
+fn element<const K: usize, const V: usize>(ebpf: &Ebpf, name: &str, index: u32) -> Vec<u8> {
+    assert_eq!(K, 4, "indexes have 4 bytes");
+    let map: Array<&MapData, [u8; V]> = Array::try_from(ebpf.map(name).unwrap()).unwrap();
+    map.get(&index, 0).unwrap().to_vec()
+}
+
 fn prefix<const K: usize, const V: usize>(ebpf: &mut Ebpf, name: &str, key: &[u8], value: Option<&[u8]>) {
     let mut map: LpmTrie<&mut MapData, [u8; K], [u8; V]> = LpmTrie::try_from(ebpf.map_mut(name).unwrap()).unwrap();
     let (length, data) = key.split_at(4);
@@ -179,7 +185,7 @@ impl Loaded {
     /// When a table may be swept again.
     pub(crate) fn sweep_due(&self, info: &TableInfo) -> u64 {
         let prefix = if info.clock.coarse { "sweep_ticks" } else { "sweep" };
-        self.variable(&self.data, &format!("{prefix}_{}", info.map))
+        self.variable(&self.data, &format!("{prefix}_{}", info.index.as_ref().unwrap_or(&info.map)))
     }
 
     /// What is in the program's variables by now.
@@ -281,9 +287,33 @@ impl Loaded {
         Left { verdict: result.return_value, sent, reason: counter.map(|counter| counter % reasons), chosen, bytes: out }
     }
 
-    /// The entries of a table, as bytes.
+    /// The entries of a table, as bytes; of slots, those that the index leads to, by the numbers of the slots.
     pub(crate) fn entries(&self, info: &TableInfo) -> Vec<(Vec<u8>, Vec<u8>)> {
+        if info.index.is_some() {
+            let slots = self.index(info).into_iter().filter_map(|(key, slot)| {
+                let value = sized!(4, info.value_bytes, element(&self.ebpf, &info.map, slot?));
+                value.starts_with(&key).then(|| (slot.unwrap_or(0).to_le_bytes().to_vec(), value))
+            });
+            return slots.collect();
+        }
         sized!(info.key_bytes, info.value_bytes, all(&self.ebpf, &info.map))
+    }
+
+    /// Keys in the index of slots, and the slots that they lead to.
+    pub(crate) fn index(&self, info: &TableInfo) -> Vec<(Vec<u8>, Option<u32>)> {
+        let name = info.index.as_ref().unwrap();
+        let Some(Map::HashMap(map)) = self.ebpf.map(name) else { panic!("the index {name} is no map of keys") };
+        let of = map.info().unwrap();
+        let entries = sized!(of.key_size(), of.value_size(), all(&self.ebpf, name));
+        entries.into_iter().map(|(key, value)| (key, memory::slot_of(&value))).collect()
+    }
+
+    /// All slots of a table, as bytes.
+    pub(crate) fn slots(&self, info: &TableInfo) -> Vec<Vec<u8>> {
+        let Some(Map::Array(map)) = self.ebpf.map(&info.map) else { panic!("{} is no array", info.map) };
+        (0..map.info().unwrap().max_entries())
+            .map(|slot| sized!(4, info.value_bytes, element(&self.ebpf, &info.map, slot)))
+            .collect()
     }
 
     /// Sets or removes an entry that the runtime feeds.
@@ -344,14 +374,23 @@ impl Loaded {
                 }
             }
             _ => {
+                let front_of = info.front.clone().unwrap();
                 for (key, _) in self.entries(info) {
                     let other = memory::key(info, &vec![0; info.key.len()], generation, 0);
                     let of = |bytes: &[u8]| bytes[bytes.len() - 4..].to_vec();
                     if of(&key) == of(&other) {
+                        let (scalars, _) = memory::key_of(info, &key, 0);
+                        let place = front::place(&front_of, &scalars, generation).to_le_bytes();
+                        sized!(4, front_of.bytes, array(&mut self.ebpf, &front_of.map, &place, &front::nothing(&front_of)));
                         sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &key, None));
                     }
                 }
                 for (key, value) in entries {
+                    let place = front::place(&front_of, key, generation);
+                    if !front::is_taken(&sized!(4, front_of.bytes, element(&self.ebpf, &front_of.map, place))) {
+                        let element = front::element(&front_of, key, value);
+                        sized!(4, front_of.bytes, array(&mut self.ebpf, &front_of.map, &place.to_le_bytes(), &element));
+                    }
                     let (bytes, value) = (memory::key(info, key, generation, 0), memory::value(info, key, value));
                     sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &bytes, Some(&value)));
                 }

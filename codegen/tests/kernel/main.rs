@@ -183,5 +183,6 @@ fn entries_live_and_die_as_in_the_interpreter() {
     agrees("tests/targets/entries.grv", 60);
     agrees("tests/targets/count.grv", 5);
     agrees("tests/targets/pairs.grv", 60);
+    agrees("tests/targets/slots.grv", 60);
     agrees("tests/targets/turns.grv", 10);
 }

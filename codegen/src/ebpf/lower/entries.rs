@@ -17,10 +17,11 @@
 //! only time can make untrue (`uses::only_ages`) is no look in this sense, and entries that nothing depends on
 //! (`uses::is_notebook`) may be written after anything. A packet that comes to an element again is as if it were another one.
 
-use super::super::lir::{Arg, Bin, BlockId, Cmp, Commit, Effect};
+use super::super::lir::{Arg, Bin, BlockId, Cmp, Commit, Effect, Type};
 use super::super::maps::Layout;
 use super::env::{CellSeen, Env, Open, Retry, Seen};
 use super::ops::{Outcome, bits_of};
+use super::slots::HELD;
 use super::tables::{Entries, Keeping, Kept, Table};
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::Code;
@@ -54,8 +55,7 @@ impl<'p> Lower<'p> {
         let column = |(column, declared): (&Kept, &grv_lang::ir::Column)| match column {
             Kept::Word(..) => Arg::Number(0),
             Kept::Beside(index) => {
-                let place = &layout.places[*index];
-                let value = self.b.load(entry, place.offset as i16, place.bytes);
+                let value = self.number(entry, &layout.places[*index]);
                 self.b.low(value, bits_of(declared.ty))
             }
         };
@@ -83,6 +83,11 @@ impl<'p> Lower<'p> {
         let columns = self.b.low(word, kept.low);
         let deadline = self.b.bin(Bin::Shl, deadline, Arg::Number(kept.low.into()));
         self.b.bin(Bin::Or, deadline, columns)
+    }
+
+    /// The word of an entry that is somebody's.
+    pub(super) fn held(&self, kept: &Entries) -> Arg {
+        if kept.slots.is_some() { HELD } else { CLAIMED }
     }
 
     pub(super) fn commit(&mut self, table: TableId, what: Effect) {
@@ -139,16 +144,16 @@ impl<'p> Lower<'p> {
 
     /// The same of an entry with more than its word, or together with a cell: the entry is held meanwhile.
     fn settle_held(&mut self, env: &mut Env<'p>, kept: &Entries, seen: &Seen, cell: Option<CellSeen>) -> Lowering<()> {
-        let (entry, at) = (Arg::Value(seen.entry), kept.word as i16);
-        if seen.word != CLAIMED {
+        let (entry, at, held) = (Arg::Value(seen.entry), kept.word as i16, self.held(kept));
+        if seen.word != held {
             let changed = self.b.block();
             self.commit(seen.table, Effect::Hold);
-            let was = self.b.compare_swap(entry, at, seen.word, CLAIMED);
+            let was = self.b.compare_swap(entry, at, seen.word, held);
             self.b.unless(Cmp::Eq, was, seen.word, changed);
-            let held = self.b.here();
+            let here = self.b.here();
             self.b.enter(changed);
             self.begin_again(seen.retry);
-            self.b.enter(held);
+            self.b.enter(here);
         }
         if let Some(cell) = cell {
             let taken = self.b.block();
@@ -156,8 +161,8 @@ impl<'p> Lower<'p> {
             let here = self.b.here();
             self.b.enter(taken);
             // It becomes what it was: alive, or dead and nobody's.
-            let back = self.pick(Cmp::Eq, seen.word, CLAIMED, self.dead(kept), seen.word, 64);
-            self.b.compare_swap(entry, at, CLAIMED, back);
+            let back = self.pick(Cmp::Eq, seen.word, held, self.dead(kept), seen.word, 64);
+            self.b.compare_swap(entry, at, held, back);
             self.begin_again(seen.retry);
             self.b.enter(here);
             env.cell = Some(CellSeen { old: cell.new, ..cell });
@@ -166,7 +171,7 @@ impl<'p> Lower<'p> {
             self.write_beside(seen, kept);
         }
         self.commit(seen.table, Effect::Change);
-        self.b.compare_swap(entry, at, CLAIMED, seen.new);
+        self.b.compare_swap(entry, at, held, seen.new);
         env.seen = Some(Seen { word: seen.new, dirty: false, ..seen.clone() });
         Ok(())
     }
@@ -175,13 +180,14 @@ impl<'p> Lower<'p> {
     pub(super) fn abandon(&mut self, env: &Env<'p>) {
         let Some(seen) = &env.seen else { return };
         let Some(Keeping::Entries(kept)) = self.map_of(seen.table).map(|of| of.keeping) else { return };
-        let (there, held, done) = (self.b.block(), self.b.block(), self.b.block());
-        self.b.branch(Cmp::Eq, seen.word, CLAIMED, there, done);
+        let (there, ours, done) = (self.b.block(), self.b.block(), self.b.block());
+        let held = self.held(&kept);
+        self.b.branch(Cmp::Eq, seen.word, held, there, done);
         self.b.enter(there);
-        self.b.branch(Cmp::Ne, Arg::Value(seen.entry), Arg::Number(0), held, done);
-        self.b.enter(held);
+        self.b.branch(Cmp::Ne, Arg::Value(seen.entry), Arg::Number(0), ours, done);
+        self.b.enter(ours);
         let dead = self.dead(&kept);
-        self.b.compare_swap(Arg::Value(seen.entry), kept.word as i16, CLAIMED, dead);
+        self.b.compare_swap(Arg::Value(seen.entry), kept.word as i16, held, dead);
         self.b.jump(done, Vec::new());
         self.b.enter(done);
     }
@@ -278,6 +284,9 @@ impl<'p> Lower<'p> {
         let retry = self.retry();
         // Who begins again reads the clock again.
         let tick = self.is_mortal(table, kept).then(|| self.tick(&mut env, kept.clock));
+        if let (Some(holder), Some(tick)) = (self.holder(table), tick) {
+            return Ok(self.look_in_slots(env, &holder, key, retry, tick));
+        }
         self.write_key(&of, key, None);
         let found = self.find(&of);
         let Arg::Value(entry) = found else { return Err(self.broken(span, "a look-up without a result")) };
@@ -369,8 +378,16 @@ impl<'p> Lower<'p> {
                 let scalars: Vec<Arg> = key.iter().chain(&values).copied().collect();
                 let deadline = self.deadline(&mut open.env, table, kept.clock, &scalars, span)?;
                 let old = self.deadline_of(kept, seen.new);
-                let later = self.pick(Cmp::Gt, deadline, old, deadline, old, 64);
-                let new = self.with_deadline(kept, seen.new, later);
+                let (later, done) = (self.b.block(), self.b.block());
+                let new = Arg::Value(self.b.param(done, Type::Word, 64));
+                let same = self.b.block();
+                self.b.branch(Cmp::Gt, deadline, old, later, same);
+                self.b.enter(later);
+                let moved = self.with_deadline(kept, seen.new, deadline);
+                self.b.jump(done, vec![moved]);
+                self.b.enter(same);
+                self.b.jump(done, vec![seen.new]);
+                self.b.enter(done);
                 open.env.seen = Some(Seen { new, ..seen });
             }
             open.block = self.b.here();

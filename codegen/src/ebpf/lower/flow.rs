@@ -7,7 +7,7 @@
 use super::super::lir::{Arg, Bin, Cmp, Helper, Type};
 use super::super::{Hook, Told};
 use super::env::{Env, Frame, Open};
-use super::{Lower, Lowering};
+use super::{Lower, Lowering, sums};
 use grv_lang::diagnostics::Code;
 use grv_lang::ir::validate::is_ghost_stmt;
 use grv_lang::ir::{
@@ -47,6 +47,12 @@ impl<'p> Lower<'p> {
                     open.env.frame_mut().locals[dst.index()] = value;
                 }
                 continue;
+            }
+            if let (StmtKind::UpdateChecksum { .. }, Some(open)) = (&stmt.kind, opens.first()) {
+                match sums::due(open.env.frame().body, stmts, index) {
+                    Some(changes) => self.changes = changes,
+                    None => continue,
+                }
             }
             let tail = tail && index + 1 == stmts.len();
             let depth = opens.first().map_or(0, |open| open.env.frames.len() - 1);
@@ -206,9 +212,10 @@ impl<'p> Lower<'p> {
                 self.set_field(&mut env, *handle, *field, value, span)?;
                 open(self, env)
             }
-            StmtKind::UpdateChecksum { handle, field, optional, changes } => {
+            StmtKind::UpdateChecksum { handle, field, optional, changes: _ } => {
                 self.goes_on(&mut env)?;
-                self.update_checksum(&mut env, *handle, *field, *optional, changes, span)?;
+                let changes = self.changes.clone();
+                self.update_checksum(&mut env, *handle, *field, *optional, &changes, span)?;
                 open(self, env)
             }
             StmtKind::VerifyChecksums { handle, result } => {

@@ -13,7 +13,8 @@ use super::super::lir::{Arg, Bin, BlockId, Cmp, Effect, Helper};
 use super::entries::{CLAIMED, EXISTS, NO_EXIST};
 use super::env::{Env, Open, Seen};
 use super::ops::{Outcome, bits_of};
-use super::tables::{Entries, Keeping, Kept, Mirror, Table};
+use super::slots::Row;
+use super::tables::{Entries, Image, Keeping, Kept, Mirror, Table};
 use super::{Lower, Lowering, uses};
 use grv_lang::diagnostics::Code;
 use grv_lang::ir::{InsertEntry, TableId};
@@ -27,7 +28,7 @@ pub(super) struct Owner {
 }
 
 /// What was read of a mirror's entry.
-struct Image {
+struct Read {
     entry: Arg,
     ticket: Arg,
     columns: Vec<Arg>,
@@ -49,9 +50,9 @@ impl<'p> Lower<'p> {
     }
 
     /// Reads the mirror's entry whose key is in its slot, or goes on in `none`; in `other` if it changes, or is held.
-    fn image(&mut self, table: TableId, mirror: &Mirror, key: &[Arg], none: BlockId, other: BlockId) -> Image {
+    fn image(&mut self, table: TableId, mirror: &Mirror, key: &[Arg], none: BlockId, other: BlockId) -> Read {
         let Some(of) = self.map_of(table) else {
-            return Image { entry: CLAIMED, ticket: CLAIMED, columns: Vec::new(), key: Vec::new() };
+            return Read { entry: CLAIMED, ticket: CLAIMED, columns: Vec::new(), key: Vec::new() };
         };
         let layout = self.layout(&of);
         let entry = self.find(&of);
@@ -66,7 +67,7 @@ impl<'p> Lower<'p> {
         layout: &super::super::maps::Layout,
         (entry, key): (Arg, &[Arg]),
         other: BlockId,
-    ) -> Image {
+    ) -> Read {
         let declared = &self.program.tables[table.index()].value;
         let ticket = self.b.load(entry, mirror.word as i16, 8);
         self.b.unless(Cmp::Ne, ticket, CLAIMED, other);
@@ -82,7 +83,7 @@ impl<'p> Lower<'p> {
         self.b.unless(Cmp::Eq, still, ticket, other);
         let all: Vec<Arg> = key.iter().chain(&columns).copied().collect();
         let key = mirror.key.iter().filter_map(|column| all.get(*column)).copied().collect();
-        Image { entry, ticket, columns, key }
+        Read { entry, ticket, columns, key }
     }
 
     /// Looks a mirror's entry up: whether it is live, and its columns. On ways on which it is, what was looked at is the owner's entry.
@@ -151,13 +152,13 @@ impl<'p> Lower<'p> {
     pub(super) fn insert_both(&mut self, mut env: Env<'p>, entries: &'p [InsertEntry], span: Span) -> Lowering<Vec<Outcome<'p>>> {
         let refused = |lower: &Self, what: &str| Err(lower.refuse(Code::TargetOperation, span, what.to_string()));
         let mirrored = |entry: &InsertEntry| match self.map_of(entry.table).map(|of| of.keeping) {
-            Some(Keeping::Mirror(mirror)) => Some(mirror),
+            Some(Keeping::Mirror(Mirror { owner, key, .. }) | Keeping::Image(Image { owner, key })) => Some((owner, key)),
             _ => None,
         };
-        let (of, image, mirror) = match entries {
+        let (of, image, owner_key) = match entries {
             [a, b] => match (mirrored(a), mirrored(b)) {
-                (None, Some(mirror)) if mirror.owner == a.table => (a, b, mirror),
-                (Some(mirror), None) if mirror.owner == b.table => (b, a, mirror),
+                (None, Some((owner, key))) if owner == a.table => (a, b, key),
+                (Some((owner, key)), None) if owner == b.table => (b, a, key),
                 _ => return refused(self, "inserting at once into tables that share no deadlines"),
             },
             _ => return refused(self, "inserting into more than two tables at once"),
@@ -165,14 +166,21 @@ impl<'p> Lower<'p> {
         if of.or_update || image.or_update {
             return refused(self, "updating entries of several tables at once");
         }
-        let owner = self.owner_of(&mirror, span)?;
         let (key, value) = (self.evals(&mut env, &of.key, span)?, self.evals(&mut env, &of.value, span)?);
         let (their_key, their_value) = (self.evals(&mut env, &image.key, span)?, self.evals(&mut env, &image.value, span)?);
         let all: Vec<Arg> = their_key.iter().chain(&their_value).copied().collect();
-        let named: Vec<Arg> = mirror.key.iter().filter_map(|column| all.get(*column)).copied().collect();
+        let named: Vec<Arg> = owner_key.iter().filter_map(|column| all.get(*column)).copied().collect();
         if named != key {
             return refused(self, "sharing the deadline of another entry than the one inserted at the same time");
         }
+        if let Some(holder) = self.holder(of.table) {
+            let row = Row { key, value, image_key: their_key, image_value: their_value };
+            return self.insert_in_slot(env, &holder, image.table, &row, span);
+        }
+        let Some(Keeping::Mirror(mirror)) = self.map_of(image.table).map(|of| of.keeping) else {
+            return Err(self.broken(span, "a shared deadline that is not kept"));
+        };
+        let owner = self.owner_of(&mirror, span)?;
         let (mut outcomes, mut not_live) = (Vec::new(), Vec::new());
         // It may have been looked at before: what counts is that it is dead now.
         env.looked.retain(|(table, other)| (*table, other) != (of.table, &key));
@@ -308,7 +316,7 @@ impl<'p> Lower<'p> {
         &mut self,
         mirror: &Mirror,
         owner: &Owner,
-        image: &Image,
+        image: &Read,
         tick: Arg,
         stale: BlockId,
         lives: BlockId,

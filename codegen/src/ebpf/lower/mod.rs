@@ -4,25 +4,28 @@
 //! - [`flow`]: statements, ways that part and meet, ends
 //! - `env`: what is known at a place, and what is known where ways meet
 //! - [`expr`], [`linear`]: expressions; sums for the places of headers
-//! - [`packet`]: headers, fields, checksums; [`resize`]: headers that are put in and taken out
-//! - [`tables`]: how each table is kept in maps; `uses`: what the program does with it
-//! - [`trace`]: trace points
-//! - [`hook`]: what differs between XDP and tc
-//! - [`drops`]: counted by port and reason
-//! - [`clock`]: what deadlines are told by; [`routes`]: the longest prefix; [`feed`]: what the runtime sets
-//! - [`ops`], [`entries`], [`insert`], [`joint`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room; [`timer`]: while no packets come
+//! - [`packet`], [`sums`]: headers, fields, checksums; [`resize`]: headers that are put in and taken out
+//! - [`tables`]: how each table is kept in maps; `uses`: what the program does with it; [`dense`]: which two are kept in one array; [`infos`]: what the
+//!   manifest says
+//! - [`trace`]: trace points; [`hook`]: what differs between XDP and tc; [`drops`]: counted by port and reason
+//! - [`clock`]: what deadlines are told by; [`routes`]: the longest prefix; [`feed`]: what the runtime sets; [`front`]: what is found at once
+//! - [`ops`], [`entries`], [`insert`], [`joint`], [`slots`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room;
+//!   [`timer`]: while no packets come
 
 mod bucket;
 mod cell;
 mod choose;
 mod clock;
+mod dense;
 mod drops;
 mod entries;
 mod env;
 mod expr;
 mod feed;
 mod flow;
+mod front;
 mod hook;
+mod infos;
 mod insert;
 mod joint;
 mod linear;
@@ -30,6 +33,8 @@ mod ops;
 mod packet;
 mod resize;
 mod routes;
+mod slots;
+mod sums;
 mod sweep;
 mod tables;
 mod timer;
@@ -104,6 +109,8 @@ struct Lower<'p> {
     value_slot: Slot,
     /// The constants of the box.
     constants: MapId,
+    /// By map of a table of the control plane: the array in which most of its entries are found.
+    fronts: BTreeMap<MapId, front::Front>,
     params: Vec<Vec<(u16, u8)>>,
     /// Where in `.rodata` the interface numbers of the ports are.
     interfaces: Vec<Option<(u16, String)>>,
@@ -135,6 +142,8 @@ struct Lower<'p> {
     arrivals: Vec<(BlockId, PortId)>,
     arrival_slot: Option<Slot>,
     parameters: Vec<Parameter>,
+    /// What is to be changed by the update of a checksum that is being lowered.
+    changes: Vec<&'p grv_lang::ir::Change>,
     /// What follows in the blocks that are being lowered, and of which handler they are.
     rest: Vec<(usize, &'p [Stmt])>,
     /// Functions that helpers call.
@@ -190,6 +199,7 @@ fn lowered<'p>(
         key_slot,
         value_slot,
         constants,
+        fronts: BTreeMap::new(),
         params: Vec::new(),
         interfaces: Vec::new(),
         probe: None,
@@ -212,6 +222,7 @@ fn lowered<'p>(
         arrivals: Vec::new(),
         arrival_slot: None,
         parameters: Vec::new(),
+        changes: Vec::new(),
         rest: Vec::new(),
         callbacks: Vec::new(),
         sweepers: BTreeMap::new(),

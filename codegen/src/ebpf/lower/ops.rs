@@ -31,10 +31,11 @@ impl<'p> Lower<'p> {
                 let kept = self.kept(*table, span)?;
                 match kept.keeping.clone() {
                     Keeping::Entries(entries) => self.look_up(env, *table, &entries, &key, *touch, span)?,
-                    Keeping::Mirror(_) if *touch => {
+                    Keeping::Mirror(_) | Keeping::Image(_) if *touch => {
                         return refused(self, "refreshing an entry by another that shares its deadline");
                     }
                     Keeping::Mirror(mirror) => self.look_up_mirror(env, *table, &mirror, &key, span)?,
+                    Keeping::Image(image) => self.look_up_image(env, *table, &image, &key, span)?,
                     Keeping::Control => self.control(env, &kept, &key, &self.widths_of(*table)),
                     Keeping::Feed(near) => self.feed_entry(env, &kept, near.as_ref(), &key, &self.widths_of(*table)),
                     _ => return refused(self, "looking such a table up"),
@@ -290,8 +291,11 @@ impl<'p> Lower<'p> {
     }
 
     fn zero(&mut self, base: Arg, from: u16, to: u16) {
-        for at in from..to {
-            self.b.store(base, at as i16, 1, Arg::Number(0));
+        let mut at = from;
+        while at < to {
+            let bytes = [8, 4, 2, 1].into_iter().find(|bytes| at.is_multiple_of(*bytes) && at + bytes <= to).unwrap_or(1);
+            self.b.store(base, at as i16, bytes as u8, Arg::Number(0));
+            at += bytes;
         }
     }
 
@@ -305,6 +309,22 @@ impl<'p> Lower<'p> {
         let generation = self.generation(&mut env);
         let Some(map) = self.maps.map(table.map) else { return Vec::new() };
         let (array, half, layout) = (map.kind == Kind::Array, map.entries / 2, map.value.clone());
+        if let Some(front) = self.fronts.get(&table.map).copied() {
+            let (far, none) = (self.b.block(), self.b.block());
+            let there = self.b.block();
+            let params = widths.iter().map(|width| Arg::Value(self.b.param(there, Type::Word, *width)));
+            let found = std::iter::once(Arg::Number(1)).chain(params).collect();
+            let numbers = self.look_in_front(front, key, generation, widths, far);
+            self.b.jump(there, numbers[1..].to_vec());
+            self.b.enter(far);
+            self.write_key(table, key, Some(generation));
+            let entry = self.find(table);
+            self.b.unless(Cmp::Ne, entry, Arg::Number(0), none);
+            let numbers = self.numbers(entry, &layout, 0, widths);
+            self.b.jump(there, numbers[1..].to_vec());
+            let none = Open { env: env.clone(), block: none };
+            return vec![(Open { env, block: there }, found), (none, vec![Arg::Number(0); widths.len() + 1])];
+        }
         if array {
             let shift = self.b.bin(Bin::Mul, generation, Arg::Number(half.into()));
             let index = self.b.bin(Bin::Add, key[0], shift);

@@ -275,7 +275,7 @@ impl<'p> Lower<'p> {
         handle: HandleId,
         field: FieldId,
         optional: bool,
-        changes: &[Change],
+        changes: &[&Change],
         span: Span,
     ) -> Lowering<()> {
         let old = self.eval(env, &Expr::Field(handle, field), span)?;
@@ -283,14 +283,22 @@ impl<'p> Lower<'p> {
         for change in changes {
             self.width(Scalar::Bits(change.width), span)?;
             let (before, after) = (self.eval(env, &change.old, span)?, self.eval(env, &change.new, span)?);
+            if change.shift.is_multiple_of(16) && matches!(change.width, 16 | 32) {
+                // A number of 32 bits is as good as its two words: both leave the same rest of 65,535.
+                sum = self.b.bin(Bin::Add, sum, Arg::Number(mask(change.width)));
+                sum = self.b.bin(Bin::Sub, sum, before);
+                sum = self.b.bin(Bin::Add, sum, after);
+                continue;
+            }
             let words = (u64::from(change.width) + u64::from(change.shift % 16)).div_ceil(16).max(1);
             let (before, after) = (self.words(before, change.width, change.shift), self.words(after, change.width, change.shift));
             sum = self.b.bin(Bin::Add, sum, Arg::Number(words * 0xffff));
             sum = self.b.bin(Bin::Sub, sum, before);
             sum = self.b.bin(Bin::Add, sum, after);
         }
-        // At most a few dozen words: two folds are enough.
-        for _ in 0..2 {
+        // Of at most a few dozen words two folds leave one; of numbers of 32 bits, three.
+        let wide = changes.iter().any(|change| change.width == 32);
+        for _ in 0..if wide { 3 } else { 2 } {
             sum = self.fold(sum);
         }
         let new = self.b.bin(Bin::Xor, sum, Arg::Number(0xffff));

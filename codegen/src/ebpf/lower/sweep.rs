@@ -3,7 +3,7 @@
 //! word, and deleted by who swapped; so a refresh on another processor either comes first, and the swap fails, or finds the
 //! entry given up.
 
-use super::super::lir::{Arg, Bin, Builder, Cmp, Commit, Effect, Helper, Type};
+use super::super::lir::{Arg, Bin, BlockId, Builder, Cmp, Commit, Effect, Helper, MapId, Type};
 use super::super::maps::identifier;
 use super::env::Env;
 use super::tables::{Keeping, Table};
@@ -17,13 +17,7 @@ pub(super) fn dies(table: &ir::Table) -> bool {
 
 impl<'p> Lower<'p> {
     /// Sweeps a full table and goes on in a new block; in `full`, if that was done less than a second ago.
-    pub(super) fn sweep(
-        &mut self,
-        env: &mut Env<'p>,
-        table: TableId,
-        of: &Table,
-        full: super::super::lir::BlockId,
-    ) -> Lowering<()> {
+    pub(super) fn sweep(&mut self, env: &mut Env<'p>, table: TableId, of: &Table, full: BlockId) -> Lowering<()> {
         let Some((number, due)) = self.sweepers.get(&table).copied() else {
             self.b.jump(full, Vec::new());
             let next = self.b.block();
@@ -44,20 +38,33 @@ impl<'p> Lower<'p> {
             None => *self.sweep_slot.insert(self.b.slot(8)),
         };
         self.b.store(Arg::Stack(slot, 0), 0, 8, tick);
-        let args = vec![Arg::Map(of.map), Arg::Callback(number), Arg::Stack(slot, 0), Arg::Number(0)];
+        let args = vec![Arg::Map(self.swept_map(table, of)), Arg::Callback(number), Arg::Stack(slot, 0), Arg::Number(0)];
         self.b.call(Helper::ForEach, args);
         Ok(())
     }
 
+    /// The map whose entries are gone through: of slots, the index.
+    pub(super) fn swept_map(&self, table: TableId, of: &Table) -> MapId {
+        self.holder(table).map_or(of.map, |holder| holder.slots.index.map)
+    }
+
     /// The function that looks at one entry: the map, the key, the value, the time in ticks.
     pub(super) fn sweeper(&mut self, table: TableId, of: &Table, due: Arg) -> u32 {
-        let declared = &self.program.tables[table.index()];
-        let mut b = Builder::new(declared.span, &[Type::Map, Type::Key, Type::Entry, Type::Entry]);
+        let mut b = Builder::new(self.program.tables[table.index()].span, &[Type::Map, Type::Key, Type::Entry, Type::Entry]);
         std::mem::swap(&mut self.b, &mut b);
         let (map, key, value) = (self.b.input(0), self.b.input(1), self.b.input(2));
         let tick = self.b.load(self.b.input(3), 0, 8);
         let stays = self.b.block();
+        let held = self.holder(table);
         let (word, claimed, at) = match &of.keeping {
+            Keeping::Entries(kept) if kept.slots.is_some() => {
+                if let Some(holder) = &held {
+                    self.sweep_index(holder, value, tick, stays);
+                }
+                self.b.call(Helper::MapDelete, vec![map, key]);
+                self.b.jump(stays, Vec::new());
+                return self.swept(b, stays, table, due);
+            }
             Keeping::Bucket(bucket) => {
                 let until = self.b.load(value, bucket.deadline as i16, 8);
                 self.b.unless(Cmp::Ge, tick, until, stays);
@@ -83,9 +90,15 @@ impl<'p> Lower<'p> {
         self.b.unless(Cmp::Eq, was, word, stays);
         self.b.call(Helper::MapDelete, vec![map, key]);
         self.b.jump(stays, Vec::new());
+        self.swept(b, stays, table, due)
+    }
+
+    /// The end of a sweeper: it is a function of its own, and `b` is what was being built before.
+    fn swept(&mut self, mut b: Builder, stays: BlockId, table: TableId, due: Arg) -> u32 {
         self.b.enter(stays);
         self.b.ret(Arg::Number(0));
         std::mem::swap(&mut self.b, &mut b);
+        let declared = &self.program.tables[table.index()];
         let number = self.callbacks.len() as u32;
         self.callbacks.push(b.finish(&format!("sweep_{}", identifier(&declared.name))));
         self.sweepers.insert(table, (number, due));

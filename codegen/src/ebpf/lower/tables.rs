@@ -16,12 +16,17 @@
 //! that no other incarnation has; the other entry (a mirror's) has the same one, and lives exactly if the entry that its value and key name
 //! is there, has that ticket, and lives. So both come to life, and die, by one word.
 //!
+//! If the mirror's keys are few enough for each to have a place ([`super::dense`]), both entries are one element of an array, a slot, at the number
+//! that the mirror's key is; beside it there is a map from the owner's keys to the numbers of their slots: see [`super::slots`].
+//!
 //! # Control
 //! Tables that the control plane writes hold two generations; the number of the generation is part of the key. A step reads once
 //! which one counts. A loader fills the other one, then changes the number, then waits until no step can be left that read the old
 //! one before it writes there again.
 //!
 //! Large arrays, and those that the runtime computes, are kept in blocks, of which only those need be there that hold something.
+//!
+//! Most entries of other tables are found in front of these, without the kernel's hash: see [`super::front`].
 //!
 //! Prefixes are in the kernel's trie, and flat beside it: see [`super::routes`].
 //!
@@ -30,15 +35,15 @@
 
 use super::super::lir::MapId;
 use super::super::maps::{Kind, Layout, Map, NO_PREALLOC, identifier};
-use super::super::{BlockInfo, BucketInfo, ClockInfo, ColumnInfo, FlatInfo, MaglevInfo, NearInfo, OwnerInfo, TableInfo};
 use super::clock::Clock;
+use super::dense::{self, Domain, Plan};
 use super::feed::Near;
-use super::ops::bits_of;
 use super::routes::Flat;
 use super::uses;
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::{Code, Diagnostic};
 use grv_lang::ir::{self, Column, Expr, Lifetime, LifetimeFn, Role, Scalar, StmtKind, TableId, TableKind};
+use std::rc::Rc;
 
 /// How a table is kept.
 #[derive(Clone)]
@@ -56,6 +61,10 @@ pub(super) enum Keeping {
     Entries(Entries),
     /// Keys whose entries live as long as others.
     Mirror(Mirror),
+    /// The same, where both entries are one slot.
+    Image(Image),
+    /// Keys and the numbers of their slots.
+    Index,
     /// Token buckets.
     Bucket(Bucket),
     /// A number that handlers change.
@@ -87,6 +96,29 @@ pub(super) struct Entries {
     /// Whether an entry may be changed by the step that inserts it, and whether deadlines are set outright.
     pub(super) later: bool,
     pub(super) expires: bool,
+    /// If they are kept in slots: how these are found.
+    pub(super) slots: Option<Rc<Slots>>,
+}
+
+/// How slots are found that hold the entries of two tables.
+pub(super) struct Slots {
+    /// From the owner's keys to the numbers of their slots.
+    pub(super) index: Table,
+    /// Where in its values the number is.
+    pub(super) number: u16,
+    /// What of the owner's and the mirror's columns is always the same, which keys the mirror has, and which is likely.
+    pub(super) plan: Plan,
+    /// By column of the mirror's key, and its value: the place in a slot.
+    pub(super) image: Vec<usize>,
+}
+
+/// Entries of a mirror in slots.
+#[derive(Clone)]
+pub(super) struct Image {
+    /// The table with the deadlines.
+    pub(super) owner: TableId,
+    /// Its key, of columns of this key and, behind them, of this value.
+    pub(super) key: Vec<usize>,
 }
 
 /// Where a column of a value is.
@@ -157,21 +189,27 @@ impl Lower<'_> {
     pub(super) fn lay_out(&mut self, found: &mut Vec<Diagnostic>) {
         let program = self.program;
         let mut largest = (4, 8);
-        for (id, table) in (0..).map(TableId).zip(&program.tables) {
+        self.tables = vec![None; program.tables.len()];
+        // Those that share others' deadlines come when it is known how these are kept.
+        let (owners, mirrors): (Vec<_>, Vec<_>) =
+            (0..).map(TableId).zip(&program.tables).partition(|(id, _)| uses::owner(program, *id).is_none());
+        for (id, table) in owners.into_iter().chain(mirrors) {
             let kept = if table.role == Role::Ghost { Ok(None) } else { self.keep(id, table).map(Some) };
             match kept {
                 Ok(kept) => {
-                    if let Some(map) = kept.as_ref().and_then(|kept: &Table| self.maps.map(kept.map)) {
+                    let index = match kept.as_ref().map(|kept| &kept.keeping) {
+                        Some(Keeping::Entries(Entries { slots: Some(slots), .. })) => Some(slots.index.map),
+                        _ => None,
+                    };
+                    let maps = kept.as_ref().map(|kept: &Table| kept.map).into_iter().chain(index);
+                    for map in maps.filter_map(|map| self.maps.map(map)) {
                         // Values are made in memory only of tables that the program writes.
                         let value = if table.role == Role::State { map.value.size } else { 0 };
                         largest = (largest.0.max(map.key.size), largest.1.max(value));
                     }
-                    self.tables.push(kept);
+                    self.tables[id.index()] = kept;
                 }
-                Err(refused) => {
-                    found.push(*refused);
-                    self.tables.push(None);
-                }
+                Err(refused) => found.push(*refused),
             }
         }
         self.b.widen(self.key_slot, largest.0);
@@ -197,7 +235,13 @@ impl Lower<'_> {
     }
 
     /// Adds columns to a layout; their places.
-    fn columns(&self, layout: &mut Layout, columns: &[Column], table: &ir::Table, fallback: &str) -> Lowering<Vec<usize>> {
+    pub(super) fn columns(
+        &self,
+        layout: &mut Layout,
+        columns: &[Column],
+        table: &ir::Table,
+        fallback: &str,
+    ) -> Lowering<Vec<usize>> {
         let mut places = Vec::new();
         if columns.len() > MOST_COLUMNS {
             return Err(self.refuse(Code::TargetSize, table.span, format!("a table with more than {MOST_COLUMNS} columns")));
@@ -261,6 +305,9 @@ impl Lower<'_> {
         let kind = if array { Kind::Array } else { Kind::Hash };
         let flags = if !array && bytes > MOST_BYTES { NO_PREALLOC } else { 0 };
         let map = self.push_map(table, kind, key, value, 2, flags)?;
+        if !array {
+            self.front_beside(table, map)?;
+        }
         Ok(Table { map, keeping: Keeping::Control, key: places })
     }
 
@@ -319,6 +366,9 @@ impl Lower<'_> {
     }
 
     fn keep_entries(&mut self, id: TableId, table: &ir::Table) -> Lowering<Table> {
+        if let Some(kept) = self.keep_slots(id, table)? {
+            return Ok(kept);
+        }
         let (mut key, mut value) = (Layout::new(), Layout::new());
         let places = self.pack_key(&mut key, table)?;
         self.pack_key(&mut value, table)?;
@@ -333,9 +383,7 @@ impl Lower<'_> {
             self.coarse = Some(tick);
         }
         let room = 64 - clock.bits();
-        let bits =
-            |index: usize, column: &Column| Ok(uses::written(self.program, id, index).min(self.width(column.ty, table.span)?));
-        let widths = table.value.iter().enumerate().map(|(index, column)| bits(index, column)).collect::<Lowering<Vec<u8>>>()?;
+        let widths = self.widths_in_word(id, table)?;
         let all = widths.iter().fold(0_u8, |sum, width| sum.saturating_add(*width));
         let changed = if uses::changes(self.program, id) && all <= room {
             (0..widths.len()).collect()
@@ -353,17 +401,82 @@ impl Lower<'_> {
                 columns.extend(place.into_iter().map(Kept::Beside));
             }
         }
-        let (mut sets, mut expires) = (false, false);
-        uses::statements(self.program, &mut |_, stmt| match &stmt.kind {
-            StmtKind::SetValue { table, .. } => sets |= *table == id,
-            StmtKind::ExpireAt { table, .. } => expires |= *table == id,
-            _ => {}
+        let mut sets = false;
+        uses::statements(self.program, &mut |_, stmt| {
+            sets |= matches!(&stmt.kind, StmtKind::SetValue { table, .. } if *table == id);
         });
+        let expires = uses::expires(self.program, id);
         // What takes effect together with a cell is not there before.
         let later = sets || expires || uses::writes_cells(self.program);
-        let entries = Entries { word, ticket, columns, low, clock, later, expires };
+        let entries = Entries { word, ticket, columns, low, clock, later, expires, slots: None };
         let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
         Ok(Table { map, keeping: Keeping::Entries(entries), key: places })
+    }
+
+    /// How many bits the columns of a value have that handlers write into a word.
+    fn widths_in_word(&self, id: TableId, table: &ir::Table) -> Lowering<Vec<u8>> {
+        let bits =
+            |index: usize, column: &Column| Ok(uses::written(self.program, id, index).min(self.width(column.ty, table.span)?));
+        table.value.iter().enumerate().map(|(index, column)| bits(index, column)).collect()
+    }
+
+    /// Entries in slots, if there is a plan for that and all that changes has room in a word.
+    fn keep_slots(&mut self, id: TableId, table: &ir::Table) -> Lowering<Option<Table>> {
+        let program = self.program;
+        let Some(plan) = dense::plan(program, id) else { return Ok(None) };
+        let clock = self.clock_of(id, table);
+        let (widths, changed) = (self.widths_in_word(id, table)?, uses::changed(program, id));
+        let all = changed.iter().fold(0_u8, |sum, column| sum.saturating_add(widths[*column]));
+        // The words 0 and 1 are no entries': there is a bit below the deadline.
+        if all.max(1) > 64 - clock.bits() {
+            return Ok(None);
+        }
+        let image = |(other, _): &(TableId, &ir::Table)| uses::owner(program, *other) == Some(id);
+        let Some((_, mirror)) = (0..).map(TableId).zip(&program.tables).find(image) else { return Ok(None) };
+        let (mut key, mut index, mut value) = (Layout::new(), Layout::new(), Layout::new());
+        // A slot begins with the owner's key; what is always the same is there once.
+        let mut row: Vec<Option<usize>> = self.pack_key(&mut value, table)?.into_iter().map(Some).collect();
+        let word = value.push("word", 64);
+        let word = value.places[word].offset;
+        let (mut columns, mut low) = (Vec::new(), 0);
+        let others = [(table, &table.value), (mirror, &mirror.key), (mirror, &mirror.value)];
+        for (of, column) in others.into_iter().flat_map(|(of, columns)| columns.iter().map(move |column| (of, column))) {
+            let (number, at) = (row.len(), row.len() - table.key.len());
+            if at < table.value.len() && changed.contains(&at) {
+                columns.push(Kept::Word(low, widths[at]));
+                low += widths[at];
+                row.push(None);
+                continue;
+            }
+            let place = match row.get(plan.same[number]).copied().flatten() {
+                Some(place) => place,
+                None => self.columns(&mut value, std::slice::from_ref(column), of, "value")?[0],
+            };
+            row.push(Some(place));
+            if at < table.value.len() {
+                columns.push(Kept::Beside(place));
+            }
+        }
+        key.push("slot", 32);
+        let mut entry = Layout::new();
+        let places = self.pack_key(&mut index, table)?;
+        self.pack_key(&mut entry, table)?;
+        let number = entry.push("slot", 64);
+        let number = entry.places[number].offset;
+        let entries = plan.domain.iter().map(Domain::size).product::<u64>();
+        let Ok(entries) = u32::try_from(entries) else { return Ok(None) };
+        let index = self.push_map(table, Kind::Hash, index, entry, 1, 0)?;
+        let index = Table { map: index, keeping: Keeping::Index, key: places };
+        let map = self.maps.push(Map { name: mirror.name.clone(), kind: Kind::Array, key, value, entries, flags: 0 });
+        let image = row.split_off(table.key.len() + table.value.len()).into_iter().flatten().collect();
+        let key = row.into_iter().take(table.key.len()).flatten().collect();
+        let slots = Some(Rc::new(Slots { index, number, plan, image }));
+        if let Clock::Coarse(tick) = clock {
+            self.coarse = Some(tick);
+        }
+        let (low, expires) = (low.max(1), uses::expires(program, id));
+        let entries = Entries { word, ticket: None, columns, low, clock, later: true, expires, slots };
+        Ok(Some(Table { map, keeping: Keeping::Entries(entries), key }))
     }
 
     fn keep_mirror(&mut self, table: &ir::Table, owner: TableId, function: &LifetimeFn) -> Lowering<Table> {
@@ -377,6 +490,10 @@ impl Lower<'_> {
             let what = "a lifetime shared with an entry whose key is computed".to_string();
             return Err(self.refuse(Code::TargetState, table.span, what));
         };
+        if let Some((map, slots)) = self.slots_of(owner) {
+            let key = slots.image[..table.key.len()].to_vec();
+            return Ok(Table { map, keeping: Keeping::Image(Image { owner, key: of }), key });
+        }
         let (mut key, mut value) = (Layout::new(), Layout::new());
         let places = self.pack_key(&mut key, table)?;
         self.pack_key(&mut value, table)?;
@@ -385,6 +502,14 @@ impl Lower<'_> {
         let columns = self.columns(&mut value, &table.value, table, "value")?;
         let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
         Ok(Table { map, keeping: Keeping::Mirror(Mirror { word, columns, owner, key: of }), key: places })
+    }
+
+    /// The slots that hold the entries of a table.
+    pub(super) fn slots_of(&self, owner: TableId) -> Option<(MapId, Rc<Slots>)> {
+        match self.map_of(owner)? {
+            Table { map, keeping: Keeping::Entries(Entries { slots, .. }), .. } => Some((map, slots?)),
+            _ => None,
+        }
     }
 
     fn keep_cell(&mut self, table: &ir::Table) -> Lowering<Table> {
@@ -423,154 +548,12 @@ impl Lower<'_> {
         let map = self.push_map(table, map.kind, map.key, map.value, 1, 0)?;
         Ok(Table { map, keeping: Keeping::Counters, key: vec![0] })
     }
-
-    /// How tables are kept, for those who read and write them from outside.
-    pub(super) fn table_infos(&self) -> Vec<TableInfo> {
-        let mut infos = Vec::new();
-        for (id, table) in self.program.tables.iter().enumerate() {
-            let Some(kept) = self.tables.get(id).and_then(Option::as_ref) else { continue };
-            if let Keeping::Cell(cell) = kept.keeping {
-                infos.push(cell_info(id, table, cell));
-                continue;
-            }
-            let Some(map) = self.maps.map(kept.map) else { continue };
-            let place = |layout: &Layout, index: usize| {
-                let place = &layout.places[index];
-                ColumnInfo {
-                    offset: place.offset,
-                    bytes: place.bytes,
-                    shift: place.shift,
-                    bits: place.bits,
-                    network: place.network,
-                }
-            };
-            let all = |layout: &Layout, from: usize| (from..layout.places.len()).map(|index| place(layout, index)).collect();
-            let key = kept.key.iter().map(|index| place(&map.key, *index)).collect();
-            let mut info = TableInfo {
-                table: id as u32,
-                name: table.name.clone(),
-                map: map.name.clone(),
-                keeping: "counters",
-                key,
-                value: Vec::new(),
-                key_bytes: map.key.size,
-                value_bytes: map.value.size,
-                word: None,
-                deadline_shift: 0,
-                clock: ClockInfo::default(),
-                initial: Vec::new(),
-                bucket: None,
-                ticket: None,
-                owner: None,
-                blocks: None,
-                maglev: None,
-                flat: None,
-                near: None,
-            };
-            match &kept.keeping {
-                Keeping::Entries(entries) => {
-                    info.keeping = "entries";
-                    info.word = Some(entries.word);
-                    info.ticket = entries.ticket;
-                    (info.deadline_shift, info.clock) = (entries.low, clock_info(entries.clock));
-                    let column = |kept: &Kept| match kept {
-                        Kept::Word(shift, bits) => {
-                            ColumnInfo { offset: entries.word, bytes: 8, shift: *shift, bits: *bits, network: false }
-                        }
-                        Kept::Beside(index) => place(&map.value, *index),
-                    };
-                    info.value = entries.columns.iter().map(column).collect();
-                }
-                Keeping::Mirror(mirror) => {
-                    info.keeping = "mirror";
-                    info.word = Some(mirror.word);
-                    info.value = mirror.columns.iter().map(|index| place(&map.value, *index)).collect();
-                    info.owner = Some(OwnerInfo { table: mirror.owner.0, key: mirror.key.clone() });
-                    if let Some(Keeping::Entries(owner)) = self.map_of(mirror.owner).map(|of| of.keeping) {
-                        info.clock = clock_info(owner.clock);
-                    }
-                }
-                // Said above.
-                Keeping::Cell(_) => {}
-                Keeping::Bucket(bucket) => {
-                    info.keeping = "buckets";
-                    info.clock = clock_info(bucket.clock);
-                    info.bucket = Some(BucketInfo { cost: bucket.cost, unit: bucket.unit, burst: bucket.burst });
-                    info.value = all(&map.value, table.key.len());
-                }
-                Keeping::Control => {
-                    info.keeping = if map.kind == Kind::Array { "control array" } else { "control" };
-                    info.initial = constants(&table.initial);
-                    info.value = all(&map.value, 0);
-                }
-                Keeping::Blocks(blocks) => {
-                    info.keeping = "control blocks";
-                    info.initial.clone_from(&blocks.initial);
-                    info.value = all(&blocks.element, 0);
-                    info.blocks = Some(BlockInfo { elements: blocks.elements, bytes: blocks.element.size });
-                    info.maglev = table.computed.as_ref().map(|of| MaglevInfo { entries: of.entries.0, slots: of.slots });
-                }
-                Keeping::Prefixes(flat) => {
-                    info.keeping = "prefixes";
-                    let named = |id| self.maps.map(id).map_or_else(String::new, |map| map.name.clone());
-                    info.flat = flat.as_ref().map(|flat| FlatInfo {
-                        map: named(flat.blocks),
-                        values_map: named(flat.values),
-                        blocks: flat.count,
-                        values: flat.capacity,
-                    });
-                    info.value = all(&map.value, 1);
-                }
-                Keeping::Feed(near) => {
-                    info.keeping = "feed";
-                    info.near = near.as_ref().map(|near| NearInfo {
-                        map: self.maps.map(near.map).map_or_else(String::new, |map| map.name.clone()),
-                        widths: near.widths.clone(),
-                    });
-                    info.value = all(&map.value, table.key.len());
-                }
-                Keeping::Counters => info.value = all(&map.value, 0),
-            }
-            infos.push(info);
-        }
-        infos
-    }
 }
 
 /// What elements hold that nobody wrote.
-fn constants(initial: &[Expr]) -> Vec<u64> {
+pub(super) fn constants(initial: &[Expr]) -> Vec<u64> {
     let constant = |expr: &Expr| if let Expr::Const(value, _) = expr { Some(*value as u64) } else { None };
     initial.iter().map(constant).collect::<Option<_>>().unwrap_or_default()
-}
-
-fn clock_info(clock: Clock) -> ClockInfo {
-    ClockInfo { coarse: matches!(clock, Clock::Coarse(_)), tick: clock.tick() }
-}
-
-/// How a cell is kept: a global variable.
-fn cell_info(id: usize, table: &ir::Table, cell: Cell) -> TableInfo {
-    let bits = table.value.first().map_or(1, |column| bits_of(column.ty));
-    TableInfo {
-        table: id as u32,
-        name: table.name.clone(),
-        map: ".data".to_string(),
-        keeping: "cell",
-        key: Vec::new(),
-        value: vec![ColumnInfo { offset: cell.offset, bytes: 8, shift: 0, bits, network: false }],
-        key_bytes: 4,
-        value_bytes: 8,
-        word: None,
-        deadline_shift: 0,
-        clock: ClockInfo::default(),
-        initial: Vec::new(),
-        bucket: None,
-        ticket: None,
-        owner: None,
-        blocks: None,
-        maglev: None,
-        flat: None,
-        near: None,
-    }
 }
 
 /// A bucket in whole numbers: units a byte, units a nanosecond, units of a full bucket. Rate x time must be whole units, and no

@@ -3,7 +3,7 @@
 
 use super::super::lir::{Arg, Builder, Cmp, Helper, Type};
 use super::super::maps::{Kind, Layout, Map};
-use super::tables::Table;
+use super::tables::{Keeping, Table};
 use super::{Lower, Lowering};
 use grv_lang::ir::TableId;
 
@@ -17,7 +17,9 @@ const FAILED: u64 = 1;
 impl<'p> Lower<'p> {
     /// The program that starts the timers. `period`: nanoseconds between two sweeps of a table with no more than `MANY` entries.
     pub(super) fn sweep_by_timers(&mut self, period: u64) -> Lowering<()> {
-        let swept: Vec<TableId> = self.sweepers.keys().copied().collect();
+        // Of slots the index is swept: that of the owner's entries.
+        let image = |id: &TableId| matches!(self.map_of(*id).map(|of| of.keeping), Some(Keeping::Image(_)));
+        let swept: Vec<TableId> = self.sweepers.keys().copied().filter(|id| !image(id)).collect();
         let mut key = Layout::new();
         key.push("index", 32);
         let timers = self.maps.push(Map {
@@ -32,7 +34,7 @@ impl<'p> Lower<'p> {
         for (index, id) in swept.into_iter().enumerate() {
             let Some(table) = self.tables[id.index()].clone() else { continue };
             let due = self.sweepers.get(&id).map_or(Arg::Number(0), |(_, due)| *due);
-            let entries = self.maps.map(table.map).map_or(0, |map| map.entries);
+            let entries = self.maps.map(self.swept_map(id, &table)).map_or(0, |map| map.entries);
             let period = period.saturating_mul(u64::from(entries.div_ceil(super::super::sweeper::MANY)));
             let sweeper = self.sweeper(id, &table, due);
             let tick = self.timer_of(id, &table, sweeper, period)?;
@@ -63,7 +65,7 @@ impl<'p> Lower<'p> {
         let tick = self.kernel_tick(clock);
         let slot = self.b.slot(8);
         self.b.store(Arg::Stack(slot, 0), 0, 8, tick);
-        let args = vec![Arg::Map(table.map), Arg::Callback(sweeper), Arg::Stack(slot, 0), Arg::Number(0)];
+        let args = vec![Arg::Map(self.swept_map(id, table)), Arg::Callback(sweeper), Arg::Stack(slot, 0), Arg::Number(0)];
         self.b.call(Helper::ForEach, args);
         self.b.call(Helper::TimerStart, vec![timer, Arg::Number(period), Arg::Number(0)]);
         self.b.ret(Arg::Number(0));

@@ -18,6 +18,13 @@ pub(super) fn changes(program: &ir::Program, id: TableId) -> bool {
     any
 }
 
+/// Whether handlers set deadlines of the table's entries outright.
+pub(super) fn expires(program: &ir::Program, id: TableId) -> bool {
+    let mut any = false;
+    statements(program, &mut |_, stmt| any |= matches!(&stmt.kind, StmtKind::ExpireAt { table, .. } if *table == id));
+    any
+}
+
 /// How many bits what handlers write into a column can have.
 pub(super) fn written(program: &ir::Program, id: TableId, column: usize) -> u8 {
     let mut most = 1;
@@ -128,8 +135,45 @@ fn is_column(program: &ir::Program, body: &Body, local: LocalId, id: TableId, co
     found
 }
 
+/// Whether a statement that is no assignment gives a variable a value.
+pub(super) fn defines(kind: &StmtKind, local: LocalId) -> bool {
+    match kind {
+        StmtKind::Lookup { found, value, .. } => *found == local || value.contains(&local),
+        StmtKind::Longest { found, length, value, .. } => [*found, *length].contains(&local) || value.contains(&local),
+        StmtKind::VerifyChecksums { result, .. } | StmtKind::Take { result, .. } => *result == local,
+        StmtKind::Push { ok, .. } | StmtKind::Insert { ok, .. } => *ok == local,
+        StmtKind::ReadArray { value, .. } | StmtKind::ReadCell { value, .. } => value.contains(&local),
+        StmtKind::ReadCounter { value, .. } => *value == local,
+        StmtKind::First { index, value, holds, found, .. } => [*index, *holds, *found].contains(&local) || value.contains(&local),
+        StmtKind::Choose { var, holds, ok, tiers, .. } => {
+            let tier = |tier: &Tier| matches!(tier, Tier::Test(_, holds) if *holds == local);
+            [*var, *holds, *ok].contains(&local) || tiers.iter().any(tier)
+        }
+        // These give no variable a value, or assign it. (All are named: what is added to the IR is to be thought of.)
+        StmtKind::Assign { .. }
+        | StmtKind::If { .. }
+        | StmtKind::Branch { .. }
+        | StmtKind::Switch { .. }
+        | StmtKind::Check { .. }
+        | StmtKind::Parse { .. }
+        | StmtKind::SetField { .. }
+        | StmtKind::UpdateChecksum { .. }
+        | StmtKind::Pop { .. }
+        | StmtKind::Emit { .. }
+        | StmtKind::Drop { .. }
+        | StmtKind::SetValue { .. }
+        | StmtKind::Remove { .. }
+        | StmtKind::ExpireAt { .. }
+        | StmtKind::WriteArray { .. }
+        | StmtKind::WriteCell { .. }
+        | StmtKind::Count { .. }
+        | StmtKind::Spec(_)
+        | StmtKind::Test(_) => false,
+    }
+}
+
 /// Whether a variable comes beside the packet.
-fn is_given(program: &ir::Program, body: &Body, local: LocalId) -> bool {
+pub(super) fn is_given(program: &ir::Program, body: &Body, local: LocalId) -> bool {
     local.index() < given(program, body)
 }
 
