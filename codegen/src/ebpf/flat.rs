@@ -89,33 +89,15 @@ fn fill(numbers: &mut [u32], first: u32, open: u8, number: u32) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ClockInfo, ColumnInfo};
+    use super::super::ColumnInfo;
     use super::*;
     use std::collections::BTreeSet;
 
     fn info(blocks: u32) -> TableInfo {
         let column = |offset, network| ColumnInfo { offset, bytes: 4, shift: 0, bits: 32, network };
-        TableInfo {
-            table: 0,
-            name: "t".to_string(),
-            map: "t".to_string(),
-            keeping: "prefixes",
-            key: vec![column(8, true)],
-            value: vec![column(4, false)],
-            key_bytes: 12,
-            value_bytes: 8,
-            word: None,
-            deadline_shift: 0,
-            clock: ClockInfo::default(),
-            initial: Vec::new(),
-            bucket: None,
-            ticket: None,
-            owner: None,
-            blocks: None,
-            maglev: None,
-            flat: Some(FlatInfo { map: "b".to_string(), values_map: "v".to_string(), blocks, values: 64 }),
-            near: None,
-        }
+        let flat = Some(FlatInfo { map: "b".to_string(), values_map: "v".to_string(), blocks, values: 64 });
+        let (key, value) = (vec![column(8, true)], vec![column(4, false)]);
+        TableInfo { key, value, key_bytes: 12, value_bytes: 8, flat, ..TableInfo::new(0, "t", "prefixes") }
     }
 
     /// What the program finds: a value, or that the trie is to be asked.
