@@ -128,10 +128,8 @@ fn what_is_not_there_at_tc_is_refused() {
 fn lifetimes_are_told_by_the_clock_that_is_asked_for() {
     const BRIDGE: &str = "examples/bridge/bridge.grv";
     let object = object("clock.o");
-    // Of a table that is judged up to 20 ms late: ticks of 1 to 10 ms will do, ticks of 20 ms are too long.
-    for (asked, hz) in
-        [(None, Some(250)), (Some("1000"), Some(1_000)), (Some("100"), Some(100)), (Some("50"), None), (Some("none"), None)]
-    {
+    // Of a table that is judged up to 20 ms late: ticks of 1 to 10 ms will do.
+    for (asked, hz) in [(None, Some(250)), (Some("1000"), Some(1_000)), (Some("100"), Some(100)), (Some("none"), None)] {
         let more: Vec<&str> = asked.into_iter().flat_map(|hz| ["--hz", hz]).chain(["--allow-unproved"]).collect();
         let output = build(BRIDGE, &object, &more);
         assert_eq!(output.status.code(), Some(0), "{asked:?}: {}", text(&output.stderr));
