@@ -76,7 +76,7 @@ const AT_ONCE: usize = 10;
 const EXAMPLE: u32 = 20;
 const COUNTEREXAMPLE: u32 = 200;
 /// What less than which is not worth asking with.
-const LEAST: u32 = 100_000;
+const LEAST: u32 = 300_000;
 
 /// An event that comes before what is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
