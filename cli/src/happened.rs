@@ -66,10 +66,23 @@ fn row(program: &Program, (before, after): (&Machine, &Machine), table: TableId,
             TableKind::Bucket { .. } => format!("{} bytes", view.value.first().copied().unwrap_or(0) / 8_000_000_000),
             _ => text::show(&declared.value_shape, &view.value),
         };
-        let left = view.deadline.map(|deadline| text::duration(u128::from(deadline.saturating_sub(machine.now()))));
-        Some(left.map_or(value.clone(), |left| format!("{value}, for {left}")))
+        let left = view.deadline.map(|deadline| left(machine, table, deadline));
+        Some(left.map_or(value.clone(), |left| format!("{value}, {left}")))
     };
     Some(Row { row: trace::row(declared, key), before: value(before), after: value(after) })
+}
+
+/// How long an entry still lives. By the clock of its table it does, but that may lag.
+fn left(machine: &Machine, table: TableId, deadline: u64) -> String {
+    let now = machine.now();
+    let duration = |nanoseconds: u64| text::duration(nanoseconds.into());
+    match now.checked_sub(deadline) {
+        None => format!("for {}", duration(deadline - now)),
+        Some(late) => {
+            let (late, lag) = (duration(late), duration(now.saturating_sub(machine.tick(table))));
+            format!("{late} past its deadline, by a clock that lags by {lag}")
+        }
+    }
 }
 
 fn is_indexed(kind: &TableKind) -> bool {

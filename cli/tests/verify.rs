@@ -99,6 +99,14 @@ fn what_was_undone_does_not_count() {
 }
 
 #[test]
+fn lifetimes_are_those_of_clocks_that_differ() {
+    let lag = verify(&["tests/verify/lag.grv", "--cache", "off"], &[]);
+    assert_eq!(lag.status.code(), Some(1), "{}{}", out(&lag), err(&lag));
+    assert!(out(&lag).contains("refuted history `exact`") && !out(&lag).contains("refuted history `in_time`"), "{}", out(&lag));
+    assert!(out(&lag).contains("past its deadline, by a clock that lags by 1ms"), "{}", out(&lag));
+}
+
+#[test]
 fn a_report_has_all_that_its_schema_asks_for_and_a_second_one_is_kept() {
     let cache = folder("report");
     let cache = cache.to_str().expect("a path in UTF-8");

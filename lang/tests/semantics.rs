@@ -4,7 +4,7 @@
 
 use grv_lang::compile::compile;
 use grv_lang::interp::{Decision, DefectKind, Machine, Replay, Seeded, with_defaults};
-use grv_lang::ir::{PortId, Program, TableId};
+use grv_lang::ir::{PortId, Program, SKEW, TableId};
 use grv_lang::source::NoModules;
 use std::sync::Arc;
 
@@ -125,16 +125,16 @@ middlebox Main {
 }
 "#;
 
-fn machine_of(text: &str, skew: u64) -> Machine {
+fn machine_of(text: &str) -> Machine {
     let compiled = compile("semantics.grv", text.as_bytes(), &NoModules);
     assert!(compiled.diagnostics.is_empty(), "{:?}", compiled.diagnostics);
     let program: Arc<Program> = compiled.boxes[0].clone();
     let params = with_defaults(&program, &[]).unwrap();
-    Machine::with_skew(program, params, skew).unwrap()
+    Machine::new(program, params).unwrap()
 }
 
-fn machine(skew: u64) -> Machine {
-    machine_of(TEXT, skew)
+fn machine() -> Machine {
+    machine_of(TEXT)
 }
 
 fn frame(kind: u16) -> Vec<u8> {
@@ -163,7 +163,7 @@ fn reasons(machine: &mut Machine, frame: &[u8], oracle: &mut dyn grv_lang::inter
 /// Events 2: in = out - copies + dropped.
 #[test]
 fn every_packet_is_accounted_for() {
-    let mut machine = machine(0);
+    let mut machine = machine();
     let mut oracle = Seeded::exact(0);
     for kind in [1, 2, 3, 3, 4, 5] {
         machine.packet(PortId(0), &frame(kind), &mut oracle, None).unwrap();
@@ -181,7 +181,7 @@ fn every_packet_is_accounted_for() {
 /// Events 5: a checked operation that overflows stops the box for good.
 #[test]
 fn a_defect_stops_the_box() {
-    let mut machine = machine(0);
+    let mut machine = machine();
     let mut oracle = Seeded::exact(0);
     for _ in 0..5 {
         machine.packet(PortId(0), &frame(1), &mut oracle, None).unwrap();
@@ -195,7 +195,7 @@ fn a_defect_stops_the_box() {
 /// Time 2: a deadline is now + T, and must fit: it does not wrap.
 #[test]
 fn a_deadline_beyond_64_bits_is_a_defect() {
-    let mut machine = machine(0);
+    let mut machine = machine();
     let mut oracle = Seeded::exact(0);
     machine.packet(PortId(0), &frame(6), &mut oracle, None).unwrap();
     machine.advance(1, &mut oracle, None).unwrap();
@@ -203,14 +203,14 @@ fn a_deadline_beyond_64_bits_is_a_defect() {
     assert_eq!(defect.kind, DefectKind::Deadline("one.far".to_string()));
 }
 
-/// Time 3: a coarse clock may lag by the granularity, and no more; the others are exact.
+/// Time 3: a coarse clock may lag by the granularity, and no more; each of them for itself.
 #[test]
 fn a_coarse_clock_lags_by_its_granularity() {
-    let mut machine = machine(0);
+    let mut machine = machine();
     let mut lagging = Replay::new([], Seeded::exact(0));
     assert_eq!(drops(&mut machine, 3, &mut lagging), Vec::<String>::new());
     // The clock is looked at when time has passed; it wants to lag by more than it may.
-    let late = [Decision::TickLag(5_000_000_000)];
+    let late = [0, 5_000_000_000, 0].map(Decision::TickLag);
     lagging.extend(late);
     machine.advance(10_000_000_000, &mut lagging, None).unwrap();
     assert_eq!(drops(&mut machine, 4, &mut lagging), ["coarse"]);
@@ -222,7 +222,7 @@ fn a_coarse_clock_lags_by_its_granularity() {
 /// Time 1: time never goes back, and stays below 2^62 ns.
 #[test]
 fn time_has_an_end() {
-    let mut machine = machine(0);
+    let mut machine = machine();
     let mut oracle = Seeded::exact(0);
     assert_eq!(machine.advance(u64::MAX, &mut oracle, None).unwrap_err().kind, DefectKind::TimeRange);
     assert_eq!(machine.now(), 0);
@@ -239,7 +239,7 @@ fn a_choice_within_n() {
         let mut oracle = Replay::new([Decision::Chosen(value)], Seeded::exact(0));
         machine.packet(PortId(0), &frame(2), &mut oracle, None)
     };
-    let mut machine = machine(0);
+    let mut machine = machine();
     // Nothing is taken: no value of the first tier is refused.
     assert!(matches!(given(&mut machine.clone(), Some(11)).unwrap_err().kind, DefectKind::IllegalChoice { .. }));
     assert!(matches!(given(&mut machine.clone(), None).unwrap_err().kind, DefectKind::IllegalChoice { .. }));
@@ -258,7 +258,7 @@ fn a_choice_within_n() {
 /// Tables 1: an insertion may fail for a target's transient reason; nothing was inserted then.
 #[test]
 fn contended_insertions_take_the_else_branch() {
-    let mut machine = machine(0);
+    let mut machine = machine();
     let mut oracle = Replay::new([Decision::Contended(true)], Seeded::exact(0));
     assert_eq!(drops(&mut machine, 3, &mut oracle), ["full"]);
     assert_eq!(machine.occupied(TableId(0)), 0);
@@ -267,7 +267,7 @@ fn contended_insertions_take_the_else_branch() {
 /// Events 4: a timer that is due may not have fired yet, up to its lag.
 #[test]
 fn a_timer_is_late_by_its_lag_at_most() {
-    let mut machine = machine_of(MORE, 0);
+    let mut machine = machine_of(MORE);
     let mut oracle = Replay::new([Decision::TimerLag(5_000_000_000)], Seeded::exact(0));
     machine.advance(1_000_000_000, &mut oracle, None).unwrap();
     machine.advance(1_099_999_999, &mut oracle, None).unwrap();
@@ -280,7 +280,7 @@ fn a_timer_is_late_by_its_lag_at_most() {
 #[test]
 fn what_an_operation_asks_of_its_key_is_an_obligation() {
     let mut oracle = Seeded::exact(0);
-    let mut machine = machine_of(MORE, 0);
+    let mut machine = machine_of(MORE);
     assert_eq!(reasons(&mut machine, &keyed(1, 7), &mut oracle), ["in"]);
     let live = machine.clone().packet(PortId(0), &keyed(1, 7), &mut oracle, None).unwrap_err();
     assert_eq!(live.kind, DefectKind::InsertLive("one.keys".to_string()));
@@ -297,7 +297,7 @@ fn what_an_operation_asks_of_its_key_is_an_obligation() {
 #[test]
 fn the_skew_is_the_granularity_of_a_table_without_one() {
     let late = || Replay::new([Decision::TickLag(u64::MAX); 16], Seeded::exact(0));
-    let mut machine = machine_of(MORE, 1_000_000);
+    let mut machine = machine_of(MORE);
     assert_eq!(reasons(&mut machine, &keyed(1, 7), &mut late()), ["in"]);
     machine.advance(10_000_999_999, &mut late(), None).unwrap();
     assert_eq!(reasons(&mut machine.clone(), &keyed(6, 7), &mut late()), ["there"]);
@@ -315,7 +315,7 @@ fn the_skew_is_the_granularity_of_a_table_without_one() {
 /// Tables 1, 2: the dead count for the capacity until they are swept, which nobody need do.
 #[test]
 fn what_is_dead_takes_room_until_it_is_swept() {
-    let mut machine = machine_of(MORE, 0);
+    let mut machine = machine_of(MORE);
     let mut oracle = Replay::new([], Seeded::exact(0));
     for key in [1, 2] {
         assert_eq!(reasons(&mut machine, &keyed(1, key), &mut oracle), ["in"]);
@@ -333,7 +333,7 @@ fn what_is_dead_takes_room_until_it_is_swept() {
 /// Tables 4: counters wrap.
 #[test]
 fn counters_wrap() {
-    let mut machine = machine_of(MORE, 0);
+    let mut machine = machine_of(MORE);
     let mut oracle = Seeded::exact(0);
     assert_eq!(drops(&mut machine, 4, &mut oracle), ["counted"]);
     assert_eq!(drops(&mut machine, 4, &mut oracle), ["wrapped"]);
@@ -346,7 +346,7 @@ fn a_tier_of_one_value_is_always_tried() {
         let mut oracle = Replay::new([Decision::Chosen(value)], Seeded::exact(0));
         machine.packet(PortId(0), &frame(3), &mut oracle, None)
     };
-    let mut machine = machine_of(MORE, 0);
+    let mut machine = machine_of(MORE);
     for other in [Some(1), Some(11), None] {
         let refused = given(&mut machine.clone(), other).unwrap_err().kind;
         assert!(matches!(refused, DefectKind::IllegalChoice { .. }), "{refused:?}");
@@ -358,4 +358,35 @@ fn a_tier_of_one_value_is_always_tried() {
     assert!(given(&mut machine.clone(), Some(11)).is_err());
     given(&mut machine, Some(2)).unwrap();
     assert!(given(&mut machine, Some(11)).is_ok());
+}
+
+/// `std::time::SKEW` is what the IR has for a table without `granularity`.
+#[test]
+fn the_skew_of_the_library_is_that_of_the_language() {
+    const USES: &str = r#"
+use std::net::Ethernet;
+use std::time::SKEW;
+
+element Box {
+    input frame;
+
+    state seen: set<u16>[4] lifetime 3s;
+    state kept: set<u16>[4] lifetime SKEW granularity SKEW;
+
+    on frame(p) {
+        match p {
+            { Ethernet as eth } if seen.contains(eth.ethertype) or kept.contains(eth.ethertype) => drop "there",
+            _ => drop "absent",
+        }
+    }
+}
+
+middlebox Main {
+    port a;
+    one: Box;
+    a -> one.frame;
+}
+"#;
+    let program = machine_of(USES).program().clone();
+    assert_eq!(program.tables.iter().map(|table| table.granularity).collect::<Vec<_>>(), [SKEW, SKEW]);
 }

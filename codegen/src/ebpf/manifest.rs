@@ -2,7 +2,7 @@
 
 use super::lower::Lowered;
 use super::{Budget, Options, Parameter, TableInfo, Variable};
-use grv_lang::ir::Program;
+use grv_lang::ir::{Program, SKEW};
 use grv_lang::source::{SourceFile, SourceMap};
 use serde::{Deserialize, Serialize};
 
@@ -149,7 +149,7 @@ impl Manifest {
             program: lowered.function.name.clone(),
             kernel: options.kernel.name().to_string(),
             memory_model: "total store order".to_string(),
-            clock_skew_ns: options.skew,
+            clock_skew_ns: SKEW,
             hz: lowered.tables.iter().any(|table| table.clock.coarse).then_some(options.hz).flatten().map(Into::into),
             probe: options.probe,
             middlebox: program.name.clone(),

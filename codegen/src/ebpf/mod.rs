@@ -79,8 +79,6 @@ impl Hook {
 pub struct Options {
     /// The oldest kernel that it must run on.
     pub kernel: Kernel,
-    /// Nanoseconds by which the clocks of processors may differ.
-    pub skew: u64,
     /// Ticks of the kernel's coarse clock a second, where it may be used. They must divide a second into whole nanoseconds.
     pub hz: Option<NonZeroU32>,
     /// Whether checks that need not have been proved are made when the program runs; where one fails, the packet is dropped.
@@ -95,15 +93,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options {
-            kernel: Kernel::V5_15,
-            skew: 1_000_000,
-            hz: NonZeroU32::new(250),
-            checks: false,
-            probe: false,
-            hook: Hook::Xdp,
-            trace: None,
-        }
+        Options { kernel: Kernel::V5_15, hz: NonZeroU32::new(250), checks: false, probe: false, hook: Hook::Xdp, trace: None }
     }
 }
 

@@ -81,7 +81,7 @@ fn least(hook: Hook, bytes: &[u8]) -> usize {
 impl Compared {
     /// A box at its start.
     pub(crate) fn new(hook: Hook, kernel: Loaded, program: &Arc<Program>, params: &[Vec<u128>]) -> Compared {
-        let machine = Machine::with_skew(program.clone(), params.to_vec(), Options::default().skew).unwrap();
+        let machine = Machine::new(program.clone(), params.to_vec()).unwrap();
         let mut compared = Compared { hook, kernel, machine, program: program.clone(), packets: 0, short: 0, since: 0 };
         // Arrays have elements from the start.
         compared.install();

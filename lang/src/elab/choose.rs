@@ -33,7 +33,7 @@ impl Elab {
         }
         let index = body.local("", INDEX);
         let value = self.fresh(body, &var.name, &info.value);
-        let (test, holds) = self.search_test(body, "a search", |elab, body| {
+        let (test, holds) = self.search_test(body, "a search", cond.span, |elab, body| {
             body.bind(&var.name, Binding::Val(Elab::loaded(&info.value, &value)));
             elab.cond(body, cond)
         });
@@ -47,13 +47,14 @@ impl Elab {
         &mut self,
         body: &mut Body,
         what: &'static str,
+        span: Span,
         f: impl FnOnce(&mut Elab, &mut Body) -> Expr,
     ) -> (ir::Block, ir::LocalId) {
         let reading = body.reading.replace(what);
         let holds = body.local("", Scalar::Bool);
         let (block, ()) = body.nested(|body| {
             let value = f(self, body);
-            body.push(StmtKind::Assign { dst: holds, value }, Span::default());
+            body.push(StmtKind::Assign { dst: holds, value }, span);
         });
         body.reading = reading;
         (block, holds)
@@ -92,7 +93,7 @@ impl Elab {
         let var = body.local(&choose.var.name, scalar);
         let bound = Binding::Val(Val { ty: ty.clone(), cols: vec![Expr::Local(var)] });
         let name = &choose.var.name;
-        let (test, holds) = self.search_test(body, "a choice's condition", |elab, body| {
+        let (test, holds) = self.search_test(body, "a choice's condition", span, |elab, body| {
             body.bind(name, bound.clone());
             choose.cond.as_ref().map_or(ops::TRUE, |c| elab.cond(body, c))
         });
@@ -104,7 +105,7 @@ impl Elab {
                 tiers.push(ir::Tier::Exactly(value));
                 continue;
             }
-            let (test, holds) = self.search_test(body, "a preference", |elab, body| {
+            let (test, holds) = self.search_test(body, "a preference", prefer.span, |elab, body| {
                 body.bind(name, bound.clone());
                 elab.cond(body, prefer)
             });

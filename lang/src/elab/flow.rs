@@ -32,7 +32,7 @@ impl Elab {
     fn paths(&mut self, block: &Block, mut states: Vec<State>) -> Vec<State> {
         for stmt in block.iter().filter(|s| !matches!(s.kind, StmtKind::Branch { .. })) {
             for s in &mut states {
-                s.at = if stmt.span == Span::default() { s.at } else { stmt.span };
+                s.at = stmt.span;
             }
             states = match &stmt.kind {
                 StmtKind::Assign { dst, value } => {

@@ -6,7 +6,7 @@ use super::ops;
 use super::program::{Kind, TableInfo};
 use super::types::Ty;
 use crate::diagnostics::{Code, Diagnostic};
-use crate::ir::{self, BinaryOp as Op, Expr, Lifetime, LifetimeFn, Role, Scalar, TableId, TableKind};
+use crate::ir::{self, BinaryOp as Op, Expr, Lifetime, LifetimeFn, Role, SKEW, Scalar, TableId, TableKind};
 use crate::span::Span;
 use crate::syntax::ast::{self, ExprKind, StateClause, TypeKind};
 use std::rc::Rc;
@@ -148,6 +148,7 @@ impl Elab {
         self.initial_value(env, id, &info, decl);
         let keyed = matches!(info.kind, Kind::Map | Kind::Set);
         let (mut rate, mut burst, mut lived) = (None, None, false);
+        let mut granularity = None;
         for clause in &decl.clauses {
             match clause {
                 StateClause::Idle(e) | StateClause::Lifetime(e) => {
@@ -187,13 +188,14 @@ impl Elab {
                     let mut body = Body::with_env(Place::Const, env);
                     let val = self.expr_of(&mut body, e, &Ty::Duration);
                     let val = self.constant(&body, val, e.span);
-                    self.prog.tables[id.index()].granularity = ops::constant(&val.scalar()).unwrap_or(0) as u64;
+                    granularity = ops::constant(&val.scalar()).map(|bits| (bits as u64, e.span));
                 }
                 StateClause::Rate(e) => rate = Some(self.parameter_number(env, e)),
                 StateClause::Burst(e) => burst = Some(self.parameter_number(env, e)),
                 StateClause::From(function, source, slots) => self.computed(env, id, &info, function, source, slots),
             }
         }
+        self.granularity(id, granularity);
         match (info.kind, rate, burst) {
             (Kind::Bucket, Some(rate), Some(burst)) => self.bucket(id, &info, rate, burst, decl.name.span),
             (Kind::Bucket, ..) => {
@@ -202,6 +204,23 @@ impl Elab {
             }
             (_, None, None) => {}
             _ => self.error(Code::BadState, decl.name.span, "only buckets have a rate and a burst"),
+        }
+    }
+
+    /// `granularity G`, or what a table with lifetimes has without it.
+    fn granularity(&mut self, id: TableId, declared: Option<(u64, Span)>) {
+        let own = matches!(self.prog.tables[id.index()].lifetime, Lifetime::Idle(_) | Lifetime::Fixed(_));
+        match declared {
+            Some((_, span)) if !own => {
+                self.error(Code::BadLifetime, span, "`granularity` is for tables with a lifetime of their own")
+            }
+            Some((lag, span)) if lag < SKEW => {
+                let d = Diagnostic::new(Code::BadLifetime, span, "a `granularity` is at least 1 ms");
+                self.report(d.note("by so much the clocks of a target's processors may differ; a table without one has that"));
+            }
+            Some((lag, _)) => self.prog.tables[id.index()].granularity = lag,
+            None if own => self.prog.tables[id.index()].granularity = SKEW,
+            None => {}
         }
     }
 

@@ -42,9 +42,12 @@ impl Run<'_> {
                 let length = self.config.program.tables.get(table.index()).map_or(0, |table| table.capacity);
                 let mut hit = false;
                 for at in 0..length {
-                    let Some(element) = self.state.indexed(*table).map(|store| store.get(at)) else {
-                        return Err(self.wrong_kind(frame, span));
-                    };
+                    let Some(store) = self.state.indexed(*table) else { return Err(self.wrong_kind(frame, span)) };
+                    let element = store.get(at);
+                    // Equal elements satisfy equally, and the one before did not.
+                    if at > 0 && element == store.get(at - 1) {
+                        continue;
+                    }
                     for (local, bits) in value.iter().zip(element) {
                         self.scratch.vars.locals[frame.locals + local.index()] = *bits;
                     }

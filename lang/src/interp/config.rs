@@ -50,7 +50,7 @@ pub struct TableUpdate {
 }
 
 impl Config {
-    pub(crate) fn new(program: Arc<Program>, params: Vec<Vec<u128>>, skew: u64) -> Result<Config, ConfigError> {
+    pub(crate) fn new(program: Arc<Program>, params: Vec<Vec<u128>>) -> Result<Config, ConfigError> {
         check_params(&program, &params)?;
         let (roots, depths) = roots(&program)?;
         let mut families = vec![Vec::new(); program.tables.len()];
@@ -58,10 +58,7 @@ impl Config {
         for (id, table) in (0..).map(TableId).zip(&program.tables) {
             families[roots[id.index()].index()].push(id);
             if roots[id.index()] == id && !matches!(table.lifetime, Lifetime::Forever) {
-                match table.granularity.max(skew) {
-                    0 => exact.push(id),
-                    lag => coarse.push((id, lag)),
-                }
+                coarse.push((id, table.granularity));
             } else if roots[id.index()] == id {
                 exact.push(id);
             }

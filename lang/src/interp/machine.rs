@@ -84,12 +84,7 @@ pub struct EntryView {
 impl Machine {
     /// A box in its initial state at time 0, with one value (by column) per parameter; see [`super::with_defaults`].
     pub fn new(program: Arc<Program>, params: Vec<Vec<u128>>) -> Result<Machine, ConfigError> {
-        Machine::with_skew(program, params, 0)
-    }
-
-    /// The same, where the clock of tables without `granularity` may lag by `skew` nanoseconds, as on a target.
-    pub fn with_skew(program: Arc<Program>, params: Vec<Vec<u128>>, skew: u64) -> Result<Machine, ConfigError> {
-        let config = Config::new(program, params, skew)?;
+        let config = Config::new(program, params)?;
         let state = State::new(&config);
         Ok(Machine { config: Arc::new(config), state, scratch: Scratch::default(), stopped: None })
     }

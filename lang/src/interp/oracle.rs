@@ -89,6 +89,8 @@ pub trait Oracle {
 pub struct Seeded {
     state: u64,
     adversarial: bool,
+    /// Whether clocks for lifetimes always lag as much as they may.
+    late: bool,
     patience: Patience,
 }
 
@@ -96,17 +98,22 @@ impl Seeded {
     /// An obliging target: clocks are exact, timers punctual, insertions fail only when a table is full of live entries, and
     /// a choice fails only if no value will do. Choices start anywhere.
     pub fn exact(seed: u64) -> Seeded {
-        Seeded { state: seed, adversarial: false, patience: Patience::Endless }
+        Seeded { state: seed, adversarial: false, late: false, patience: Patience::Endless }
     }
 
     /// The same, but choices fail after as many values as their `within` says.
     pub fn hasty(seed: u64) -> Seeded {
-        Seeded { state: seed, adversarial: false, patience: Patience::Probes }
+        Seeded { state: seed, adversarial: false, late: false, patience: Patience::Probes }
+    }
+
+    /// An obliging target whose clocks for lifetimes lag as much as they may.
+    pub fn late(seed: u64) -> Seeded {
+        Seeded { late: true, ..Seeded::exact(seed) }
     }
 
     /// A target that uses every freedom now and then.
     pub fn adversarial(seed: u64) -> Seeded {
-        Seeded { state: seed, adversarial: true, patience: Patience::Endless }
+        Seeded { state: seed, adversarial: true, late: false, patience: Patience::Endless }
     }
 
     /// The next pseudo-random number (SplitMix64).
@@ -172,7 +179,7 @@ impl Oracle for Seeded {
     }
 
     fn tick_lag(&mut self, _table: TableId, greatest: u64) -> u64 {
-        self.lag(greatest)
+        if self.late { greatest } else { self.lag(greatest) }
     }
 
     fn timer_lag(&mut self, greatest: u64) -> u64 {

@@ -37,7 +37,7 @@ use serde::Serialize;
 pub use expr::{BinaryOp, Expr, UnaryOp};
 pub use spec::{EventPattern, Form, Property, PropertyId, SpecStmt, TableContent, Test, TestStmt};
 pub use stmt::{Block, Body, Change, Handle, InsertEntry, Local, Obligation, Stmt, StmtKind, Tier};
-pub use table::{Lifetime, LifetimeFn, Maglev, Role, Table, TableKind};
+pub use table::{Lifetime, LifetimeFn, Maglev, Role, SKEW, Table, TableKind};
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => { $(

@@ -293,7 +293,7 @@ pub enum StmtKind {
     First {
         /// The array.
         table: TableId,
-        /// Set to the index before `test`, and for the result.
+        /// Its index. `test` does not read it: what is said of an element depends on its value alone.
         index: LocalId,
         /// Set to the element before `test`, and for the result.
         value: Vec<LocalId>,

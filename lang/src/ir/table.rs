@@ -4,6 +4,10 @@ use super::{Body, Column, ElementId, Expr, Shape, TableId};
 use crate::span::Span;
 use serde::Serialize;
 
+/// Nanoseconds by which the clocks of a target's processors may differ: the least that a lifetime's clock may lag. `std::time::SKEW` is the
+/// same.
+pub const SKEW: u64 = 1_000_000;
+
 /// State: a table, a cell or a counter of one element instance.
 #[derive(Clone, Debug, Serialize)]
 pub struct Table {
@@ -31,7 +35,7 @@ pub struct Table {
     pub initial: Vec<Expr>,
     /// How long entries live.
     pub lifetime: Lifetime,
-    /// Nanoseconds by which a target's clock for lifetimes may lag; 0: the target's own skew.
+    /// Nanoseconds by which a target's clock for lifetimes may lag: at least [`SKEW`] where there are lifetimes of the table's own, else 0.
     pub granularity: u64,
     /// How the runtime computes it with each generation, if it is not given.
     pub computed: Option<Maglev>,

@@ -116,3 +116,15 @@ fn a_box_that_never_drops_can_be_made_to() {
     let mutants = all(&compiled.boxes[0]);
     assert_eq!(mutants.iter().map(|m| m.operator).collect::<Vec<_>>(), [Operator::DropAll]);
 }
+
+#[test]
+fn a_change_of_a_preference_has_its_place() {
+    let text = include_str!("../../../tests/pass/choose.grv");
+    let compiled = compiled(text);
+    let parity: Vec<_> = all(&compiled.boxes[0]).into_iter().filter(|m| m.change.contains("`2u16` -> `3u16`")).collect();
+    assert!(!parity.is_empty());
+    for mutant in parity {
+        let (start, end) = (mutant.span.start as usize, mutant.span.end as usize);
+        assert_eq!(&text[start..end], "port % 2 == ip.identification % 2", "{}", mutant.change);
+    }
+}

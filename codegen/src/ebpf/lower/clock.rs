@@ -12,7 +12,7 @@ use super::super::lir::{Arg, Bin, BlockId, Cmp, Helper, Type, mask};
 use super::entries::LATEST;
 use super::env::Env;
 use super::{Lower, Lowering, uses};
-use grv_lang::ir::{Expr, Lifetime, LocalId, Table, TableId, TableKind};
+use grv_lang::ir::{Expr, Lifetime, LocalId, SKEW, Table, TableId, TableKind};
 use grv_lang::span::Span;
 
 /// What deadlines are told by.
@@ -65,7 +65,7 @@ impl<'p> Lower<'p> {
 
     /// The fine clock, as a table may use it.
     pub(super) fn fine(&self, table: &Table) -> Clock {
-        let granularity = table.granularity.max(self.options.skew) / 2;
+        let granularity = table.granularity.max(SKEW) / 2;
         Clock::Fine(granularity.max(1).ilog2() as u8)
     }
 

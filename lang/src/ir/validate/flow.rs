@@ -398,11 +398,14 @@ impl<'c, 'a> Walk<'c, 'a> {
                 return None;
             }
             StmtKind::First { table, index, value, test, holds, found } => {
-                if let Some(table) = self.get_table(*table, |k| matches!(k, TableKind::Array)) {
-                    self.define_all(&mut state, "index", &[*index], &table.key);
+                let array = self.get_table(*table, |k| matches!(k, TableKind::Array));
+                if let Some(table) = array {
                     self.define_all(&mut state, "value", value, &table.value);
                 }
                 self.search(test, &state, *holds);
+                if let Some(table) = array {
+                    self.define_all(&mut state, "index", &[*index], &table.key);
+                }
                 self.define(&mut state, "result", *found, Scalar::Bool);
             }
             StmtKind::Choose { var, low, high, within, test, holds, tiers, ok } => {

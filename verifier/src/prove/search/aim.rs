@@ -223,6 +223,23 @@ impl<'p> Run<'p> {
                 }
                 Ok(Some(engine.terms.or(&ways)))
             }
+            // What was once, but too long ago.
+            (Form::OnlyAfter { then, after, within: Some(within), .. }, Kind::Counterexample) if before.is_empty() => {
+                let (first_world, first) = self.arrive(after.port)?;
+                let (world, packet) = self.arrive(then.port)?;
+                let engine = &mut self.engine;
+                let env = start(engine, property, &world);
+                let mut ways = Vec::new();
+                for seen in instances(engine, &env, then, &world, &packet)? {
+                    let is = is_instance(engine, &seen.env, after, &first_world, &first)?;
+                    let most = engine.expr(&seen.env, within, property.span)?;
+                    let most = engine.terms.as_integer(most);
+                    let ago = engine.terms.op(Op::IntSub, world.now, first_world.now);
+                    let late = engine.terms.op(Op::IntLt, most, ago);
+                    ways.push(engine.terms.and(&[seen.matches, is, late]));
+                }
+                Ok(Some(engine.terms.or(&ways)))
+            }
             (Form::Reachable { event }, Kind::Example)
             | (Form::Bound { event, .. }, Kind::Example)
             | (Form::OnlyAfter { then: event, .. }, Kind::Counterexample) => {
