@@ -33,8 +33,7 @@ pub struct Position {
 impl SourceMap {
     /// Adds a file.
     pub fn add(&mut self, path: String, text: String) -> FileId {
-        let lines =
-            std::iter::once(0).chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i as u32 + 1)).collect();
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i as u32 + 1)).collect();
         self.files.push(SourceFile { path, text, lines });
         FileId(self.files.len() as u32 - 1)
     }

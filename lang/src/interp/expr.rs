@@ -6,7 +6,7 @@ use super::hash;
 use super::packet::{self, Place};
 use super::spec::Bindings;
 use super::step::Frame;
-use super::value::{Fault, binary, convert, unary};
+use super::value::{Fault, binary, convert, mask, unary};
 use crate::ir::{BinaryOp, Expr, Field, FieldId, HandleId, Hash, HashId, Header, LocalId, PacketId, Program, Scalar, UnaryOp};
 use std::cell::Cell;
 
@@ -40,12 +40,21 @@ pub(crate) trait Leaves {
     fn bits(&self, expr: &Expr, fault: &Cell<Option<Fault>>) -> u128 {
         match expr {
             Expr::Unary(UnaryOp::Not, value) => u128::from(self.operand(value, fault) == 0),
-            Expr::Binary(op @ (BinaryOp::Eq | BinaryOp::And | BinaryOp::Or), left, right) => {
+            Expr::Binary(op, left, right) => {
                 let (a, b) = (self.operand(left, fault), self.operand(right, fault));
                 match op {
                     BinaryOp::And => a & b,
                     BinaryOp::Or => a | b,
-                    _ => u128::from(a == b),
+                    BinaryOp::Eq => u128::from(a == b),
+                    BinaryOp::Ne => u128::from(a != b),
+                    _ => binary(*op, a, b, self.ty(left)).unwrap_or_else(|found| aside(found, fault)),
+                }
+            }
+            Expr::Convert(value, to) => {
+                let bits = self.operand(value, fault);
+                match to {
+                    Scalar::Bits(width) => bits & mask(*width),
+                    _ => convert(bits, self.ty(value), *to).unwrap_or_else(|found| aside(found, fault)),
                 }
             }
             _ => self.other(expr, fault).unwrap_or_else(|found| aside(found, fault)),
@@ -70,8 +79,6 @@ pub(crate) trait Leaves {
     fn other(&self, expr: &Expr, fault: &Cell<Option<Fault>>) -> Result<u128, Fault> {
         match expr {
             Expr::Unary(op, value) => Ok(unary(*op, self.operand(value, fault), self.ty(value))),
-            Expr::Binary(op, left, right) => binary(*op, self.operand(left, fault), self.operand(right, fault), self.ty(left)),
-            Expr::Convert(value, to) => convert(self.operand(value, fault), self.ty(value), *to),
             Expr::Select(cond, then, other) => Ok(self.operand(if self.operand(cond, fault) != 0 { then } else { other }, fault)),
             Expr::Hash(id, args) => {
                 let (function, mut h) = self.hash(*id)?;
@@ -110,6 +117,8 @@ pub(crate) trait Leaves {
     }
 }
 
+const UNDECLARED_FIELD: Fault = Fault::Malformed("a field that is not declared");
+
 /// Puts a fault aside, if it is the first.
 #[cold]
 fn aside(found: Fault, fault: &Cell<Option<Fault>>) -> u128 {
@@ -142,9 +151,11 @@ impl Leaves for Scope<'_> {
             }
             Expr::Field(handle, id) => {
                 let place = self.place(*handle)?;
-                let (field, packet) = self.field(*handle, *id)?;
-                let first = place.start as usize * 8 + field.offset as usize;
-                let bits = packet::get_bits(self.packet(packet)?, first, field.width);
+                let declared = self.frame.body.handles.get(handle.index());
+                let layout = declared.and_then(|declared| self.config.layout(declared.header, *id));
+                let (Some(declared), Some(layout)) = (declared, layout) else { return Err(UNDECLARED_FIELD) };
+                let first = place.start as usize * 8 + layout.offset as usize;
+                let bits = packet::get_bits(self.packet(declared.packet)?, first, layout.width);
                 bits.ok_or(Fault::Malformed("a field outside its packet"))
             }
             Expr::HeaderLength(handle) => Ok(self.place(*handle)?.length.into()),
@@ -176,6 +187,7 @@ impl Leaves for Scope<'_> {
 
 impl Scope<'_> {
     /// The place of a header that was found or made.
+    #[inline(always)]
     pub(crate) fn place(&self, handle: HandleId) -> Result<Place, Fault> {
         self.vars.places.get(self.frame.places + handle.index()).copied().filter(|place| place.is_some()).ok_or(Fault::NoHeader)
     }
@@ -203,7 +215,7 @@ impl Scope<'_> {
     /// A field, and the packet that it is in.
     pub(crate) fn field(&self, handle: HandleId, field: FieldId) -> Result<(&Field, PacketId), Fault> {
         let (header, packet) = self.layout(handle)?;
-        let field = header.fields.get(field.index()).ok_or(Fault::Malformed("a field that is not declared"))?;
+        let field = header.fields.get(field.index()).ok_or(UNDECLARED_FIELD)?;
         Ok((field, packet))
     }
 }

@@ -56,11 +56,10 @@ impl Run<'_> {
     /// Finds the headers that a packet starts with here.
     pub(crate) fn contract(&mut self, frame: &Frame<'_>, contract: &[HeaderId]) -> Step<()> {
         let bytes = &self.scratch.vars.packets[frame.packets];
-        let known = self.scratch.chains.get_mut(frame.packets);
-        let known = known.filter(|chain| chain.len() >= contract.len() && chain.iter().zip(contract).all(|((a, _), b)| a == b));
-        if let Some(chain) = known {
-            let places = self.scratch.vars.places.get_mut(frame.places..).unwrap_or_default();
-            for (slot, (_, place)) in places.iter_mut().zip(chain.iter().take(contract.len())) {
+        let places = self.scratch.vars.places.get_mut(frame.places..).unwrap_or_default();
+        let known = self.scratch.chains.get(frame.packets).and_then(|chain| chain.get(..contract.len()));
+        if let Some(known) = known.filter(|known| known.iter().zip(contract).all(|((a, _), b)| a == b)) {
+            for (slot, (_, place)) in places.iter_mut().zip(known) {
                 *slot = *place;
             }
             return Ok(());

@@ -76,6 +76,13 @@ impl Scratch {
     }
 }
 
+/// Makes a stack as long as that, with what is blank: in pieces, which is faster than one by one.
+fn grow<T: Copy>(stack: &mut Vec<T>, length: usize, blank: &[T]) {
+    while let Some(missing) = length.checked_sub(stack.len()).filter(|missing| *missing > 0) {
+        stack.extend_from_slice(&blank[..missing.min(blank.len())]);
+    }
+}
+
 /// Why a block ended before its end.
 #[derive(Debug)]
 pub(crate) enum End {
@@ -175,8 +182,8 @@ impl<'a> Run<'a> {
     /// Makes room for a body's variables; those from `locals` on that are there already are its first ones.
     pub(crate) fn enter<'b>(&mut self, body: &'b Body, element: Option<ElementId>, locals: usize) -> Frame<'b> {
         let places = self.scratch.vars.places.len();
-        self.scratch.vars.locals.resize(locals + body.locals.len(), 0);
-        self.scratch.vars.places.resize(places + body.handles.len(), Place::NONE);
+        grow(&mut self.scratch.vars.locals, locals + body.locals.len(), &[0; 32]);
+        grow(&mut self.scratch.vars.places, places + body.handles.len(), &[Place::NONE; 8]);
         Frame { body, element, locals, places, packets: self.scratch.vars.packets.len() }
     }
 

@@ -3,6 +3,7 @@
 use super::{Expr, HeaderPattern, Ident, Path, ShapeRef, Str, Type};
 use crate::span::Span;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Statements in braces; the last expression without `;` is the value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -32,7 +33,7 @@ pub enum StmtKind {
         /// The pattern.
         pattern: Pattern,
         /// Its type.
-        ty: Option<Type>,
+        ty: Option<Box<Type>>,
         /// The value.
         value: Expr,
         /// If it does not match.
@@ -43,7 +44,7 @@ pub enum StmtKind {
         /// Name.
         name: Ident,
         /// Type.
-        ty: Option<Type>,
+        ty: Option<Box<Type>>,
         /// First value.
         value: Expr,
     },
@@ -144,9 +145,9 @@ pub enum PatternKind {
     /// A name, a variant, a constant or a shape; with arguments a variant.
     Path(Path, Vec<Pattern>),
     /// A literal, or a range of literals.
-    Literal(Expr),
+    Literal(Box<Expr>),
     /// Headers.
-    Headers(HeaderPattern),
+    Headers(Arc<HeaderPattern>),
     /// `a | b`
     Or(Vec<Pattern>),
 }
@@ -157,7 +158,7 @@ pub struct Arm {
     /// The pattern.
     pub pattern: Pattern,
     /// `if e`
-    pub guard: Option<Expr>,
+    pub guard: Option<Box<Expr>>,
     /// The value.
     pub body: Expr,
     /// All of it.
