@@ -117,8 +117,6 @@ pub(crate) trait Leaves {
     }
 }
 
-const UNDECLARED_FIELD: Fault = Fault::Malformed("a field that is not declared");
-
 /// Puts a fault aside, if it is the first.
 #[cold]
 fn aside(found: Fault, fault: &Cell<Option<Fault>>) -> u128 {
@@ -150,13 +148,7 @@ impl Leaves for Scope<'_> {
                 bits.ok_or(Fault::Malformed("a parameter that is not declared"))
             }
             Expr::Field(handle, id) => {
-                let place = self.place(*handle)?;
-                let declared = self.frame.body.handles.get(handle.index());
-                let layout = declared.and_then(|declared| self.config.layout(declared.header, *id));
-                let (Some(declared), Some(layout)) = (declared, layout) else { return Err(UNDECLARED_FIELD) };
-                let first = place.start as usize * 8 + layout.offset as usize;
-                let bits = packet::get_bits(self.packet(declared.packet)?, first, layout.width);
-                bits.ok_or(Fault::Malformed("a field outside its packet"))
+                self.field_bits(*handle, *id).ok_or_else(|| self.no_field(*handle, *id))
             }
             Expr::HeaderLength(handle) => Ok(self.place(*handle)?.length.into()),
             Expr::PacketLength(packet) => Ok(self.packet(*packet)?.len() as u128),
@@ -192,6 +184,25 @@ impl Scope<'_> {
         self.vars.places.get(self.frame.places + handle.index()).copied().filter(|place| place.is_some()).ok_or(Fault::NoHeader)
     }
 
+    /// The value of a field; none if there is a fault.
+    #[inline(always)]
+    fn field_bits(&self, handle: HandleId, field: FieldId) -> Option<u128> {
+        let declared = self.frame.body.handles.get(handle.index())?;
+        let layout = self.config.layout(declared.header, field)?;
+        let place = self.vars.places.get(self.frame.places + handle.index())?;
+        let packet = self.vars.packets.get(self.frame.packets + declared.packet.index())?;
+        // What starts nowhere (`Place::NONE`) is outside of every packet.
+        packet::get_bits(packet, place.start as usize * 8 + layout.offset as usize, layout.width)
+    }
+
+    /// Why a field has no value.
+    #[cold]
+    fn no_field(&self, handle: HandleId, field: FieldId) -> Fault {
+        let fault = |_| self.field(handle, field).and_then(|(_, packet)| self.packet(packet)).err();
+        let fault = self.place(handle).map_or_else(Some, fault);
+        fault.unwrap_or(Fault::Malformed("a field outside its packet"))
+    }
+
     /// The places of all headers of the body.
     pub(crate) fn places(&self) -> &[Place] {
         self.vars.places.get(self.frame.places..).unwrap_or(&[])
@@ -215,7 +226,7 @@ impl Scope<'_> {
     /// A field, and the packet that it is in.
     pub(crate) fn field(&self, handle: HandleId, field: FieldId) -> Result<(&Field, PacketId), Fault> {
         let (header, packet) = self.layout(handle)?;
-        let field = header.fields.get(field.index()).ok_or(UNDECLARED_FIELD)?;
+        let field = header.fields.get(field.index()).ok_or(Fault::Malformed("a field that is not declared"))?;
         Ok((field, packet))
     }
 }

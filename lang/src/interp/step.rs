@@ -44,9 +44,9 @@ impl Scratch {
         let top = self.vars.packets.len();
         self.vars.packets.push(packet);
         if self.chains.len() <= top {
-            self.chains.resize_with(top + 1, Chain::new);
+            self.chains.resize_with(top + 1, Chain::default);
         }
-        self.chains[top].clear();
+        self.chains[top].truncate(0);
     }
 
     /// Puts a copy of one of the stack's packets on it, of which the same headers were found.
@@ -55,7 +55,7 @@ impl Scratch {
         self.push(packet);
         let (below, above) = self.chains.split_at_mut(top);
         if let (Some(chain), Some(copy)) = (below.get(of), above.first_mut()) {
-            copy.extend_from_slice(chain);
+            copy.extend(chain);
         }
     }
 
