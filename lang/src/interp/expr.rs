@@ -15,8 +15,11 @@ pub(crate) trait Leaves {
     /// The value of a variable, if it is declared.
     fn local(&self, id: LocalId) -> Option<u128>;
 
-    /// The value of another leaf.
-    fn leaf(&self, expr: &Expr) -> Result<u128, Fault>;
+    /// The value of another leaf, if it has one.
+    fn leaf(&self, expr: &Expr) -> Option<u128>;
+
+    /// Why a leaf has no value.
+    fn fault(&self, expr: &Expr) -> Fault;
 
     /// The type of a leaf that has a value.
     fn leaf_type(&self, expr: &Expr) -> Scalar;
@@ -94,7 +97,7 @@ pub(crate) trait Leaves {
     /// The value of a leaf other than a constant or a variable.
     #[inline(never)]
     fn read(&self, leaf: &Expr, fault: &Cell<Option<Fault>>) -> u128 {
-        self.leaf(leaf).unwrap_or_else(|found| aside(found, fault))
+        self.leaf(leaf).unwrap_or_else(|| aside(self.fault(leaf), fault))
     }
 
     /// The type of an expression that has a value.
@@ -140,21 +143,29 @@ impl Leaves for Scope<'_> {
     }
 
     #[inline(always)]
-    fn leaf(&self, expr: &Expr) -> Result<u128, Fault> {
+    fn leaf(&self, expr: &Expr) -> Option<u128> {
         match expr {
-            Expr::Param(id, column) => {
-                let columns = self.config.params.get(id.index());
-                let bits = columns.and_then(|columns| columns.get(*column as usize)).copied();
-                bits.ok_or(Fault::Malformed("a parameter that is not declared"))
-            }
-            Expr::Field(handle, id) => {
-                self.field_bits(*handle, *id).ok_or_else(|| self.no_field(*handle, *id))
-            }
-            Expr::HeaderLength(handle) => Ok(self.place(*handle)?.length.into()),
-            Expr::PacketLength(packet) => Ok(self.packet(*packet)?.len() as u128),
-            Expr::Now => Ok(self.now.into()),
-            _ => Err(Fault::Malformed("a header's own field outside its declaration")),
+            Expr::Param(id, column) => self.config.params.get(id.index())?.get(*column as usize).copied(),
+            Expr::Field(handle, field) => self.field_bits(*handle, *field),
+            Expr::HeaderLength(handle) => Some(self.place(*handle).ok()?.length.into()),
+            Expr::PacketLength(packet) => Some(self.packet(*packet).ok()?.len() as u128),
+            Expr::Now => Some(self.now.into()),
+            _ => None,
         }
+    }
+
+    #[cold]
+    fn fault(&self, expr: &Expr) -> Fault {
+        let missing = match expr {
+            Expr::Param(..) => return Fault::Malformed("a parameter that is not declared"),
+            Expr::Field(handle, field) => {
+                self.place(*handle).and_then(|_| self.field(*handle, *field)).and_then(|(_, packet)| self.packet(packet)).err()
+            }
+            Expr::HeaderLength(handle) => self.place(*handle).err(),
+            Expr::PacketLength(packet) => self.packet(*packet).err(),
+            _ => return Fault::Malformed("a header's own field outside its declaration"),
+        };
+        missing.unwrap_or(Fault::Malformed("a field outside its packet"))
     }
 
     fn leaf_type(&self, expr: &Expr) -> Scalar {
@@ -193,14 +204,6 @@ impl Scope<'_> {
         let packet = self.vars.packets.get(self.frame.packets + declared.packet.index())?;
         // What starts nowhere (`Place::NONE`) is outside of every packet.
         packet::get_bits(packet, place.start as usize * 8 + layout.offset as usize, layout.width)
-    }
-
-    /// Why a field has no value.
-    #[cold]
-    fn no_field(&self, handle: HandleId, field: FieldId) -> Fault {
-        let fault = |_| self.field(handle, field).and_then(|(_, packet)| self.packet(packet)).err();
-        let fault = self.place(handle).map_or_else(Some, fault);
-        fault.unwrap_or(Fault::Malformed("a field outside its packet"))
     }
 
     /// The places of all headers of the body.
@@ -245,13 +248,18 @@ impl Leaves for Own<'_> {
     }
 
     #[inline(always)]
-    fn leaf(&self, expr: &Expr) -> Result<u128, Fault> {
-        let Expr::Own(id) = expr else {
-            return Err(Fault::Malformed("a header's declaration that looks outside the header"));
-        };
-        let field = self.header.fields.get(id.index());
-        let bits = field.and_then(|field| packet::get_bits(self.bytes, field.offset as usize, field.width));
-        bits.ok_or(Fault::Malformed("a field outside the fixed part"))
+    fn leaf(&self, expr: &Expr) -> Option<u128> {
+        let Expr::Own(id) = expr else { return None };
+        let field = self.header.fields.get(id.index())?;
+        packet::get_bits(self.bytes, field.offset as usize, field.width)
+    }
+
+    #[cold]
+    fn fault(&self, expr: &Expr) -> Fault {
+        Fault::Malformed(match expr {
+            Expr::Own(_) => "a field outside the fixed part",
+            _ => "a header's declaration that looks outside the header",
+        })
     }
 
     fn leaf_type(&self, expr: &Expr) -> Scalar {

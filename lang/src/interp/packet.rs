@@ -108,7 +108,7 @@ pub fn removed(place: &mut Place, at: u32, length: u32) {
 }
 
 /// Reads `width` bits (1 to 128) from bit `first` on, in network order.
-#[inline]
+#[inline(always)]
 pub fn get_bits(bytes: &[u8], first: usize, width: u8) -> Option<u128> {
     // Most fields are in a machine word that is inside, which is much faster.
     match bytes.get(first / 8..)?.first_chunk() {
