@@ -70,7 +70,7 @@ pub enum ItemKind {
         variants: Vec<Variant>,
     },
     /// `fn`
-    Fn(Fn),
+    Fn(Box<Fn>),
     /// `hash NAME(args) -> uN;`
     Hash {
         /// Name.
@@ -359,7 +359,7 @@ pub enum MemberKind {
     /// `property` or `invariant`
     Property(Property),
     /// `on ... { }`
-    Handler(Handler),
+    Handler(Box<Handler>),
     /// `name: Kind(args);`
     Instance {
         /// Name.
@@ -459,7 +459,6 @@ pub struct Handler {
 
 /// What a handler handles.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[allow(clippy::large_enum_variant, reason = "most handlers are of packets")]
 pub enum HandlerEvent {
     /// `on name[i](p: { ... }, x)`
     Packet {

@@ -110,7 +110,7 @@ pub struct Persists {
     /// Its `where`.
     pub cond: Option<Expr>,
     /// `must emit p as t: S where e`
-    pub emits: Option<(PortRef, Option<(Ident, Option<ShapeRef>)>, Option<Expr>)>,
+    pub emits: Option<(PortRef, Option<(Ident, Option<ShapeRef>)>, Option<Box<Expr>>)>,
     /// `else drops "..."`; or `must drop "..."`
     pub drops: Vec<Str>,
     /// C

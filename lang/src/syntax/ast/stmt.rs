@@ -35,7 +35,7 @@ pub enum StmtKind {
         /// Its type.
         ty: Option<Box<Type>>,
         /// The value.
-        value: Expr,
+        value: Box<Expr>,
         /// If it does not match.
         other: Option<Block>,
     },
@@ -49,7 +49,7 @@ pub enum StmtKind {
         value: Expr,
     },
     /// `place = e;`
-    Assign(Expr, Expr),
+    Assign(Box<Expr>, Expr),
     /// `e;`, or a block-like expression without `;`
     Expr(Expr),
     /// `inserts else { }`
@@ -59,7 +59,7 @@ pub enum StmtKind {
         /// The variable.
         var: Ident,
         /// The range.
-        range: Expr,
+        range: Box<Expr>,
         /// The body.
         body: Block,
     },
@@ -68,7 +68,7 @@ pub enum StmtKind {
     /// `push H { } before h as name else { }`
     Push {
         /// The header, a struct literal.
-        header: Expr,
+        header: Box<Expr>,
         /// Before which.
         before: Ident,
         /// Name of the new header.
@@ -83,7 +83,7 @@ pub enum StmtKind {
     /// `expect PORT e;`
     Expect(PortRef, Expr),
     /// `expect PORT q: SHAPE where e;`
-    ExpectMatch(PortRef, Ident, ShapeRef, Option<Expr>),
+    ExpectMatch(PortRef, Ident, ShapeRef, Option<Box<Expr>>),
     /// `expect drop "...";`
     ExpectDrop(Option<Str>),
     /// `ignore;`
@@ -104,7 +104,7 @@ pub enum StmtKind {
         tables: Vec<(Expr, Expr)>,
     },
     /// `feed T[k] = v;`
-    Feed(Expr, Expr),
+    Feed(Box<Expr>, Expr),
     /// `feed T.remove(k);`
     FeedRemove(Expr),
     /// Not parsed.
