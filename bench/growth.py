@@ -3,6 +3,7 @@
 
 The nat with elements beside it that its promises do not speak of; and chains of elements that a promise does speak of, from one end to the other.
 """
+import argparse
 import json
 import os
 import shutil
@@ -87,6 +88,7 @@ def alone(folder, count):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for part in ("examples", "specs"):
             shutil.copytree(os.path.join(ROOT, part), os.path.join(folder, part))

@@ -3,6 +3,7 @@
 
 Every figure stands beside a baseline of the same run on the same machine, so that ratios can be compared between machines.
 """
+import argparse
 import json
 import os
 import struct
@@ -62,6 +63,7 @@ def udp(source_port):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     subprocess.run(["cargo", "build", "--quiet", "--release", "--package", "grv"], cwd=ROOT, check=True)
     nothing = seconds([GRV, "--version"], 41)
     rows = []

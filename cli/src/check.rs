@@ -102,6 +102,8 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
             render::remark(&format!("`grv explain {}` tells more about a code", d.code));
         }
     }
+    // The process ends: what was compiled need not be taken apart.
+    std::mem::forget(compiled);
     Ok(status)
 }
 
@@ -115,7 +117,9 @@ fn fits_ebpf(c: &mut Compilation, kernel: Kernel) {
 
 /// Each expression of the first file with its type.
 fn typed(c: &Compilation) {
-    for (span, ty) in c.types.iter().filter(|(span, _)| span.file == grv_lang::compile::ROOT) {
+    let mut types: Vec<_> = c.types.iter().collect();
+    types.sort();
+    for (span, ty) in types {
         let text = c.sources.text(*span);
         let first = text.lines().next().unwrap_or_default();
         let more = if text.lines().count() > 1 { " ..." } else { "" };

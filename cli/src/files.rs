@@ -1,22 +1,16 @@
 //! Sources on disk: where programs and the modules that they import are found.
 
 use grv_lang::compile::{Compilation, compile};
-use grv_lang::source::Loader;
+use grv_lang::source::{Loader, beside};
 use std::path::{Path, PathBuf};
 
-/// Finds the module `a::b` as `a/b.grv` in the folder of the file that imports it, or in the nearest folder above that has it.
+/// Finds modules beside the files that import them; folders above the working directory count, too.
 pub(crate) struct Disk;
 
 impl Loader for Disk {
     fn load(&self, module: &[&str], from: &str) -> Option<(String, Vec<u8>)> {
-        let file: PathBuf = module.iter().collect::<PathBuf>().with_extension("grv");
-        let start = std::path::absolute(from).ok()?;
-        for folder in start.ancestors().skip(1) {
-            if let Ok(bytes) = std::fs::read(folder.join(&file)) {
-                return Some((shown(&folder.join(&file)), bytes));
-            }
-        }
-        None
+        let (path, bytes) = beside(module, &std::path::absolute(from).ok()?, |path| std::fs::read(path).ok())?;
+        Some((shown(&path), bytes))
     }
 }
 

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Trees and the IR are many small pieces, made on one thread and another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     grv::main()
 }

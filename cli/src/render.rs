@@ -59,6 +59,9 @@ fn severity(d: &Diagnostic) -> &'static str {
 }
 
 fn full(sources: &SourceMap, found: &[Diagnostic]) -> Result<(), String> {
+    if found.is_empty() {
+        return Ok(());
+    }
     let mut files = SimpleFiles::new();
     for file in sources.files() {
         files.add(file.path.as_str(), file.text.as_str());

@@ -1,21 +1,18 @@
 //! Programs that must check, programs that must not, and what the command makes of them.
 
+mod common;
+
+use common::{modules, programs, root};
 use grv_codegen::ebpf::{Options, Proofs, build};
 use grv_lang::compile::compile;
 use grv_lang::diagnostics::Code;
 use grv_lang::ir::validate::{validate, validate_test};
-use grv_lang::source::Loader;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// What a target does not have is found if that is asked for.
 const FOR_TARGET: &[&str] = &["--target", "ebpf"];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the workspace is there")
-}
 
 fn grv(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_grv")).args(args).current_dir(root()).output().expect("grv can be run")
@@ -24,25 +21,6 @@ fn grv(args: &[&str]) -> Output {
 fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|e| panic!("no JSON ({e}): {}", String::from_utf8_lossy(&output.stdout)))
-}
-
-/// All programs below a folder.
-fn programs(folder: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut open = vec![root().join(folder)];
-    while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(&folder).expect("the folder is there") {
-            let path = entry.expect("the folder can be read").path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|e| e == "grv") {
-                found.push(path.strip_prefix(root()).expect("below the root").display().to_string());
-            }
-        }
-    }
-    found.sort();
-    assert!(!found.is_empty(), "no programs in {folder}");
-    found
 }
 
 /// Line, code and message of each diagnostic that `grv check` finds.
@@ -128,7 +106,7 @@ fn the_examples_of_the_catalogue_are_right() {
         }
         let page = std::fs::read_to_string(root().join(format!("book/src/errors/{}.md", code.name()))).expect("a page");
         let check = |text: &str| {
-            let compiled = compile("page.grv", text.as_bytes(), &Modules);
+            let compiled = compile("page.grv", text.as_bytes(), &modules());
             let mut found = compiled.diagnostics;
             if code.is_of_target() {
                 let options = Options { checks: true, ..Options::default() };
@@ -149,18 +127,6 @@ fn the_examples_of_the_catalogue_are_right() {
     }
 }
 
-/// Modules beside the examples.
-struct Modules;
-
-impl Loader for Modules {
-    fn load(&self, module: &[&str], from: &str) -> Option<(String, Vec<u8>)> {
-        let file: PathBuf = module.iter().collect::<PathBuf>().with_extension("grv");
-        let path = root().join(from);
-        let found = path.ancestors().skip(1).map(|folder| folder.join(&file)).find(|f| f.exists())?;
-        Some((found.display().to_string(), std::fs::read(&found).ok()?))
-    }
-}
-
 #[test]
 fn programs_that_must_check_do() {
     for folder in ["tests/pass", "tests/targets", "tests/semantics", "examples", "specs", "lang/std", "book/listings"] {
@@ -176,7 +142,7 @@ fn what_is_compiled_is_valid() {
         for folder in ["tests/pass", "tests/targets", "tests/semantics", "examples", "book/listings"] {
             for path in programs(folder) {
                 let bytes = std::fs::read(root().join(&path)).expect("the program can be read");
-                let compiled = compile(&path, &bytes, &Modules);
+                let compiled = compile(&path, &bytes, &modules());
                 for program in &compiled.boxes {
                     assert_eq!(validate(program), Ok(()), "{path}");
                 }

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Modules, files, programs, root};
+use common::{files, modules, programs, root};
 use grv_lang::compile::{Compilation, compile};
 use grv_lang::diagnostics::Severity;
 use grv_lang::interp::DefectKind;
@@ -63,7 +63,7 @@ struct Buggy<'b> {
 
 impl Loader for Buggy<'_> {
     fn load(&self, module: &[&str], from: &str) -> Option<(String, Vec<u8>)> {
-        let (path, bytes) = Modules.load(module, from)?;
+        let (path, bytes) = modules().load(module, from)?;
         let bytes = if path.ends_with(self.file) { self.text.clone().into_bytes() } else { bytes };
         Some((path, bytes))
     }

@@ -6,18 +6,8 @@
 use grv_lang::compile::compile;
 use grv_lang::interp::{Machine, Outcome, Seeded, with_defaults};
 use grv_lang::ir::PortId;
-use grv_lang::{config, source::Loader};
-use std::path::PathBuf;
+use grv_lang::{config, source::Beside};
 use std::time::Instant;
-
-struct Here;
-
-impl Loader for Here {
-    fn load(&self, module: &[&str], _from: &str) -> Option<(String, Vec<u8>)> {
-        let path = module.iter().collect::<PathBuf>().with_extension("grv");
-        Some((path.display().to_string(), std::fs::read(path).ok()?))
-    }
-}
 
 /// From an inside host of the configuration to a server; no checksums, since nobody looks.
 fn frame(source_port: u16) -> Vec<u8> {
@@ -30,7 +20,7 @@ fn frame(source_port: u16) -> Vec<u8> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let nat = "examples/nat/nat.grv";
-    let compiled = compile(nat, &std::fs::read(nat)?, &Here);
+    let compiled = compile(nat, &std::fs::read(nat)?, &Beside(|path: &std::path::Path| std::fs::read(path).ok()));
     let program = compiled.boxes.first().ok_or("nat.grv has errors")?;
     let settings = config::parse(&std::fs::read("examples/nat/config.json")?, program)?;
     let mut oracle = Seeded::exact(0);

@@ -19,8 +19,8 @@ pub struct Compilation {
     pub boxes: Vec<Arc<ir::Program>>,
     /// The tests of the first file, each with the box it runs on; none if there are errors.
     pub tests: Vec<(ir::Test, Arc<ir::Program>)>,
-    /// Types of expressions, by place: the typed program.
-    pub types: Vec<(crate::span::Span, String)>,
+    /// Types of the first file's expressions, in no order: the typed program.
+    pub types: Vec<(crate::span::Span, Arc<str>)>,
 }
 
 impl Compilation {

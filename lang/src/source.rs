@@ -2,6 +2,7 @@
 
 use crate::span::{FileId, Span};
 use serde::Serialize;
+use std::path::{Path, PathBuf};
 
 /// A source file.
 #[derive(Clone, Debug)]
@@ -32,8 +33,7 @@ pub struct Position {
 impl SourceMap {
     /// Adds a file.
     pub fn add(&mut self, path: String, text: String) -> FileId {
-        let lines =
-            std::iter::once(0).chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i as u32 + 1)).collect();
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i as u32 + 1)).collect();
         self.files.push(SourceFile { path, text, lines });
         FileId(self.files.len() as u32 - 1)
     }
@@ -84,6 +84,23 @@ impl SourceFile {
 pub trait Loader {
     /// The file that `use a::b::Name;` in the file `from` takes `Name` from (module `["a", "b"]`): its path and its bytes.
     fn load(&self, module: &[&str], from: &str) -> Option<(String, Vec<u8>)>;
+}
+
+/// Looks for the module `a::b` as `a/b.grv` in the folder of the file that imports it, or in the nearest folder above that has it.
+/// `read` says what a path holds, if it is a file.
+pub fn beside(module: &[&str], from: &Path, read: impl Fn(&Path) -> Option<Vec<u8>>) -> Option<(PathBuf, Vec<u8>)> {
+    let file = module.iter().collect::<PathBuf>().with_extension("grv");
+    from.ancestors().skip(1).map(|folder| folder.join(&file)).find_map(|path| read(&path).map(|bytes| (path, bytes)))
+}
+
+/// Finds modules [`beside()`] the files that import them.
+pub struct Beside<F>(pub F);
+
+impl<F: Fn(&Path) -> Option<Vec<u8>>> Loader for Beside<F> {
+    fn load(&self, module: &[&str], from: &str) -> Option<(String, Vec<u8>)> {
+        let (path, bytes) = beside(module, Path::new(from), &self.0)?;
+        Some((path.display().to_string(), bytes))
+    }
 }
 
 /// Finds no modules but those of the standard library.

@@ -5,21 +5,9 @@
 use grv_lang::compile::compile;
 use grv_lang::config::{parse, write};
 use grv_lang::ir::TableKind;
-use grv_lang::source::Loader;
+use grv_lang::source::Beside;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-
-struct Disk;
-
-impl Loader for Disk {
-    fn load(&self, module: &[&str], from: &str) -> Option<(String, Vec<u8>)> {
-        let file: PathBuf = module.iter().collect::<PathBuf>().with_extension("grv");
-        Path::new(from).ancestors().skip(1).find_map(|folder| {
-            let path = folder.join(&file);
-            Some((path.display().to_string(), std::fs::read(&path).ok()?))
-        })
-    }
-}
+use std::path::Path;
 
 #[test]
 fn configurations_are_written_as_they_were_read() {
@@ -27,7 +15,8 @@ fn configurations_are_written_as_they_were_read() {
     for name in ["firewall", "lb", "lb-nat", "nat", "proxy", "router"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
         let path = folder.join(format!("{name}.grv"));
-        let compilation = compile(&path.display().to_string(), &std::fs::read(&path).unwrap(), &Disk);
+        let read = |path: &Path| std::fs::read(path).ok();
+        let compilation = compile(&path.display().to_string(), &read(&path).unwrap(), &Beside(read));
         let program = &compilation.boxes[0];
         let bytes = std::fs::read(folder.join("config.json")).unwrap();
         let settings = parse(&bytes, program).unwrap();

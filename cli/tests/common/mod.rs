@@ -4,7 +4,7 @@
 use grv_lang::compile::{Compilation, compile};
 use grv_lang::ir::Program;
 use grv_lang::random;
-use grv_lang::source::Loader;
+use grv_lang::source::{Beside, Loader};
 use grv_verifier::cache::Cache;
 use grv_verifier::desk::Desk;
 use grv_verifier::prove::{Options, Report, Task, verify};
@@ -39,22 +39,15 @@ pub(crate) fn programs(folder: &str) -> Vec<String> {
     files(folder, "grv")
 }
 
-/// Modules beside the examples.
-pub(crate) struct Modules;
-
-impl Loader for Modules {
-    fn load(&self, module: &[&str], from: &str) -> Option<(String, Vec<u8>)> {
-        let file: PathBuf = module.iter().collect::<PathBuf>().with_extension("grv");
-        let path = root().join(from);
-        let found = path.ancestors().skip(1).map(|folder| folder.join(&file)).find(|f| f.exists())?;
-        Some((found.display().to_string(), std::fs::read(&found).ok()?))
-    }
+/// Modules of this repository.
+pub(crate) fn modules() -> impl Loader {
+    Beside(|path: &Path| std::fs::read(root().join(path)).ok())
 }
 
 /// A program of this repository, compiled.
 pub(crate) fn load(path: &str) -> Compilation {
     let bytes = std::fs::read(root().join(path)).expect("the program can be read");
-    compile(path, &bytes, &Modules)
+    compile(path, &bytes, &modules())
 }
 
 /// What is found out about a box of a program: about all its properties, and perhaps what every program is obliged to.

@@ -20,23 +20,10 @@ use grv_lang::compile::{Compilation, compile};
 use grv_lang::interp::test::{Recorded, record};
 use grv_lang::ir::Program;
 use grv_lang::random::{Runs, scripts};
-use grv_lang::source::Loader;
+use grv_lang::source::Beside;
 use loaded::Loaded;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Finds modules as the command does.
-struct Disk;
-
-impl Loader for Disk {
-    fn load(&self, module: &[&str], from: &str) -> Option<(String, Vec<u8>)> {
-        let file: PathBuf = module.iter().collect::<PathBuf>().with_extension("grv");
-        Path::new(from).ancestors().skip(1).find_map(|folder| {
-            let path = folder.join(&file);
-            Some((path.display().to_string(), std::fs::read(&path).ok()?))
-        })
-    }
-}
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
@@ -44,8 +31,8 @@ fn root() -> PathBuf {
 
 fn compiled(file: &str) -> Compilation {
     let path = root().join(file);
-    let bytes = std::fs::read(&path).unwrap();
-    let compilation = compile(&path.display().to_string(), &bytes, &Disk);
+    let read = |path: &Path| std::fs::read(path).ok();
+    let compilation = compile(&path.display().to_string(), &read(&path).unwrap(), &Beside(read));
     assert!(!compilation.failed(), "{file}: {:?}", compilation.diagnostics);
     compilation
 }

@@ -1,6 +1,7 @@
 //! The state of elaborating one body: variables, scopes, blocks under construction, and what is known of packets.
 
 use super::Elab;
+use super::headers::HeaderInfo;
 use super::modules::ItemRef;
 use super::types::Ty;
 use crate::ir::{self, Expr, HandleId, LocalId, PacketId, PortId, Scalar, Stmt, StmtKind, TableId};
@@ -8,6 +9,7 @@ use crate::span::Span;
 use crate::syntax::ast;
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A value: a type, and a pure expression for each of its columns.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,9 +61,9 @@ pub(crate) enum Binding {
     /// State.
     Table(TableId),
     /// A function of the element, middlebox or spec: it sees the names that it stands among.
-    Fn(Rc<ast::Fn>),
+    Fn(Arc<ast::Fn>),
     /// A shape.
-    Shape(Rc<ast::HeaderPattern>),
+    Shape(Arc<ast::HeaderPattern>),
     /// An element or a middlebox inside of another.
     Instance(Rc<Env>),
 }
@@ -164,6 +166,8 @@ pub(crate) struct Body {
     pub(crate) since_allowed: bool,
     /// Packets that were built or matched, by id.
     pub(crate) known: FxHashMap<PacketId, Rc<PacketBinding>>,
+    /// Where it is looked whether a header selects the next: its fields are names.
+    pub(crate) selecting: Option<(Rc<HeaderInfo>, HandleId)>,
 }
 
 impl Body {
@@ -184,6 +188,7 @@ impl Body {
             since: Vec::new(),
             since_allowed: false,
             known: FxHashMap::default(),
+            selecting: None,
         }
     }
 
@@ -195,6 +200,11 @@ impl Body {
     /// Whether numbers are mathematical integers here.
     pub(crate) fn mathematical(&self) -> bool {
         matches!(self.place, Place::Header(_) | Place::Spec)
+    }
+
+    /// How many variables there are, and statements in the current block.
+    pub(crate) fn extent(&self) -> (usize, usize) {
+        (self.locals.len(), self.blocks.last().map_or(0, Vec::len))
     }
 
     /// Whether no statement has been added to the current block.
@@ -250,13 +260,22 @@ impl Body {
 
     /// What a name means.
     pub(crate) fn find(&self, name: &str) -> Option<Binding> {
-        self.scopes.iter().rev().find_map(|s| s.get(name)).or_else(|| self.env.names.get(name)).cloned()
+        let known = self.scopes.iter().rev().find_map(|s| s.get(name)).or_else(|| self.env.names.get(name));
+        known.cloned().or_else(|| self.selecting_field(name))
+    }
+
+    fn selecting_field(&self, name: &str) -> Option<Binding> {
+        let (info, handle) = self.selecting.as_ref()?;
+        let (id, field) = info.field(name)?;
+        Some(Binding::Val(Val { ty: field.ty.clone(), cols: vec![Expr::Field(*handle, id)] }))
     }
 
     /// All names in scope, for suggestions.
     pub(crate) fn names(&self) -> Vec<String> {
         let own = self.scopes.iter().flat_map(|s| s.keys());
         let mut names: Vec<String> = own.chain(self.env.names.keys()).map(|n| n.to_string()).collect();
+        let fields = self.selecting.iter().flat_map(|(info, _)| &info.fields);
+        names.extend(fields.map(|field| field.name.clone()));
         names.sort();
         names
     }

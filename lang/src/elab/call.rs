@@ -57,7 +57,7 @@ impl Elab {
                 if !matches!(hint, Ty::Bits(_) | Ty::Int | Ty::Time | Ty::Duration) {
                     return self.mismatch(&hint, "numbers", span);
                 }
-                let scalar = self.scalars(&hint)[0];
+                let scalar = self.scalar(&hint);
                 let (x, y) = (body.atom(a_val.scalar(), scalar, span), body.atom(b_val.scalar(), scalar, span));
                 let less = ops::binary(Op::Le, x.clone(), y.clone(), scalar);
                 let (t, f) = if &*name.name == "min" { (x, y) } else { (y, x) };
@@ -99,7 +99,7 @@ impl Elab {
     fn call_item(&mut self, body: &mut Body, item: ItemRef, name: &ast::Ident, args: &[Arg], span: Span) -> Val {
         let (parsed, index) = self.item(item);
         match &parsed.file.items[index].kind {
-            ItemKind::Fn(f) => self.expand(body, &Rc::new(f.clone()), &Rc::new(Env::default()), args, span),
+            ItemKind::Fn(f) => self.expand(body, f, &Rc::new(Env::default()), args, span),
             ItemKind::Hash { params, result, .. } => self.call_hash(body, item, params, result, args, span),
             ItemKind::Error => Val::error(),
             kind => {
@@ -135,7 +135,7 @@ impl Elab {
     }
 
     /// Expands a function at its call.
-    pub(super) fn expand(&mut self, body: &mut Body, f: &Rc<ast::Fn>, env: &Rc<Env>, args: &[Arg], span: Span) -> Val {
+    pub(super) fn expand(&mut self, body: &mut Body, f: &ast::Fn, env: &Rc<Env>, args: &[Arg], span: Span) -> Val {
         let result = f.result.as_ref().map(|t| self.ty(t)).unwrap_or(Ty::Unit);
         if self.open_fns.contains(&f.name.span) || self.open_fns.len() >= MAX_CALLS {
             self.report(

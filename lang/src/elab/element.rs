@@ -128,8 +128,8 @@ impl Elab {
     pub(super) fn member_names(&mut self, decl: &ast::BlockDecl, env: &mut Env) {
         for member in &decl.members {
             let (name, binding) = match &member.kind {
-                MemberKind::Fn(f) => (&f.name, Binding::Fn(Rc::new(f.clone()))),
-                MemberKind::Shape(s) => (&s.name, Binding::Shape(Rc::new(s.pattern.clone()))),
+                MemberKind::Fn(f) => (&f.name, Binding::Fn(f.clone())),
+                MemberKind::Shape(s) => (&s.name, Binding::Shape(s.pattern.clone())),
                 _ => continue,
             };
             self.member(env, name, binding);

@@ -26,9 +26,8 @@ impl Elab {
     /// Elaborates an expression. `want` is the type expected, which literals take.
     pub(super) fn expr(&mut self, body: &mut Body, e: &ast::Expr, want: Option<&Ty>) -> Val {
         let val = self.expr_untraced(body, e, want);
-        if !matches!(val.ty, Ty::Error | Ty::Unit | Ty::Never) {
-            let shown = self.show(&val.ty);
-            self.types.insert(e.span, shown);
+        if e.span.file == crate::compile::ROOT && !matches!(val.ty, Ty::Error | Ty::Unit | Ty::Never) {
+            self.types.insert(e.span, val.ty.clone());
         }
         val
     }
@@ -55,7 +54,7 @@ impl Elab {
                 Val { ty: want.clone(), cols }
             }
             (Ty::Bits(_) | Ty::Time | Ty::Duration, Ty::Int) if body.mathematical() => {
-                let from = self.scalars(&val.ty)[0];
+                let from = self.scalar(&val.ty);
                 Val { ty: Ty::Int, cols: vec![ops::convert(val.scalar(), from, Scalar::Int)] }
             }
             (Ty::Int, Ty::Bits(w)) if body.mathematical() && ops::constant(&val.scalar()).is_some_and(|n| n <= max_value(*w)) => {
@@ -180,7 +179,7 @@ impl Elab {
             }
             Some(other) => return self.mismatch_literal(other, "a number", span),
         };
-        let scalar = self.scalars(&want)[0];
+        let scalar = self.scalar(&want);
         let width = bits(scalar).unwrap_or(128);
         if value > max_value(width) {
             let shown = self.show(&want);

@@ -57,6 +57,7 @@ use modules::{ItemRef, Module};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 use std::sync::Arc;
+use types::Ty;
 
 /// What all of elaboration shares.
 pub(crate) struct Elab {
@@ -67,7 +68,10 @@ pub(crate) struct Elab {
     diagnostics: Vec<Diagnostic>,
     reported: FxHashSet<(Code, Span, String)>,
     used: FxHashSet<ItemRef>,
-    types: FxHashMap<Span, String>,
+    /// Types of the first file's expressions, by place.
+    types: FxHashMap<Span, Ty>,
+    /// Conditions under which one header selects another (outer, inner, in mathematical integers), over some handle of the outer one.
+    selectors: FxHashMap<(ItemRef, ItemRef, bool), ir::Expr>,
     /// Header declarations, checked; none while they are being checked.
     headers: FxHashMap<ItemRef, Option<Rc<headers::HeaderInfo>>>,
     /// Types being laid out, to find cycles.
@@ -105,6 +109,7 @@ pub(crate) fn compile(path: &str, bytes: &[u8], loader: &dyn Loader) -> Compilat
         reported: FxHashSet::default(),
         used: FxHashSet::default(),
         types: FxHashMap::default(),
+        selectors: FxHashMap::default(),
         headers: FxHashMap::default(),
         open_types: Vec::new(),
         type_infos: FxHashMap::default(),
@@ -231,8 +236,10 @@ impl Elab {
         self.unreachable_arms();
         self.diagnostics.sort_by_key(|d| (d.primary.span, d.code));
         let failed = self.diagnostics.iter().any(|d| d.severity() == crate::diagnostics::Severity::Error);
-        let mut types: Vec<(Span, String)> = self.types.into_iter().collect();
-        types.sort();
+        let types = std::mem::take(&mut self.types);
+        let mut shown: FxHashMap<Ty, Arc<str>> = FxHashMap::default();
+        let mut show = |ty: Ty| shown.entry(ty).or_insert_with_key(|ty| self.show(ty).into()).clone();
+        let types = types.into_iter().map(|(span, ty)| (span, show(ty))).collect();
         let parsed = self.parsed.into_iter().map(|p| Rc::try_unwrap(p).unwrap_or_else(|shared| (*shared).clone())).collect();
         Compilation {
             sources: self.sources,

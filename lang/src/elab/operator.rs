@@ -207,9 +207,9 @@ impl Elab {
                 return Val::error();
             }
         };
-        let scalar = self.scalars(&ty)[0];
+        let scalar = self.scalar(&ty);
         let a = body.atom(left.scalar(), scalar, l.span);
-        let right_ty = if shift { self.scalars(&right.ty)[0] } else { scalar };
+        let right_ty = if shift { self.scalar(&right.ty) } else { scalar };
         let b = body.atom(right.scalar(), right_ty, r.span);
         let check = |elab: &mut Elab, body: &mut Body, bad: Expr, what: Obligation| elab.check(body, ops::not(bad), what, span);
         let op = match op {
@@ -305,7 +305,7 @@ impl Elab {
             self.report(d);
             return Val::error();
         }
-        let (from, to) = (self.scalars(&val.ty)[0], self.scalars(&target)[0]);
+        let (from, to) = (self.scalar(&val.ty), self.scalar(&target));
         let mut e = val.scalar();
         if let (Some(a), Some(b)) = (bits(from), bits(to))
             && a > b

@@ -1,7 +1,7 @@
 //! Building expressions: constants are folded, what is known is not written.
 
 use super::types::{bits, max_value};
-use crate::ir::{BinaryOp, Expr, Scalar, UnaryOp};
+use crate::ir::{BinaryOp, Expr, HandleId, Scalar, UnaryOp};
 
 /// True.
 pub(crate) const TRUE: Expr = Expr::Const(1, Scalar::Bool);
@@ -108,6 +108,21 @@ pub(crate) fn convert(e: Expr, from: Scalar, to: Scalar) -> Expr {
         };
     }
     Expr::Convert(Box::new(e), to)
+}
+
+/// An expression over the fields of one header, with those of the header at `handle`.
+pub(crate) fn at(e: &Expr, handle: HandleId) -> Expr {
+    let inner = |e: &Expr| Box::new(at(e, handle));
+    match e {
+        Expr::Field(_, field) => Expr::Field(handle, *field),
+        Expr::HeaderLength(_) => Expr::HeaderLength(handle),
+        Expr::Unary(op, a) => Expr::Unary(*op, inner(a)),
+        Expr::Binary(op, a, b) => Expr::Binary(*op, inner(a), inner(b)),
+        Expr::Convert(a, to) => Expr::Convert(inner(a), *to),
+        Expr::Select(a, b, c) => Expr::Select(inner(a), inner(b), inner(c)),
+        Expr::Hash(hash, args) => Expr::Hash(*hash, args.iter().map(|a| at(a, handle)).collect()),
+        Expr::Const(..) | Expr::Local(_) | Expr::Param(..) | Expr::Own(_) | Expr::PacketLength(_) | Expr::Now => e.clone(),
+    }
 }
 
 /// The value of a constant expression.

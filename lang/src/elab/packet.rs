@@ -514,6 +514,20 @@ impl Elab {
 
     /// Whether an enclosing header selects another: over the fields of the header at `handle`. None: it never does.
     pub(super) fn selected(&mut self, body: &mut Body, parent: ItemRef, handle: HandleId, child: &HeaderInfo) -> Option<Expr> {
+        let key = (parent, child.item, body.mathematical());
+        if let Some(known) = self.selectors.get(&key) {
+            return Some(ops::at(known, handle));
+        }
+        let before = body.extent();
+        let selector = self.selector(body, parent, handle, child)?;
+        // What took no statements is the same wherever the header is.
+        if body.extent() == before {
+            self.selectors.insert(key, selector.clone());
+        }
+        Some(selector)
+    }
+
+    fn selector(&mut self, body: &mut Body, parent: ItemRef, handle: HandleId, child: &HeaderInfo) -> Option<Expr> {
         let mut any = None;
         for (p, when) in &child.parents {
             if *p != parent {
@@ -524,14 +538,11 @@ impl Elab {
                 Some(when) => {
                     let info = self.header_info(parent)?;
                     // The enclosing header's fields are the only names.
-                    let mut names = rustc_hash::FxHashMap::default();
-                    for (i, f) in info.fields.iter().enumerate() {
-                        let val = Val { ty: f.ty.clone(), cols: vec![Expr::Field(handle, FieldId(i as u32))] };
-                        names.insert(f.name.as_str().into(), Binding::Val(val));
-                    }
-                    let scopes = std::mem::replace(&mut body.scopes, vec![names]);
+                    let scopes = std::mem::take(&mut body.scopes);
                     let env = std::mem::take(&mut body.env);
+                    let outer = body.selecting.replace((info, handle));
                     let cond = self.cond(body, when);
+                    body.selecting = outer;
                     body.env = env;
                     body.scopes = scopes;
                     cond

@@ -15,6 +15,7 @@ use crate::span::Span;
 use crate::syntax::ast::{self, ExprKind, HeaderPattern, PatternKind};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A layer of a pattern, with one header.
 #[derive(Clone, Debug)]
@@ -98,14 +99,14 @@ impl Elab {
     }
 
     /// The pattern that a shape's name or a written pattern stands for.
-    pub(super) fn shape_pattern(&mut self, body: &Body, shape: &ast::ShapeRef) -> Option<Rc<HeaderPattern>> {
+    pub(super) fn shape_pattern(&mut self, body: &Body, shape: &ast::ShapeRef) -> Option<Arc<HeaderPattern>> {
         match shape {
-            ast::ShapeRef::Pattern(p) => Some(Rc::new(p.clone())),
+            ast::ShapeRef::Pattern(p) => Some(p.clone()),
             ast::ShapeRef::Named(path) => self.named_shape(body, path),
         }
     }
 
-    pub(super) fn named_shape(&mut self, body: &Body, path: &ast::Path) -> Option<Rc<HeaderPattern>> {
+    pub(super) fn named_shape(&mut self, body: &Body, path: &ast::Path) -> Option<Arc<HeaderPattern>> {
         if let Some(name) = path.single()
             && let Some(Binding::Shape(p)) = body.find(&name.name)
         {
@@ -115,7 +116,7 @@ impl Elab {
         let item = self.resolve_kind(path, "a shape", |k| matches!(k, ast::ItemKind::Shape(_) | ast::ItemKind::Error))?;
         let (parsed, index) = self.item(item);
         match &parsed.file.items[index].kind {
-            ast::ItemKind::Shape(s) => Some(Rc::new(s.pattern.clone())),
+            ast::ItemKind::Shape(s) => Some(s.pattern.clone()),
             _ => None,
         }
     }
@@ -140,7 +141,7 @@ impl Elab {
                         expanded.push(Arm { layers: Vec::new(), source, arm });
                         continue;
                     }
-                    PatternKind::Headers(p) => Some(Rc::new(p.clone())),
+                    PatternKind::Headers(p) => Some(p.clone()),
                     PatternKind::Path(path, args) if args.is_empty() => self.named_shape(body, path),
                     _ => {
                         self.error(

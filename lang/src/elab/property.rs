@@ -85,7 +85,7 @@ impl Elab {
                 });
                 Some(Form::Always { block, holds })
             }
-            PropertyBody::Step { packets, cond, conclusion } => self.step(body, packets, cond.as_ref(), conclusion),
+            PropertyBody::Step { packets, cond, conclusion } => self.step(body, packets, cond.as_deref(), conclusion),
             PropertyBody::Persists(p) => self.persists(body, p),
             PropertyBody::OnlyAfter { event, after, within, unless } => {
                 self.needs_emission(event);

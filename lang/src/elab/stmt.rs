@@ -58,7 +58,7 @@ impl Elab {
         want: Option<&Ty>,
     ) -> Val {
         let (cond, bindings) = match &stmt.kind {
-            ast::StmtKind::Let { pattern, ty, value, .. } => self.let_else(body, pattern, ty.as_ref(), value, other, stmt.span),
+            ast::StmtKind::Let { pattern, ty, value, .. } => self.let_else(body, pattern, ty.as_deref(), value, other, stmt.span),
             ast::StmtKind::Choose(choose) => match self.choose(body, choose, stmt.span) {
                 Some((ok, chosen)) => (ok, vec![(choose.var.name.clone(), chosen)]),
                 None => (ops::TRUE, vec![(choose.var.name.clone(), Val::error())]),
@@ -108,7 +108,7 @@ impl Elab {
         let span = stmt.span;
         match &stmt.kind {
             ast::StmtKind::Error => {}
-            ast::StmtKind::Let { pattern, ty, value, .. } => self.let_stmt(body, pattern, ty.as_ref(), value, span),
+            ast::StmtKind::Let { pattern, ty, value, .. } => self.let_stmt(body, pattern, ty.as_deref(), value, span),
             ast::StmtKind::Var { name, ty, value } => {
                 let ty = ty.as_ref().map(|t| self.ty(t));
                 let val = self.expr(body, value, ty.as_ref());
@@ -284,7 +284,7 @@ impl Elab {
             let d = Diagnostic::new(Code::BadRange, range.span, format!("{} turns: {MAX_TURNS} is the most", high - low));
             return self.report(d.note("loops are unrolled; use `first x in T where P` to search a table"));
         }
-        let scalar = self.scalars(&ty)[0];
+        let scalar = self.scalar(&ty);
         for i in low..high {
             body.scopes.push(FxHashMap::default());
             body.bind(&var.name, Binding::Val(Val { ty: ty.clone(), cols: vec![Expr::Const(i, scalar)] }));

@@ -70,7 +70,7 @@ impl Elab {
                 Some(Binding::Fn(f)) => {
                     self.used_members.insert(f.name.span);
                     let args: Vec<ast::Arg> = args.iter().map(|a| ast::Arg { name: None, value: a.clone() }).collect();
-                    self.expand(body, &f.clone(), &env, &args, span)
+                    self.expand(body, f, &env, &args, span)
                 }
                 _ => {
                     let known: Vec<String> = env.names.keys().map(|n| n.to_string()).collect();

@@ -91,7 +91,7 @@ impl Elab {
                 }
             }
             ast::StmtKind::ExpectMatch(port, name, shape, cond) => {
-                self.expect_match(body, port, name, shape, cond.as_ref(), span)
+                self.expect_match(body, port, name, shape, cond.as_deref(), span)
             }
             ast::StmtKind::ExpectDrop(reason) => {
                 let reason = match reason {

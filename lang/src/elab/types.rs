@@ -254,9 +254,43 @@ impl Elab {
         }
     }
 
-    /// The scalars of a type.
+    /// The scalars of a type: its columns without their names.
     pub(super) fn scalars(&mut self, ty: &Ty) -> Vec<Scalar> {
-        self.columns(ty).into_iter().map(|c| c.ty).collect()
+        let mut scalars = Vec::with_capacity(1);
+        self.push_scalars(ty, &mut scalars);
+        scalars
+    }
+
+    fn push_scalars(&mut self, ty: &Ty, scalars: &mut Vec<Scalar>) {
+        match ty {
+            Ty::Unit | Ty::Never | Ty::Packet => {}
+            Ty::Prefix(item) => scalars.extend([Scalar::Bits(self.newtype(*item).0), Scalar::Bits(8)]),
+            Ty::Option(inner) => {
+                scalars.push(Scalar::Bool);
+                self.push_scalars(inner, scalars);
+            }
+            Ty::Struct(item) | Ty::Enum(item) => {
+                let info = self.type_info(*item);
+                if matches!(ty, Ty::Enum(_)) {
+                    scalars.push(Scalar::Bits(8));
+                }
+                info.variants.iter().flat_map(|v| &v.fields).for_each(|(_, t)| self.push_scalars(t, scalars));
+            }
+            one => scalars.push(self.scalar(one)),
+        }
+    }
+
+    /// The scalar of a type that has one column; of another the first, or an integer.
+    pub(super) fn scalar(&mut self, ty: &Ty) -> Scalar {
+        match ty {
+            Ty::Bool | Ty::Option(_) => Scalar::Bool,
+            Ty::Bits(w) => Scalar::Bits(*w),
+            Ty::Newtype(item) | Ty::Prefix(item) => Scalar::Bits(self.newtype(*item).0),
+            Ty::Time | Ty::Duration => Scalar::Bits(64),
+            Ty::Take | Ty::Enum(_) => Scalar::Bits(8),
+            Ty::Struct(_) => self.scalars(ty).first().copied().unwrap_or(Scalar::Int),
+            Ty::Int | Ty::Error | Ty::Unit | Ty::Never | Ty::Packet => Scalar::Int,
+        }
     }
 
     /// The columns of a type.
@@ -264,6 +298,7 @@ impl Elab {
         let shape = self.shape(ty);
         let mut columns = Vec::new();
         push_columns(&shape, String::new(), &mut columns);
+        debug_assert!(columns.iter().map(|c| c.ty).eq(self.scalars(ty)));
         columns
     }
 

@@ -157,7 +157,7 @@ impl Elab {
                 if let ExprKind::Range { low, high, inclusive } = &e.kind {
                     let low = self.literal_of(body, low, &val.ty);
                     let high = self.literal_of(body, high, &val.ty);
-                    let scalar = self.scalars(&val.ty).first().copied().unwrap_or(Scalar::Int);
+                    let scalar = self.scalar(&val.ty);
                     let op = if *inclusive { Op::Le } else { Op::Lt };
                     let cond =
                         ops::and(ops::binary(Op::Le, low, val.scalar(), scalar), ops::binary(op, val.scalar(), high, scalar));

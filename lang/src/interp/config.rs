@@ -8,7 +8,7 @@ use super::table::{BYTE, Bucket, Indexed, Store, prefix_mask};
 use super::value::{Fault, fits};
 use super::{hash, state};
 use crate::ir::{
-    Body, Column, Expr, FieldId, Hash, HashId, Header, HeaderId, Lifetime, Program, Scalar, Table, TableId, TableKind,
+    Body, Column, Expr, Field, FieldId, Hash, HashId, Header, HeaderId, Lifetime, Program, Scalar, Table, TableId, TableKind,
 };
 use rustc_hash::FxHashSet;
 use std::sync::Arc;
@@ -34,10 +34,21 @@ pub(crate) struct Config {
     pub(crate) buckets: Vec<Option<Bucket>>,
     /// By table, the initial value of arrays' elements and cells.
     pub(crate) initial: Vec<Vec<u128>>,
-    /// By header and field: whether its length, its body or whether it is valid depends on it.
-    structural: Vec<Vec<bool>>,
+    /// By header and field.
+    layouts: Vec<Vec<Layout>>,
     /// How many inputs all elements have: no way through the box is longer.
     pub(crate) inputs: usize,
+}
+
+/// A field of a header, in short.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    /// Bits before it.
+    pub(crate) offset: u32,
+    /// Its bits.
+    pub(crate) width: u8,
+    /// Whether the header's length, its body or whether it is valid depends on it.
+    structural: bool,
 }
 
 /// One table's new contents in an update: keys and values, or of an array the first elements in order (keys empty).
@@ -73,7 +84,7 @@ impl Config {
             exact,
             buckets: Vec::new(),
             initial: Vec::new(),
-            structural: program.headers.iter().map(structural).collect(),
+            layouts: program.headers.iter().map(layouts).collect(),
             inputs: program.elements.iter().map(|element| element.inputs.len()).sum(),
             program,
         };
@@ -107,7 +118,13 @@ impl Config {
 
     /// Whether places depend on a field.
     pub(crate) fn is_structural(&self, header: HeaderId, field: FieldId) -> bool {
-        self.structural.get(header.index()).and_then(|fields| fields.get(field.index())).copied().unwrap_or(true)
+        self.layout(header, field).is_none_or(|layout| layout.structural)
+    }
+
+    /// Where a field is in its header.
+    #[inline]
+    pub(crate) fn layout(&self, header: HeaderId, field: FieldId) -> Option<&Layout> {
+        self.layouts.get(header.index())?.get(field.index())
     }
 
     /// A hash function and its starting value.
@@ -218,31 +235,32 @@ fn roots(program: &Program) -> Result<(Vec<TableId>, Vec<u32>), ConfigError> {
     Ok((roots, depths))
 }
 
-/// Which fields of a header its length, its body or its validity depend on.
-fn structural(header: &Header) -> Vec<bool> {
-    fn mark(expr: &Expr, marks: &mut [bool]) {
+/// The fields of a header; its length, its body and its validity say which are structural.
+fn layouts(header: &Header) -> Vec<Layout> {
+    fn mark(expr: &Expr, fields: &mut [Layout]) {
         match expr {
             Expr::Own(field) => {
-                if let Some(mark) = marks.get_mut(field.index()) {
-                    *mark = true;
+                if let Some(field) = fields.get_mut(field.index()) {
+                    field.structural = true;
                 }
             }
-            Expr::Unary(_, a) | Expr::Convert(a, _) => mark(a, marks),
+            Expr::Unary(_, a) | Expr::Convert(a, _) => mark(a, fields),
             Expr::Binary(_, a, b) => {
-                mark(a, marks);
-                mark(b, marks);
+                mark(a, fields);
+                mark(b, fields);
             }
             Expr::Select(a, b, c) => {
-                mark(a, marks);
-                mark(b, marks);
-                mark(c, marks);
+                mark(a, fields);
+                mark(b, fields);
+                mark(c, fields);
             }
-            Expr::Hash(_, args) => args.iter().for_each(|arg| mark(arg, marks)),
+            Expr::Hash(_, args) => args.iter().for_each(|arg| mark(arg, fields)),
             _ => {}
         }
     }
-    let mut marks = vec![false; header.fields.len()];
-    mark(&header.valid, &mut marks);
-    header.body.iter().chain(header.variable.iter().map(|(_, e)| e)).for_each(|e| mark(e, &mut marks));
-    marks
+    let layout = |field: &Field| Layout { offset: field.offset, width: field.width, structural: false };
+    let mut fields: Vec<Layout> = header.fields.iter().map(layout).collect();
+    mark(&header.valid, &mut fields);
+    header.body.iter().chain(header.variable.iter().map(|(_, e)| e)).for_each(|e| mark(e, &mut fields));
+    fields
 }

@@ -6,7 +6,7 @@ use super::hash;
 use super::packet::{self, Place};
 use super::spec::Bindings;
 use super::step::Frame;
-use super::value::{Fault, binary, convert, unary};
+use super::value::{Fault, binary, convert, mask, unary};
 use crate::ir::{BinaryOp, Expr, Field, FieldId, HandleId, Hash, HashId, Header, LocalId, PacketId, Program, Scalar, UnaryOp};
 use std::cell::Cell;
 
@@ -15,8 +15,11 @@ pub(crate) trait Leaves {
     /// The value of a variable, if it is declared.
     fn local(&self, id: LocalId) -> Option<u128>;
 
-    /// The value of another leaf.
-    fn leaf(&self, expr: &Expr) -> Result<u128, Fault>;
+    /// The value of another leaf, if it has one.
+    fn leaf(&self, expr: &Expr) -> Option<u128>;
+
+    /// Why a leaf has no value.
+    fn fault(&self, expr: &Expr) -> Fault;
 
     /// The type of a leaf that has a value.
     fn leaf_type(&self, expr: &Expr) -> Scalar;
@@ -40,12 +43,21 @@ pub(crate) trait Leaves {
     fn bits(&self, expr: &Expr, fault: &Cell<Option<Fault>>) -> u128 {
         match expr {
             Expr::Unary(UnaryOp::Not, value) => u128::from(self.operand(value, fault) == 0),
-            Expr::Binary(op @ (BinaryOp::Eq | BinaryOp::And | BinaryOp::Or), left, right) => {
+            Expr::Binary(op, left, right) => {
                 let (a, b) = (self.operand(left, fault), self.operand(right, fault));
                 match op {
                     BinaryOp::And => a & b,
                     BinaryOp::Or => a | b,
-                    _ => u128::from(a == b),
+                    BinaryOp::Eq => u128::from(a == b),
+                    BinaryOp::Ne => u128::from(a != b),
+                    _ => binary(*op, a, b, self.ty(left)).unwrap_or_else(|found| aside(found, fault)),
+                }
+            }
+            Expr::Convert(value, to) => {
+                let bits = self.operand(value, fault);
+                match to {
+                    Scalar::Bits(width) => bits & mask(*width),
+                    _ => convert(bits, self.ty(value), *to).unwrap_or_else(|found| aside(found, fault)),
                 }
             }
             _ => self.other(expr, fault).unwrap_or_else(|found| aside(found, fault)),
@@ -70,8 +82,6 @@ pub(crate) trait Leaves {
     fn other(&self, expr: &Expr, fault: &Cell<Option<Fault>>) -> Result<u128, Fault> {
         match expr {
             Expr::Unary(op, value) => Ok(unary(*op, self.operand(value, fault), self.ty(value))),
-            Expr::Binary(op, left, right) => binary(*op, self.operand(left, fault), self.operand(right, fault), self.ty(left)),
-            Expr::Convert(value, to) => convert(self.operand(value, fault), self.ty(value), *to),
             Expr::Select(cond, then, other) => Ok(self.operand(if self.operand(cond, fault) != 0 { then } else { other }, fault)),
             Expr::Hash(id, args) => {
                 let (function, mut h) = self.hash(*id)?;
@@ -87,7 +97,7 @@ pub(crate) trait Leaves {
     /// The value of a leaf other than a constant or a variable.
     #[inline(never)]
     fn read(&self, leaf: &Expr, fault: &Cell<Option<Fault>>) -> u128 {
-        self.leaf(leaf).unwrap_or_else(|found| aside(found, fault))
+        self.leaf(leaf).unwrap_or_else(|| aside(self.fault(leaf), fault))
     }
 
     /// The type of an expression that has a value.
@@ -133,25 +143,29 @@ impl Leaves for Scope<'_> {
     }
 
     #[inline(always)]
-    fn leaf(&self, expr: &Expr) -> Result<u128, Fault> {
+    fn leaf(&self, expr: &Expr) -> Option<u128> {
         match expr {
-            Expr::Param(id, column) => {
-                let columns = self.config.params.get(id.index());
-                let bits = columns.and_then(|columns| columns.get(*column as usize)).copied();
-                bits.ok_or(Fault::Malformed("a parameter that is not declared"))
-            }
-            Expr::Field(handle, id) => {
-                let place = self.place(*handle)?;
-                let (field, packet) = self.field(*handle, *id)?;
-                let first = place.start as usize * 8 + field.offset as usize;
-                let bits = packet::get_bits(self.packet(packet)?, first, field.width);
-                bits.ok_or(Fault::Malformed("a field outside its packet"))
-            }
-            Expr::HeaderLength(handle) => Ok(self.place(*handle)?.length.into()),
-            Expr::PacketLength(packet) => Ok(self.packet(*packet)?.len() as u128),
-            Expr::Now => Ok(self.now.into()),
-            _ => Err(Fault::Malformed("a header's own field outside its declaration")),
+            Expr::Param(id, column) => self.config.params.get(id.index())?.get(*column as usize).copied(),
+            Expr::Field(handle, field) => self.field_bits(*handle, *field),
+            Expr::HeaderLength(handle) => Some(self.place(*handle).ok()?.length.into()),
+            Expr::PacketLength(packet) => Some(self.packet(*packet).ok()?.len() as u128),
+            Expr::Now => Some(self.now.into()),
+            _ => None,
         }
+    }
+
+    #[cold]
+    fn fault(&self, expr: &Expr) -> Fault {
+        let missing = match expr {
+            Expr::Param(..) => return Fault::Malformed("a parameter that is not declared"),
+            Expr::Field(handle, field) => {
+                self.place(*handle).and_then(|_| self.field(*handle, *field)).and_then(|(_, packet)| self.packet(packet)).err()
+            }
+            Expr::HeaderLength(handle) => self.place(*handle).err(),
+            Expr::PacketLength(packet) => self.packet(*packet).err(),
+            _ => return Fault::Malformed("a header's own field outside its declaration"),
+        };
+        missing.unwrap_or(Fault::Malformed("a field outside its packet"))
     }
 
     fn leaf_type(&self, expr: &Expr) -> Scalar {
@@ -176,8 +190,20 @@ impl Leaves for Scope<'_> {
 
 impl Scope<'_> {
     /// The place of a header that was found or made.
+    #[inline(always)]
     pub(crate) fn place(&self, handle: HandleId) -> Result<Place, Fault> {
         self.vars.places.get(self.frame.places + handle.index()).copied().filter(|place| place.is_some()).ok_or(Fault::NoHeader)
+    }
+
+    /// The value of a field; none if there is a fault.
+    #[inline(always)]
+    fn field_bits(&self, handle: HandleId, field: FieldId) -> Option<u128> {
+        let declared = self.frame.body.handles.get(handle.index())?;
+        let layout = self.config.layout(declared.header, field)?;
+        let place = self.vars.places.get(self.frame.places + handle.index())?;
+        let packet = self.vars.packets.get(self.frame.packets + declared.packet.index())?;
+        // What starts nowhere (`Place::NONE`) is outside of every packet.
+        packet::get_bits(packet, place.start as usize * 8 + layout.offset as usize, layout.width)
     }
 
     /// The places of all headers of the body.
@@ -222,13 +248,18 @@ impl Leaves for Own<'_> {
     }
 
     #[inline(always)]
-    fn leaf(&self, expr: &Expr) -> Result<u128, Fault> {
-        let Expr::Own(id) = expr else {
-            return Err(Fault::Malformed("a header's declaration that looks outside the header"));
-        };
-        let field = self.header.fields.get(id.index());
-        let bits = field.and_then(|field| packet::get_bits(self.bytes, field.offset as usize, field.width));
-        bits.ok_or(Fault::Malformed("a field outside the fixed part"))
+    fn leaf(&self, expr: &Expr) -> Option<u128> {
+        let Expr::Own(id) = expr else { return None };
+        let field = self.header.fields.get(id.index())?;
+        packet::get_bits(self.bytes, field.offset as usize, field.width)
+    }
+
+    #[cold]
+    fn fault(&self, expr: &Expr) -> Fault {
+        Fault::Malformed(match expr {
+            Expr::Own(_) => "a field outside the fixed part",
+            _ => "a header's declaration that looks outside the header",
+        })
     }
 
     fn leaf_type(&self, expr: &Expr) -> Scalar {

@@ -11,7 +11,36 @@ use crate::ir::{Change, Expr, FieldId, HandleId, HeaderId, PacketId, Stmt, StmtK
 use crate::span::Span;
 
 /// Headers one behind the other, with their places.
-pub(crate) type Chain = Vec<(HeaderId, Place)>;
+#[derive(Debug, Default)]
+pub(crate) struct Chain {
+    headers: Vec<HeaderId>,
+    places: Vec<Place>,
+}
+
+impl Chain {
+    /// Forgets all headers but the first ones.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.headers.truncate(length);
+        self.places.truncate(length);
+    }
+
+    /// Adds a header.
+    fn push(&mut self, header: HeaderId, place: Place) {
+        self.headers.push(header);
+        self.places.push(place);
+    }
+
+    /// Adds another chain's headers.
+    pub(crate) fn extend(&mut self, other: &Chain) {
+        self.headers.extend_from_slice(&other.headers);
+        self.places.extend_from_slice(&other.places);
+    }
+
+    /// The places of these headers, if the chain begins with them.
+    fn begins(&self, contract: &[HeaderId]) -> Option<&[Place]> {
+        if self.headers.starts_with(contract) { self.places.get(..contract.len()) } else { None }
+    }
+}
 
 impl Run<'_> {
     pub(crate) fn header_stmt(&mut self, frame: &Frame<'_>, stmt: &Stmt) -> Step<()> {
@@ -56,18 +85,15 @@ impl Run<'_> {
     /// Finds the headers that a packet starts with here.
     pub(crate) fn contract(&mut self, frame: &Frame<'_>, contract: &[HeaderId]) -> Step<()> {
         let bytes = &self.scratch.vars.packets[frame.packets];
-        let known = self.scratch.chains.get_mut(frame.packets);
-        let known = known.filter(|chain| chain.len() >= contract.len() && chain.iter().zip(contract).all(|((a, _), b)| a == b));
-        if let Some(chain) = known {
-            let places = self.scratch.vars.places.get_mut(frame.places..).unwrap_or_default();
-            for (slot, (_, place)) in places.iter_mut().zip(chain.iter().take(contract.len())) {
-                *slot = *place;
-            }
+        let places = self.scratch.vars.places.get_mut(frame.places..frame.places + contract.len());
+        let known = self.scratch.chains.get(frame.packets).and_then(|chain| chain.begins(contract));
+        if let (Some(places), Some(known)) = (places, known) {
+            places.copy_from_slice(known);
             return Ok(());
         }
         let (mut start, mut limit) = (0, bytes.len() as u32);
         let mut chain = self.scratch.chains.get_mut(frame.packets).map(std::mem::take).unwrap_or_default();
-        chain.clear();
+        chain.truncate(0);
         for (index, id) in contract.iter().enumerate() {
             let program = &*self.config.program;
             let header = program.headers.get(id.index());
@@ -77,7 +103,7 @@ impl Run<'_> {
                 return Err(self.defect(frame, Span::default(), DefectKind::Contract(name)));
             };
             *slot = place;
-            chain.push((*id, place));
+            chain.push(*id, place);
             (start, limit) = (place.after(), place.end);
         }
         if let Some(known) = self.scratch.chains.get_mut(frame.packets) {
@@ -89,17 +115,17 @@ impl Run<'_> {
     /// Takes note of a header that was found behind another, or at the start.
     fn found(&mut self, packet: usize, header: HeaderId, place: Place) {
         let Some(chain) = self.scratch.chains.get_mut(packet) else { return };
-        let at = if place.start == 0 { Some(0) } else { chain.iter().position(|(_, p)| p.after() == place.start).map(|i| i + 1) };
-        if let Some(at) = at {
+        let before = chain.places.iter().position(|before| before.after() == place.start);
+        if let Some(at) = if place.start == 0 { Some(0) } else { before.map(|index| index + 1) } {
             chain.truncate(at);
-            chain.push((header, place));
+            chain.push(header, place);
         }
     }
 
     /// Forgets what was found, if places may depend on what changed.
     fn changed(&mut self, packet: usize) {
         if let Some(chain) = self.scratch.chains.get_mut(packet) {
-            chain.clear();
+            chain.truncate(0);
         }
     }
 

@@ -44,7 +44,7 @@ pub fn parse(program: &Program, header: &Header, bytes: &[u8], start: u32, limit
     if header.fixed > left {
         return None;
     }
-    let scope = Own { program, header, bytes: &bytes[start as usize..(start + header.fixed) as usize] };
+    let scope = Own { program, header, bytes: &bytes[start as usize..] };
     let mut length = header.fixed;
     if let Some((_, bytes)) = &header.variable {
         let variable = u32::try_from(scope.eval(bytes).ok()? as i128).ok()?;
@@ -67,8 +67,8 @@ pub fn parse(program: &Program, header: &Header, bytes: &[u8], start: u32, limit
 /// say, or at `limit` if that does not fit.
 pub fn place_of(program: &Program, header: &Header, bytes: &[u8], start: u32, length: u32, limit: u32) -> Place {
     let end = header.body.as_ref().and_then(|body| {
-        let fixed = bytes.get(start as usize..(start + header.fixed) as usize)?;
-        let body = u32::try_from(Own { program, header, bytes: fixed }.eval(body).ok()? as i128).ok()?;
+        let bytes = bytes.get(start as usize..).filter(|bytes| bytes.len() >= header.fixed as usize)?;
+        let body = u32::try_from(Own { program, header, bytes }.eval(body).ok()? as i128).ok()?;
         (start + length).checked_add(body).filter(|end| *end <= limit)
     });
     Place { start, length, end: end.unwrap_or(limit), limit }
@@ -107,62 +107,58 @@ pub fn removed(place: &mut Place, at: u32, length: u32) {
     }
 }
 
-/// The number that at most 8 bytes are, in network order.
-#[inline]
-fn word(bytes: &[u8]) -> u64 {
-    match *bytes {
-        [a] => a.into(),
-        [a, b] => u16::from_be_bytes([a, b]).into(),
-        [a, b, c, d] => u32::from_be_bytes([a, b, c, d]).into(),
-        _ => bytes.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte)),
+/// Reads `width` bits (1 to 128) from bit `first` on, in network order.
+#[inline(always)]
+pub fn get_bits(bytes: &[u8], first: usize, width: u8) -> Option<u128> {
+    // Most fields are in a machine word that is inside, which is much faster.
+    match bytes.get(first / 8..)?.first_chunk() {
+        Some(word) if in_a_word(first, width) => Some((u64::from_be_bytes(*word) << (first % 8) >> (64 - width)).into()),
+        _ => get_bytes(bytes, first, width),
     }
 }
 
-/// Reads `width` bits (1 to 128) from bit `first` on, in network order.
+/// Whether a field ends in the 8 bytes that begin with its first one.
 #[inline]
-pub fn get_bits(bytes: &[u8], first: usize, width: u8) -> Option<u128> {
+fn in_a_word(first: usize, width: u8) -> bool {
+    width > 0 && first % 8 + usize::from(width) <= 64
+}
+
+/// The same, byte by byte.
+#[inline(never)]
+fn get_bytes(bytes: &[u8], first: usize, width: u8) -> Option<u128> {
     let last = first + usize::from(width.checked_sub(1)?);
     let field = bytes.get(first / 8..=last / 8)?;
     let behind = 7 - last % 8;
-    // Most fields fit a machine word, which is much faster.
-    Some(if field.len() <= 8 {
-        u128::from((word(field) >> behind) & (u64::MAX >> (64 - width)))
-    } else {
-        get_wide(field, behind, width)
-    })
-}
-
-/// The same of more than 8 bytes, of which the last bits are `behind` the field.
-#[inline(never)]
-fn get_wide(field: &[u8], behind: usize, width: u8) -> u128 {
-    let Some((end, front)) = field.split_last() else { return 0 };
+    if field.len() <= 16 {
+        let value = field.iter().fold(0, |value: u128, byte| (value << 8) | u128::from(*byte));
+        return Some((value >> behind) & mask(width));
+    }
+    let (end, front) = field.split_last()?;
     let value = front.iter().fold(0, |value: u128, byte| (value << 8) | u128::from(*byte));
-    ((value << (8 - behind)) | u128::from(end >> behind)) & mask(width)
+    Some(((value << (8 - behind)) | u128::from(end >> behind)) & mask(width))
 }
 
 /// Writes `width` bits (1 to 128) from bit `first` on, and nothing else. False if they are not inside.
 #[must_use]
 pub fn set_bits(bytes: &mut [u8], first: usize, width: u8, value: u128) -> bool {
-    let Some(last) = width.checked_sub(1).map(|bits| first + usize::from(bits)) else { return false };
-    let Some(field) = bytes.get_mut(first / 8..=last / 8) else { return false };
-    let behind = 7 - last % 8;
-    if field.len() <= 8 {
-        let ones = (u64::MAX >> (64 - width)) << behind;
-        let mut word = (word(field) & !ones) | (((value as u64) << behind) & ones);
-        for byte in field.iter_mut().rev() {
-            *byte = word as u8;
-            word >>= 8;
+    match bytes.get_mut(first / 8..).and_then(|rest| rest.first_chunk_mut()) {
+        Some(word) if in_a_word(first, width) => {
+            let behind = 64 - first % 8 - usize::from(width);
+            let ones = (u64::MAX >> (64 - width)) << behind;
+            let others = u64::from_be_bytes(*word) & !ones;
+            *word = (others | (((value as u64) << behind) & ones)).to_be_bytes();
+            true
         }
-    } else {
-        set_wide(field, behind, width, value & mask(width));
+        _ => set_bytes(bytes, first, width, value & mask(width)),
     }
-    true
 }
 
-/// The same of more than 8 bytes, of which the last bits are `behind` the field.
+/// The same, byte by byte.
 #[inline(never)]
-fn set_wide(field: &mut [u8], mut behind: usize, width: u8, mut value: u128) {
-    let mut left = usize::from(width);
+fn set_bytes(bytes: &mut [u8], first: usize, width: u8, mut value: u128) -> bool {
+    let Some(last) = width.checked_sub(1).map(|bits| first + usize::from(bits)) else { return false };
+    let Some(field) = bytes.get_mut(first / 8..=last / 8) else { return false };
+    let (mut behind, mut left) = (7 - last % 8, usize::from(width));
     // From the last byte to the first: how many bits of the byte belong to the field.
     for byte in field.iter_mut().rev() {
         let here = left.min(8 - behind);
@@ -172,6 +168,7 @@ fn set_wide(field: &mut [u8], mut behind: usize, width: u8, mut value: u128) {
         left -= here;
         behind = 0;
     }
+    true
 }
 
 #[cfg(test)]

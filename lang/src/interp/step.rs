@@ -44,28 +44,38 @@ impl Scratch {
         let top = self.vars.packets.len();
         self.vars.packets.push(packet);
         if self.chains.len() <= top {
-            self.chains.resize_with(top + 1, Chain::new);
+            self.chains.resize_with(top + 1, Chain::default);
         }
-        self.chains[top].clear();
+        self.chains[top].truncate(0);
     }
 
-    /// Puts a copy of one of the stack's packets on it, of which the same headers were found.
-    fn push_copy(&mut self, of: usize, packet: Vec<u8>) {
+    /// Puts a packet on the stack that is one of those on it, or a copy: the same headers were found.
+    fn push_same(&mut self, of: usize, packet: Vec<u8>) {
         let top = self.vars.packets.len();
         self.push(packet);
         let (below, above) = self.chains.split_at_mut(top);
-        if let (Some(chain), Some(copy)) = (below.get(of), above.first_mut()) {
-            copy.extend_from_slice(chain);
+        if let (Some(chain), Some(same)) = (below.get(of), above.first_mut()) {
+            same.extend(chain);
         }
     }
 
-    /// A copy of one of the stack's packets.
-    fn copy_of(&mut self, packet: usize) -> Option<Vec<u8>> {
-        let bytes = self.vars.packets.get(packet)?;
+    /// One of the stack's packets, if nobody looks at it there any more, else a copy.
+    fn sent(&mut self, packet: usize, last: bool) -> Option<Vec<u8>> {
+        let bytes = self.vars.packets.get_mut(packet)?;
+        if last {
+            return Some(std::mem::take(bytes));
+        }
         let mut buffer = self.pool.pop().unwrap_or_default();
         buffer.clear();
         buffer.extend_from_slice(bytes);
         Some(buffer)
+    }
+
+    /// Takes the packet off the top of the stack.
+    fn pop(&mut self) {
+        if let Some(buffer) = self.vars.packets.pop().filter(|buffer| buffer.capacity() > 0) {
+            self.pool.push(buffer);
+        }
     }
 
     fn copy(&mut self, bytes: &[u8]) -> Vec<u8> {
@@ -73,6 +83,13 @@ impl Scratch {
         buffer.clear();
         buffer.extend_from_slice(bytes);
         buffer
+    }
+}
+
+/// Makes a stack as long as that, with what is blank: in pieces, which is faster than one by one.
+fn grow<T: Copy>(stack: &mut Vec<T>, length: usize, blank: &[T]) {
+    while let Some(missing) = length.checked_sub(stack.len()).filter(|missing| *missing > 0) {
+        stack.extend_from_slice(&blank[..missing.min(blank.len())]);
     }
 }
 
@@ -175,8 +192,8 @@ impl<'a> Run<'a> {
     /// Makes room for a body's variables; those from `locals` on that are there already are its first ones.
     pub(crate) fn enter<'b>(&mut self, body: &'b Body, element: Option<ElementId>, locals: usize) -> Frame<'b> {
         let places = self.scratch.vars.places.len();
-        self.scratch.vars.locals.resize(locals + body.locals.len(), 0);
-        self.scratch.vars.places.resize(places + body.handles.len(), Place::NONE);
+        grow(&mut self.scratch.vars.locals, locals + body.locals.len(), &[0; 32]);
+        grow(&mut self.scratch.vars.places, places + body.handles.len(), &[Place::NONE; 8]);
         Frame { body, element, locals, places, packets: self.scratch.vars.packets.len() }
     }
 
@@ -208,7 +225,7 @@ impl<'a> Run<'a> {
         self.contract(&frame, &input.contract)?;
         let outer = std::mem::replace(&mut self.emitted, 0);
         self.depth += 1;
-        let dropped = match self.block(&frame, &input.body.block) {
+        let dropped = match self.block(&frame, &input.body.block, true) {
             Ok(()) => 0,
             Err(End::Dropped) => 1,
             Err(End::Defect(defect)) => return Err(defect),
@@ -221,20 +238,18 @@ impl<'a> Run<'a> {
         };
         self.state.accounting.copies += copies;
         self.leave(&frame);
-        if let Some(buffer) = self.scratch.vars.packets.pop() {
-            self.scratch.pool.push(buffer);
-        }
+        self.scratch.pop();
         Ok(())
     }
 
-    /// Statements in order.
-    pub(crate) fn block(&mut self, frame: &Frame<'_>, mut block: &[Stmt]) -> Result<(), End> {
+    /// Statements in order; whether these are the last ones of a handler.
+    fn block(&mut self, frame: &Frame<'_>, mut block: &[Stmt], last: bool) -> Result<(), End> {
         while let Some((stmt, rest)) = block.split_first() {
-            let branch = self.stmt(frame, stmt)?;
+            let branch = self.stmt(frame, stmt, last && rest.is_empty())?;
             // What follows the last statement is its branch; no call is needed for that.
             block = if rest.is_empty() { branch } else { rest };
             if !rest.is_empty() && !branch.is_empty() {
-                self.block(frame, branch)?;
+                self.block(frame, branch, false)?;
             }
         }
         Ok(())
@@ -242,7 +257,7 @@ impl<'a> Run<'a> {
 
     /// A block that goes on to its end, since there is no packet that it could drop.
     pub(crate) fn whole(&mut self, frame: &Frame<'_>, span: Span, block: &[Stmt]) -> Step<()> {
-        self.block(frame, block).map_err(|end| match end {
+        self.block(frame, block, false).map_err(|end| match end {
             End::Defect(defect) => defect,
             End::Dropped => self.defect(frame, span, Fault::Malformed("a drop outside a handler of packets").into()),
         })
@@ -251,7 +266,7 @@ impl<'a> Run<'a> {
     /// One statement, and the branch that it goes on with, if it has any. Here are those that there are most of; the others are out
     /// of their way.
     #[inline(always)]
-    fn stmt<'b>(&mut self, frame: &Frame<'_>, stmt: &'b Stmt) -> Result<&'b [Stmt], End> {
+    fn stmt<'b>(&mut self, frame: &Frame<'_>, stmt: &'b Stmt, last: bool) -> Result<&'b [Stmt], End> {
         match &stmt.kind {
             StmtKind::Assign { dst, value } => {
                 let value = self.eval(frame, stmt.span, value)?;
@@ -269,6 +284,7 @@ impl<'a> Run<'a> {
                 let found = self.parse(frame, stmt.span, *packet, *header, *after, *into)?;
                 return Ok(if found { ok } else { malformed });
             }
+            StmtKind::Emit { output, args } => self.emit(frame, stmt.span, *output, args, last)?,
             _ => self.plain_stmt(frame, stmt)?,
         }
         Ok(&[])
@@ -284,7 +300,6 @@ impl<'a> Run<'a> {
                     return Err(self.defect(frame, span, DefectKind::Check(*what)).into());
                 }
             }
-            StmtKind::Emit { output, args } => self.emit(frame, span, *output, args)?,
             StmtKind::Drop { reason } => return Err(self.drop(frame, span, *reason)),
             StmtKind::Spec(spec) => self.spec_stmt(frame, span, spec)?,
             StmtKind::Test(_) => {
@@ -353,34 +368,37 @@ impl<'a> Run<'a> {
         Box::new(Defect { kind: Fault::Malformed(what).into(), element, span })
     }
 
-    /// Sends a copy of the packet along an output, and runs what is behind it.
-    fn emit(&mut self, frame: &Frame<'_>, span: Span, output: u32, args: &[Expr]) -> Step<()> {
+    /// Sends a copy of the packet along an output, and runs what is behind it. Of what a handler does last nobody sees whether it is
+    /// a copy: there is none.
+    #[inline(never)]
+    fn emit(&mut self, frame: &Frame<'_>, span: Span, output: u32, args: &[Expr], last: bool) -> Step<()> {
         let config = self.config;
         let element = frame.element.and_then(|id| Some((id, config.program.elements.get(id.index())?)));
         let Some((id, output_of)) = element.and_then(|(id, element)| Some((id, element.outputs.get(output as usize)?))) else {
             return Err(self.defect(frame, span, Fault::Malformed("an output that is not declared").into()));
         };
-        let Some(copy) = self.scratch.copy_of(frame.packets) else {
+        let locals = self.scratch.vars.locals.len();
+        for arg in args {
+            let value = self.eval(frame, span, arg)?;
+            self.scratch.vars.locals.push(value);
+        }
+        let Some(sent) = self.scratch.sent(frame.packets, last) else {
             return Err(self.defect(frame, span, Fault::NoPacket.into()));
         };
         self.emitted += 1;
-        self.tell(|| Event::Emit { element: id, output, bytes: &copy, span });
+        self.tell(|| Event::Emit { element: id, output, bytes: &sent, span });
         match output_of.target {
             Target::Port(port) => {
                 if let Some(count) = self.state.accounting.sent.get_mut(port.index()) {
                     *count += 1;
                 }
-                self.tell(|| Event::Leave { port, bytes: &copy });
-                self.outcome.out.push((port, copy));
+                self.tell(|| Event::Leave { port, bytes: &sent });
+                self.scratch.vars.locals.truncate(locals);
+                self.outcome.out.push((port, sent));
                 Ok(())
             }
             Target::Input(input) => {
-                let locals = self.scratch.vars.locals.len();
-                for arg in args {
-                    let value = self.eval(frame, span, arg)?;
-                    self.scratch.vars.locals.push(value);
-                }
-                self.scratch.push_copy(frame.packets, copy);
+                self.scratch.push_same(frame.packets, sent);
                 self.input(input, locals)
             }
         }

@@ -53,6 +53,7 @@ pub fn unary(op: UnaryOp, bits: u128, ty: Scalar) -> u128 {
 }
 
 /// Applies an operator to two operands, of which the left one is of that type.
+#[inline]
 pub fn binary(op: BinaryOp, a: u128, b: u128, ty: Scalar) -> Result<u128, Fault> {
     let width = match ty {
         Scalar::Int => return integer(op, a as i128, b as i128),

@@ -243,7 +243,7 @@ pub(super) fn block((stmts, value): (Vec<Stmt>, Option<Expr>), span: Span) -> Bl
     block
 }
 
-pub(super) fn arm(pattern: Pattern, guard: Option<Expr>, body: Expr, span: Span) -> Arm {
+pub(super) fn arm(pattern: Pattern, guard: Option<Box<Expr>>, body: Expr, span: Span) -> Arm {
     Arm { pattern, guard, body, span }
 }
 
@@ -269,16 +269,6 @@ pub(super) fn binary(op: BinaryOp, left: Expr, right: Expr) -> Expr {
         _ => ExprKind::Binary(op, left, right),
     };
     Expr { kind, span }
-}
-
-/// An element of a flat expression.
-pub enum Piece {
-    /// A prefix operator and where it starts.
-    Prefix(UnaryOp, u32),
-    /// An operand.
-    Operand(Expr),
-    /// An infix operator.
-    Infix(BinaryOp),
 }
 
 /// How tightly an operator binds; `implies` alone leans right.
@@ -312,66 +302,68 @@ pub fn binding_power(op: BinaryOp) -> u8 {
     power(op)
 }
 
+/// An expression up to an operator, put in order by precedence as it is read (operator precedence parsing with explicit stacks).
+#[derive(Default)]
+pub struct Chain {
+    operands: Vec<Expr>,
+    pending: Vec<Pending>,
+    /// Whether the last operator that binds no tighter than a comparison is one: those do not chain.
+    compared: bool,
+}
+
+/// An operator whose right side is not complete.
 enum Pending {
-    Prefix(UnaryOp, u32),
+    /// A prefix operator and where it starts.
+    Prefix(UnaryOp, Span),
+    /// An infix operator; its left side is an operand.
     Infix(BinaryOp),
 }
 
-/// Puts a flat expression in order by precedence (operator precedence parsing with explicit stacks).
-pub(super) fn climb(cx: &Cx, pieces: Vec<Piece>) -> Expr {
-    let mut operands: Vec<Expr> = Vec::new();
-    let mut pending: Vec<Pending> = Vec::new();
-    let mut previous: Option<BinaryOp> = None;
-    for piece in pieces {
-        match piece {
-            Piece::Operand(e) => operands.push(e),
-            Piece::Prefix(op, start) => pending.push(Pending::Prefix(op, start)),
-            Piece::Infix(op) => {
-                if let Some(left) = previous
-                    && power(left) == 5
-                    && power(op) == 5
-                    && let Some(at) = operands.last().map(|e| e.span)
-                {
-                    let d = Diagnostic::new(Code::Syntax, at, "comparisons do not chain")
-                        .note("join them with `and`, or use parentheses");
-                    cx.errors.borrow_mut().push(d);
-                }
-                if power(op) <= 5 {
-                    previous = Some(op);
-                }
-                while let Some(top) = pending.last() {
-                    let binds = match top {
-                        Pending::Prefix(p, _) => prefix_power(*p) > power(op),
-                        Pending::Infix(p) => power(*p) > power(op) || (power(*p) == power(op) && op != BinaryOp::Implies),
-                    };
-                    if !binds {
-                        break;
-                    }
-                    reduce(cx, &mut operands, &mut pending);
-                }
-                pending.push(Pending::Infix(op));
-            }
-        }
+impl Chain {
+    /// A prefix operator follows.
+    pub(super) fn prefix(mut self, cx: &Cx, op: UnaryOp, start: u32) -> Chain {
+        self.pending.push(Pending::Prefix(op, cx.span(start, start)));
+        self
     }
-    while !pending.is_empty() {
-        reduce(cx, &mut operands, &mut pending);
-    }
-    operands.pop().unwrap_or_else(|| cx.expr(ExprKind::Error, 0, 0))
-}
 
-fn reduce(cx: &Cx, operands: &mut Vec<Expr>, pending: &mut Vec<Pending>) {
-    match pending.pop() {
-        Some(Pending::Prefix(op, start)) => {
-            if let Some(e) = operands.pop() {
-                let end = e.span.end;
-                operands.push(cx.expr(ExprKind::Unary(op, Box::new(e)), start, end));
-            }
+    /// An operand and an infix operator follow.
+    pub(super) fn infix(mut self, cx: &Cx, operand: Expr, op: BinaryOp) -> Chain {
+        if self.compared && power(op) == 5 {
+            let d = Diagnostic::new(Code::Syntax, operand.span, "comparisons do not chain")
+                .note("join them with `and`, or use parentheses");
+            cx.errors.borrow_mut().push(d);
         }
-        Some(Pending::Infix(op)) => {
-            if let (Some(right), Some(left)) = (operands.pop(), operands.pop()) {
-                operands.push(binary(op, left, right));
-            }
+        if power(op) <= 5 {
+            self.compared = power(op) == 5;
         }
-        None => {}
+        let left = self.reduce(operand, |pending| match pending {
+            Pending::Prefix(p, _) => prefix_power(*p) > power(op),
+            Pending::Infix(p) => power(*p) > power(op) || (power(*p) == power(op) && op != BinaryOp::Implies),
+        });
+        self.operands.push(left);
+        self.pending.push(Pending::Infix(op));
+        self
+    }
+
+    /// The last operand follows.
+    pub(super) fn end(mut self, operand: Expr) -> Expr {
+        self.reduce(operand, |_| true)
+    }
+
+    /// Completes pending operators, the last first, for as long as they bind tighter than what follows their right side.
+    fn reduce(&mut self, mut right: Expr, binds: impl std::ops::Fn(&Pending) -> bool) -> Expr {
+        while let Some(pending) = self.pending.pop_if(|pending| binds(pending)) {
+            right = match pending {
+                Pending::Prefix(op, start) => {
+                    let span = start.to(right.span);
+                    Expr { kind: ExprKind::Unary(op, Box::new(right)), span }
+                }
+                Pending::Infix(op) => match self.operands.pop() {
+                    Some(left) => binary(op, left, right),
+                    None => right,
+                },
+            };
+        }
+        right
     }
 }

@@ -22,7 +22,7 @@ use grv_lang::diagnostics::Severity;
 use grv_lang::interp::Machine;
 use grv_lang::ir::Program;
 use grv_lang::random::{self, Runs, Script};
-use grv_lang::source::{Loader, NoModules};
+use grv_lang::source::{Beside, NoModules};
 use met::Met;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -63,20 +63,9 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Modules beside a program.
-struct Modules;
-
-impl Loader for Modules {
-    fn load(&self, module: &[&str], from: &str) -> Option<(String, Vec<u8>)> {
-        let file: PathBuf = module.iter().collect::<PathBuf>().with_extension("grv");
-        let found = root().join(from).ancestors().skip(1).map(|folder| folder.join(&file)).find(|f| f.exists())?;
-        Some((found.display().to_string(), std::fs::read(&found).ok()?))
-    }
-}
-
 fn load(path: &str) -> Compilation {
-    let bytes = std::fs::read(root().join(path)).expect("the program can be read");
-    compile(path, &bytes, &Modules)
+    let read = |path: &Path| std::fs::read(root().join(path)).ok();
+    compile(path, &read(Path::new(path)).expect("the program can be read"), &Beside(read))
 }
 
 /// Compares steps of all boxes of a program.

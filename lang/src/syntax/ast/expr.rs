@@ -64,7 +64,7 @@ pub enum ExprKind {
         /// The value.
         value: Box<Expr>,
         /// The type.
-        ty: Type,
+        ty: Box<Type>,
         /// `as%`
         wrap: bool,
     },
@@ -107,9 +107,9 @@ pub enum ExprKind {
     /// `after a: e`
     After(Box<Expr>, Box<Expr>),
     /// `a emits p as x: S where e`
-    Emits(Emits, Option<Box<Expr>>),
+    Emits(Box<Emits>, Option<Box<Expr>>),
     /// `count(a emits p as x: S where e)`
-    Counted(Emits, Option<Box<Expr>>),
+    Counted(Box<Emits>, Option<Box<Expr>>),
     /// `a drops "..."`
     Drops(Box<Expr>, Vec<Str>),
     /// `same(a, b) except (f, f)`

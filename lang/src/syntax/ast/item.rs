@@ -3,6 +3,7 @@
 use super::{Block, Docs, Expr, Ident, Path, Property, Str};
 use crate::span::Span;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// A source file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -43,7 +44,7 @@ pub enum ItemKind {
         /// Type.
         ty: Type,
         /// Value.
-        value: Expr,
+        value: Box<Expr>,
     },
     /// `newtype NAME: u32 shown ipv4;`
     Newtype {
@@ -69,7 +70,7 @@ pub enum ItemKind {
         variants: Vec<Variant>,
     },
     /// `fn`
-    Fn(Fn),
+    Fn(Box<Fn>),
     /// `hash NAME(args) -> uN;`
     Hash {
         /// Name.
@@ -176,7 +177,7 @@ pub struct Param {
     /// Type; ports have none.
     pub ty: Option<Type>,
     /// Default.
-    pub default: Option<Expr>,
+    pub default: Option<Box<Expr>>,
 }
 
 /// What a parameter stands for.
@@ -292,7 +293,7 @@ pub struct ShapeDecl {
     /// Name.
     pub name: Ident,
     /// The pattern.
-    pub pattern: HeaderPattern,
+    pub pattern: Arc<HeaderPattern>,
 }
 
 /// `{ A as a, (B | C) as x, malformed D }`
@@ -323,7 +324,7 @@ pub enum ShapeRef {
     /// By name.
     Named(Path),
     /// Written out.
-    Pattern(HeaderPattern),
+    Pattern(Arc<HeaderPattern>),
 }
 
 /// A member of an element, a middlebox or a spec. Which may stand where is checked later.
@@ -352,13 +353,13 @@ pub enum MemberKind {
         cond: Expr,
     },
     /// `fn`
-    Fn(Fn),
+    Fn(Arc<Fn>),
     /// `shape`
     Shape(ShapeDecl),
     /// `property` or `invariant`
     Property(Property),
     /// `on ... { }`
-    Handler(Handler),
+    Handler(Box<Handler>),
     /// `name: Kind(args);`
     Instance {
         /// Name.
@@ -408,9 +409,9 @@ pub struct StateDecl {
     /// `map<K, V>`
     pub ty: Type,
     /// `[n]`
-    pub capacity: Option<Expr>,
+    pub capacity: Option<Box<Expr>>,
     /// `= e`
-    pub initial: Option<Expr>,
+    pub initial: Option<Box<Expr>>,
     /// Clauses, in order.
     pub clauses: Vec<StateClause>,
 }
@@ -458,7 +459,6 @@ pub struct Handler {
 
 /// What a handler handles.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[allow(clippy::large_enum_variant, reason = "most handlers are of packets")]
 pub enum HandlerEvent {
     /// `on name[i](p: { ... }, x)`
     Packet {

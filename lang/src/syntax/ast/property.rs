@@ -34,7 +34,6 @@ pub enum Label {
 
 /// What a property says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[allow(clippy::large_enum_variant, reason = "a program has few properties")]
 pub enum PropertyBody {
     /// A formula over states.
     Always(Expr),
@@ -43,47 +42,47 @@ pub enum PropertyBody {
         /// The packets.
         packets: Vec<PacketVar>,
         /// The premise.
-        cond: Option<Expr>,
+        cond: Option<Box<Expr>>,
         /// The conclusion.
-        conclusion: Expr,
+        conclusion: Box<Expr>,
     },
     /// `once A then any r ... must emit ... for as long as C;`
     Persists(Box<Persists>),
     /// `B only after A within d unless since E;`
     OnlyAfter {
         /// B
-        event: EventPattern,
+        event: Box<EventPattern>,
         /// A
-        after: EventPattern,
+        after: Box<EventPattern>,
         /// `within d`
-        within: Option<Expr>,
+        within: Option<Box<Expr>>,
         /// `unless since E`
-        unless: Option<EventPattern>,
+        unless: Option<Box<EventPattern>>,
     },
     /// `independent V from U except "...";`
     Independent {
         /// V
-        observed: EventPattern,
+        observed: Box<EventPattern>,
         /// U
-        from: EventPattern,
+        from: Box<EventPattern>,
         /// Drop reasons.
         except: Vec<Str>,
     },
     /// `bound e of E per k over t: limit;`
     Bound {
         /// What each event adds.
-        amount: Expr,
+        amount: Box<Expr>,
         /// The events.
-        event: EventPattern,
+        event: Box<EventPattern>,
         /// The key.
-        key: Option<Expr>,
+        key: Option<Box<Expr>>,
         /// The interval's name.
         interval: Ident,
         /// The limit.
-        limit: Expr,
+        limit: Box<Expr>,
     },
     /// `reachable E;`
-    Reachable(EventPattern),
+    Reachable(Box<EventPattern>),
     /// `assume "..." body`
     Assume(Str, Box<PropertyBody>),
     /// Not parsed.
@@ -105,13 +104,13 @@ pub struct PacketVar {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Persists {
     /// A
-    pub once: EventPattern,
+    pub once: Box<EventPattern>,
     /// `any r: S at p where e`
     pub then: PacketVar,
     /// Its `where`.
     pub cond: Option<Expr>,
     /// `must emit p as t: S where e`
-    pub emits: Option<(PortRef, Option<(Ident, Option<ShapeRef>)>, Option<Expr>)>,
+    pub emits: Option<(PortRef, Option<(Ident, Option<ShapeRef>)>, Option<Box<Expr>>)>,
     /// `else drops "..."`; or `must drop "..."`
     pub drops: Vec<Str>,
     /// C

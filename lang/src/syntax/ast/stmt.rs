@@ -3,6 +3,7 @@
 use super::{Expr, HeaderPattern, Ident, Path, ShapeRef, Str, Type};
 use crate::span::Span;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Statements in braces; the last expression without `;` is the value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -32,9 +33,9 @@ pub enum StmtKind {
         /// The pattern.
         pattern: Pattern,
         /// Its type.
-        ty: Option<Type>,
+        ty: Option<Box<Type>>,
         /// The value.
-        value: Expr,
+        value: Box<Expr>,
         /// If it does not match.
         other: Option<Block>,
     },
@@ -43,12 +44,12 @@ pub enum StmtKind {
         /// Name.
         name: Ident,
         /// Type.
-        ty: Option<Type>,
+        ty: Option<Box<Type>>,
         /// First value.
         value: Expr,
     },
     /// `place = e;`
-    Assign(Expr, Expr),
+    Assign(Box<Expr>, Expr),
     /// `e;`, or a block-like expression without `;`
     Expr(Expr),
     /// `inserts else { }`
@@ -58,7 +59,7 @@ pub enum StmtKind {
         /// The variable.
         var: Ident,
         /// The range.
-        range: Expr,
+        range: Box<Expr>,
         /// The body.
         body: Block,
     },
@@ -67,7 +68,7 @@ pub enum StmtKind {
     /// `push H { } before h as name else { }`
     Push {
         /// The header, a struct literal.
-        header: Expr,
+        header: Box<Expr>,
         /// Before which.
         before: Ident,
         /// Name of the new header.
@@ -82,7 +83,7 @@ pub enum StmtKind {
     /// `expect PORT e;`
     Expect(PortRef, Expr),
     /// `expect PORT q: SHAPE where e;`
-    ExpectMatch(PortRef, Ident, ShapeRef, Option<Expr>),
+    ExpectMatch(PortRef, Ident, ShapeRef, Option<Box<Expr>>),
     /// `expect drop "...";`
     ExpectDrop(Option<Str>),
     /// `ignore;`
@@ -103,7 +104,7 @@ pub enum StmtKind {
         tables: Vec<(Expr, Expr)>,
     },
     /// `feed T[k] = v;`
-    Feed(Expr, Expr),
+    Feed(Box<Expr>, Expr),
     /// `feed T.remove(k);`
     FeedRemove(Expr),
     /// Not parsed.
@@ -144,9 +145,9 @@ pub enum PatternKind {
     /// A name, a variant, a constant or a shape; with arguments a variant.
     Path(Path, Vec<Pattern>),
     /// A literal, or a range of literals.
-    Literal(Expr),
+    Literal(Box<Expr>),
     /// Headers.
-    Headers(HeaderPattern),
+    Headers(Arc<HeaderPattern>),
     /// `a | b`
     Or(Vec<Pattern>),
 }
@@ -157,7 +158,7 @@ pub struct Arm {
     /// The pattern.
     pub pattern: Pattern,
     /// `if e`
-    pub guard: Option<Expr>,
+    pub guard: Option<Box<Expr>>,
     /// The value.
     pub body: Expr,
     /// All of it.
