@@ -158,12 +158,12 @@ pub struct TableInfo {
     pub name: String,
     /// The map.
     pub map: String,
-    /// `entries`, `mirror`, `slots`, `buckets`, `control`, `control array` (a cell is one of one element), `control blocks`, `prefixes`, `feed`, `counters`, or `cell`: a
+    /// `entries`, `mirror`, `slots`, `buckets`, `control`, `control array` (a cell is one of one element), `control blocks`, `control rows`, `prefixes`, `feed`, `counters`, or `cell`: a
     /// global variable, whose one number is at the offset in its section.
     #[serde(deserialize_with = "keeping")]
     pub keeping: Name,
     /// The key's scalars. Keys of `control` end with the number of the generation (0 or 1); indexes of `control array` have the
-    /// capacity added in generation 1; keys of `prefixes` begin with their length in bits, those of the generation (32) included, and the generation in network order.
+    /// capacity added in generation 1; the key of `control rows` is the generation; keys of `prefixes` begin with their length in bits, those of the generation (32) included, and the generation in network order.
     pub key: Vec<ColumnInfo>,
     /// The value's scalars.
     pub value: Vec<ColumnInfo>,
@@ -188,7 +188,10 @@ pub struct TableInfo {
     /// the same ticket, and lives.
     pub owner: Option<OwnerInfo>,
     /// Of `control blocks`: how many elements are in an entry, and how far apart. Element i is in the entry with the key i / elements.
+    /// Of `control rows`: how many there are, and how far apart, behind eight bytes that hold the index from which on all elements are the same.
     pub blocks: Option<BlockInfo>,
+    /// Of `control rows`: what is in elements besides their columns.
+    pub masks: Vec<MaskInfo>,
     /// Of `control`: the array that most entries are found in.
     pub front: Option<FrontInfo>,
     /// Of `feed`: the array that most entries are found in.
@@ -197,7 +200,7 @@ pub struct TableInfo {
     pub flat: Option<FlatInfo>,
     /// Of an array that the runtime computes: from what.
     pub maglev: Option<MaglevInfo>,
-    /// Of `control array` and `control blocks`: what elements hold that are not given, if that is known; a loader fills both generations with it.
+    /// Of `control array`, `control blocks` and `control rows`: what elements hold that are not given, if that is known; a loader fills both generations with it.
     pub initial: Vec<u64>,
     /// Of `buckets`: what their numbers count in.
     pub bucket: Option<BucketInfo>,
@@ -223,6 +226,7 @@ impl TableInfo {
             places: Vec::new(),
             owner: None,
             blocks: None,
+            masks: Vec::new(),
             front: None,
             near: None,
             flat: None,
@@ -298,6 +302,15 @@ pub struct BlockInfo {
     pub elements: u32,
     /// Bytes of an element.
     pub bytes: u16,
+}
+
+/// A mask beside the length of a prefix: as many ones as the length says, above zeros.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaskInfo {
+    /// Which column of the value is the length.
+    pub of: usize,
+    /// Where the mask is, in an element.
+    pub mask: ColumnInfo,
 }
 
 /// An array beside a table of the control plane: see [`front`].
@@ -454,7 +467,7 @@ pub const NO_PORT: &str = "not a port of the box";
 pub type Name = &'static str;
 
 /// The ways to keep a table, as manifests name them.
-const KEEPINGS: [&str; 11] = [
+const KEEPINGS: [&str; 12] = [
     "entries",
     "mirror",
     "slots",
@@ -462,6 +475,7 @@ const KEEPINGS: [&str; 11] = [
     "control",
     "control array",
     "control blocks",
+    "control rows",
     "prefixes",
     "feed",
     "counters",

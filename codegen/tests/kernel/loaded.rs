@@ -66,8 +66,10 @@ macro_rules! sized {
             88 => $f::<$k, 88>($($arg),*),
             96 => $f::<$k, 96>($($arg),*),
             104 => $f::<$k, 104>($($arg),*),
+            200 => $f::<$k, 200>($($arg),*),
             1024 => $f::<$k, 1024>($($arg),*),
             1920 => $f::<$k, 1920>($($arg),*),
+            8200 => $f::<$k, 8200>($($arg),*),
             other => panic!("values of {other} bytes"),
         }
     };
@@ -362,6 +364,11 @@ impl Loaded {
                     let value = memory::value(info, &[], &value);
                     sized!(info.key_bytes, info.value_bytes, array(&mut self.ebpf, &info.map, &key, &value));
                 }
+            }
+            "control rows" => {
+                let elements: Vec<Vec<u128>> = entries.iter().map(|(_, element)| element.clone()).collect();
+                let (key, value) = (memory::key(info, &[], generation, 0), memory::rows(info, &elements));
+                sized!(info.key_bytes, info.value_bytes, array(&mut self.ebpf, &info.map, &key, &value));
             }
             "control blocks" => {
                 let name = info.map.clone();

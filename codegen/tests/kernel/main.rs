@@ -179,6 +179,11 @@ fn headers_fields_and_numbers_are_what_they_are_in_the_interpreter() {
 }
 
 #[test]
+fn searches_end_where_they_do_in_the_interpreter() {
+    agrees("tests/targets/search.grv", 30);
+}
+
+#[test]
 fn entries_live_and_die_as_in_the_interpreter() {
     agrees("tests/targets/entries.grv", 60);
     agrees("tests/targets/count.grv", 5);
