@@ -383,10 +383,8 @@ impl Loaded {
             _ => {
                 let front_of = info.front.clone().unwrap();
                 for (key, _) in self.entries(info) {
-                    let other = memory::key(info, &vec![0; info.key.len()], generation, 0);
-                    let of = |bytes: &[u8]| bytes[bytes.len() - 4..].to_vec();
-                    if of(&key) == of(&other) {
-                        let (scalars, _) = memory::key_of(info, &key, 0);
+                    let (scalars, of) = memory::key_of(info, &key, 0);
+                    if of == generation {
                         let place = front::place(&front_of, &scalars, generation).to_le_bytes();
                         sized!(4, front_of.bytes, array(&mut self.ebpf, &front_of.map, &place, &front::nothing(&front_of)));
                         sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &key, None));
