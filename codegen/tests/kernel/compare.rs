@@ -149,6 +149,22 @@ impl Compared {
         outcome
     }
 
+    /// The box in the kernel, with which something else happens for a while.
+    pub(crate) fn kernel(&mut self) -> &mut Loaded {
+        &mut self.kernel
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> u64 {
+        self.machine.now()
+    }
+
+    /// A packet came to the box in the kernel; now it comes to the interpreter.
+    pub(crate) fn came(&mut self, port: PortId, bytes: &[u8]) {
+        let mut target = self.target(0);
+        self.machine.packet(port, bytes, &mut target, None).unwrap();
+    }
+
     /// Nothing happens any more.
     pub(crate) fn ends(&mut self, at: &str) {
         self.same_tables(at);

@@ -8,6 +8,7 @@
 #![allow(clippy::print_stderr, reason = "what is skipped is said, and what fails is shown")]
 
 mod beside;
+mod boxes;
 mod compare;
 mod libbpf;
 mod loaded;
@@ -135,7 +136,9 @@ fn agrees_at(hook: Hook, file: &str, random: Random) {
             short += compared.short;
         }
         let name = &program.name;
-        eprintln!("{file}: {name}: {tested} packets of tests and {packets} random ones agree; {short} too short for the kernel to take");
+        eprintln!(
+            "{file}: {name}: {tested} packets of tests and {packets} random ones agree; {short} too short for the kernel to take"
+        );
         assert!(packets as u64 >= random.runs * random.packets as u64, "{file}: {name}: too few packets were compared");
     }
 }

@@ -24,7 +24,9 @@ impl Lower<'_> {
             let place = &layout.places[index];
             ColumnInfo { offset: place.offset, bytes: place.bytes, shift: place.shift, bits: place.bits, network: place.network }
         };
-        let all = |layout: &Layout, from: usize| -> Vec<ColumnInfo> { (from..layout.places.len()).map(|index| place(layout, index)).collect() };
+        let all = |layout: &Layout, from: usize| -> Vec<ColumnInfo> {
+            (from..layout.places.len()).map(|index| place(layout, index)).collect()
+        };
         let mut info = TableInfo::new(id as u32, &table.name, "counters");
         let Some(map) = self.maps.map(kept.map) else {
             if let Keeping::Cell(cell) = kept.keeping {
