@@ -30,7 +30,7 @@ fn load(file: &str) -> Loaded {
 }
 
 /// How often drops were counted by a reason.
-pub(crate) fn count(loaded: &Loaded, drops: &[u64], reason: &str) -> u64 {
+fn count(loaded: &Loaded, drops: &[u64], reason: &str) -> u64 {
     drops[loaded.artefact.reasons.iter().position(|name| name == reason).unwrap()]
 }
 
