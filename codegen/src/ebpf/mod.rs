@@ -406,18 +406,29 @@ pub struct Artefact {
     pub trace: Option<TraceInfo>,
 }
 
-/// Builds an object file. What the target does not have is reported; nothing is built then.
-pub fn build(program: &Program, sources: &SourceMap, options: &Options, proofs: &Proofs) -> Result<Artefact, Vec<Diagnostic>> {
+/// A program that was compiled, before it is known what is proved of it.
+pub struct Compiled<'p> {
+    program: &'p Program,
+    sources: &'p SourceMap,
+    options: &'p Options,
+    lowered: lower::Lowered,
+    code: machine::Code,
+    callbacks: Vec<machine::Code>,
+    budget: Budget,
+}
+
+/// Compiles a program. What the target does not have is reported; nothing is built then.
+pub fn compile<'p>(program: &'p Program, sources: &'p SourceMap, options: &'p Options) -> Result<Compiled<'p>, Vec<Diagnostic>> {
     let lowered = lower::lower(program, options)?;
     let bug = |what: String| vec![Diagnostic::new(Code::TargetSize, program.span, what)];
-    let compile = |function: &lir::Function| {
+    let assemble = |function: &lir::Function| {
         if cfg!(debug_assertions) {
             lir::check(function).map_err(|e| bug(format!("a bug of the compiler: {e}\n{}", lir::print(function))))?;
         }
         machine::compile(function).map_err(|failure| bug(failure.to_string()))
     };
-    let code = compile(&lowered.function)?;
-    let callbacks = lowered.callbacks.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
+    let code = assemble(&lowered.function)?;
+    let callbacks = lowered.callbacks.iter().map(assemble).collect::<Result<Vec<_>, _>>()?;
     let newer = kernel::newer(&code, &lowered.maps, options.kernel);
     if !newer.is_empty() {
         let found = |what: String| {
@@ -437,21 +448,35 @@ pub fn build(program: &Program, sources: &SourceMap, options: &Options, proofs: 
             .collect(),
         helpers: code.calls.iter().map(|(helper, count)| (helper.name().to_string(), *count)).collect(),
     };
-    let variables = variables(&lowered.maps);
-    let manifest = Manifest::new(program, sources, options, proofs, &lowered, &budget);
-    let object = object::write(options.hook, &code, &callbacks, &lowered.maps, &manifest.json(), sources).map_err(bug)?;
-    Ok(Artefact {
-        object,
-        program: code.name.clone(),
-        listing: std::iter::once(&code).chain(&callbacks).map(|c| listing::listing(c, &lowered.maps, sources)).collect(),
-        budget,
-        tables: lowered.tables,
-        parameters: lowered.parameters,
-        variables,
-        groups: lowered.groups,
-        reasons: lowered.reasons,
-        trace: lowered.trace,
-    })
+    Ok(Compiled { program, sources, options, lowered, code, callbacks, budget })
+}
+
+/// Compiles a program, and writes the object file.
+pub fn build(program: &Program, sources: &SourceMap, options: &Options, proofs: &Proofs) -> Result<Artefact, Vec<Diagnostic>> {
+    compile(program, sources, options)?.artefact(proofs)
+}
+
+impl Compiled<'_> {
+    /// Writes the object file, in which it says what is proved.
+    pub fn artefact(self, proofs: &Proofs) -> Result<Artefact, Vec<Diagnostic>> {
+        let Compiled { program, sources, options, lowered, code, callbacks, budget } = self;
+        let variables = variables(&lowered.maps);
+        let manifest = Manifest::new(program, sources, options, proofs, &lowered, &budget);
+        let object = object::write(options.hook, &code, &callbacks, &lowered.maps, &manifest.json(), sources)
+            .map_err(|what| vec![Diagnostic::new(Code::TargetSize, program.span, what)])?;
+        Ok(Artefact {
+            object,
+            program: code.name.clone(),
+            listing: std::iter::once(&code).chain(&callbacks).map(|c| listing::listing(c, &lowered.maps, sources)).collect(),
+            budget,
+            tables: lowered.tables,
+            parameters: lowered.parameters,
+            variables,
+            groups: lowered.groups,
+            reasons: lowered.reasons,
+            trace: lowered.trace,
+        })
+    }
 }
 
 /// The low-level IR of a program, as text.
