@@ -153,10 +153,10 @@ pub(crate) fn make(path: &Path, making: &Making, probe: bool, format: Format) ->
     let options =
         Options { kernel: making.kernel, hz: making.hz.0, hook, probe, checks: making.allow_unproved, ..Options::default() };
     // What the target does not have need not be proved first.
-    let unproved = ebpf::build(&program, &source.of.sources, &options, &Proofs::default());
-    if let Err(found) = unproved {
-        return refused(format, source, &found).map(Err);
-    }
+    let compiled = match ebpf::compile(&program, &source.of.sources, &options) {
+        Ok(compiled) => compiled,
+        Err(found) => return refused(format, source, &found).map(Err),
+    };
     let mut proofs = Proofs { digests: digests(source), ..Proofs::default() };
     if !making.allow_unproved {
         match prove(making, &sources, &program)? {
@@ -172,7 +172,7 @@ pub(crate) fn make(path: &Path, making: &Making, probe: bool, format: Format) ->
             return Ok(Err(Status::Bad));
         }
     }
-    match ebpf::build(&program, &source.of.sources, &options, &proofs) {
+    match compiled.artefact(&proofs) {
         Ok(artefact) => Ok(Ok(Made { program, options, artefact, proved: proofs.complete() })),
         Err(found) => refused(format, source, &found).map(Err),
     }

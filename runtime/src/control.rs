@@ -66,13 +66,16 @@ impl Installed {
     pub(crate) fn generation_of(&self, info: &TableInfo, generation: u32) -> Result<Vec<(Vec<u128>, Vec<u128>)>, Error> {
         let declared = self.description.table(info);
         let blocks = info.keeping == "control blocks";
-        let array = blocks || info.keeping == "control array";
+        let rows = info.keeping == "control rows";
+        let array = blocks || rows || info.keeping == "control array";
         let map = self.table_map(info)?;
         let mut entries = Vec::new();
         for (key, value) in map.entries().tried(|| format!("table `{}` cannot be read", info.name))? {
             let (key, of) = memory::key_of(info, &key, length(declared));
             if of == generation && blocks {
                 entries.extend(memory::elements_of(info, key.first().copied().unwrap_or(0), &value));
+            } else if of == generation && rows {
+                entries.extend(memory::elements_in(info, &value));
             } else if of == generation {
                 let mut value = memory::value_of(info, &value);
                 value.truncate(declared.value.len());
@@ -98,6 +101,12 @@ impl Installed {
                 let bytes = memory::key(info, key, generation, length(declared));
                 map.set(&bytes, &memory::value(info, key, value)).tried(tried)
             };
+            if info.keeping == "control rows" {
+                let elements: Vec<Vec<u128>> =
+                    (0..length(declared)).map(|index| machine.element(id, index).unwrap_or_default()).collect();
+                map.set(&memory::key(info, &[], generation, 0), &memory::rows(info, &elements)).tried(tried)?;
+                continue;
+            }
             if info.keeping == "control array" {
                 for index in 0..length(declared) {
                     let value = machine.element(id, index).unwrap_or_default();

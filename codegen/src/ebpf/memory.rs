@@ -35,6 +35,14 @@ pub fn fits(info: &TableInfo) -> bool {
             };
             info.key_bytes == 8 && info.blocks.as_ref().is_some_and(inside)
         }
+        "control rows" => {
+            let inside = |of: &BlockInfo| {
+                let all = of.elements.checked_mul(of.bytes.into()).and_then(|bytes| bytes.checked_add(ROWS_AT as u32));
+                of.elements > 0 && of.bytes > 0 && all.is_some_and(|bytes| bytes <= info.value_bytes.into())
+            };
+            let masks = info.masks.iter().all(|mask| mask.of < info.value.len() && within(&mask.mask, most));
+            info.key_bytes == 4 && masks && info.blocks.as_ref().is_some_and(inside)
+        }
         "buckets" => info.value.len() == 2,
         "entries" => info.word.is_some(),
         "slots" => info.word.is_some() && info.key_bytes == 4 && info.index.is_some(),
@@ -106,6 +114,7 @@ pub fn key(info: &TableInfo, key: &[u128], generation: u32, capacity: u64) -> Ve
             set(0, (first as u32).to_le_bytes());
             set(4, generation.to_le_bytes());
         }
+        "control rows" => set(0, generation.to_le_bytes()),
         "control" => {
             set(generation_at(info), generation.to_le_bytes());
             info.key.iter().zip(key).for_each(|(column, value)| put(&mut bytes, column, *value));
@@ -150,6 +159,7 @@ pub fn key_of(info: &TableInfo, bytes: &[u8], capacity: u64) -> (Vec<u128>, u32)
             (vec![(index - generation * capacity).into()], generation as u32)
         }
         "control blocks" => (vec![u32::from_le_bytes(number(0)).into()], u32::from_le_bytes(number(4))),
+        "control rows" => (Vec::new(), u32::from_le_bytes(number(0))),
         keeping => {
             let generation = if keeping == "control" { u32::from_le_bytes(number(generation_at(info))) } else { 0 };
             (info.key.iter().map(|column| get(bytes, column)).collect(), generation)
@@ -206,6 +216,35 @@ pub fn elements_of(info: &TableInfo, number: u128, bytes: &[u8]) -> Vec<(Vec<u12
     elements.filter(|(_, value)| *value != initial).collect()
 }
 
+/// Where the first element is in a value of `control rows`.
+pub(super) const ROWS_AT: u16 = 8;
+
+/// A generation of an array that is one value, from all its elements: before them is the index from which on all are the same, where a
+/// search can end.
+pub fn rows(info: &TableInfo, elements: &[Vec<u128>]) -> Vec<u8> {
+    let mut bytes = vec![0; info.value_bytes.into()];
+    let Some(of) = info.blocks.as_ref().filter(|of| of.bytes > 0) else { return bytes };
+    let last = elements.last().map_or(0, |last| elements.iter().rposition(|element| element != last).map_or(0, |at| at + 1));
+    let (head, rest) = bytes.split_at_mut(usize::from(ROWS_AT).min(info.value_bytes.into()));
+    head.iter_mut().zip((last as u64).to_le_bytes()).for_each(|(byte, new)| *byte = new);
+    for (place, element) in rest.chunks_exact_mut(of.bytes.into()).zip(elements) {
+        info.value.iter().zip(element).for_each(|(column, value)| put(place, column, *value));
+        for mask in &info.masks {
+            let bits = u32::from(mask.mask.bits).min(64);
+            let length = element.get(mask.of).map_or(0, |length| (*length).min(bits.into()) as u32);
+            put(place, &mask.mask, ((1_u128 << bits) - 1) & !((1_u128 << (bits - length)) - 1));
+        }
+    }
+    bytes
+}
+
+/// All elements of an array that is one value, with their indexes.
+pub fn elements_in(info: &TableInfo, bytes: &[u8]) -> Vec<(Vec<u128>, Vec<u128>)> {
+    let Some(of) = info.blocks.as_ref().filter(|of| of.bytes > 0) else { return Vec::new() };
+    let places = bytes.get(usize::from(ROWS_AT)..).unwrap_or_default().chunks_exact(of.bytes.into());
+    (0..).zip(places.take(of.elements as usize)).map(|(at, place)| (vec![at], value_of(info, place))).collect()
+}
+
 /// The scalars of a value.
 pub fn value_of(info: &TableInfo, bytes: &[u8]) -> Vec<u128> {
     info.value.iter().map(|column| get(bytes, column)).collect()
@@ -219,6 +258,7 @@ pub fn word(at: Option<u16>, bytes: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MaskInfo;
     use super::*;
 
     fn column(offset: u16, bytes: u8, network: bool) -> ColumnInfo {
@@ -261,6 +301,33 @@ mod tests {
         assert_eq!(read.collect::<Vec<_>>(), elements);
         of.blocks = Some(BlockInfo { elements: 7, bytes: 4 });
         assert!(!fits(&of));
+    }
+
+    #[test]
+    fn rows_are_read_as_they_are_written() {
+        let mut of = info("control rows", Vec::new(), 4);
+        let mask = MaskInfo { of: 1, mask: column(8, 4, false) };
+        (of.value, of.value_bytes, of.masks) = (vec![column(0, 4, false), column(4, 1, false)], 8 + 5 * 12, vec![mask.clone()]);
+        of.blocks = Some(BlockInfo { elements: 5, bytes: 12 });
+        assert!(fits(&of));
+        assert_eq!((key(&of, &[], 1, 0), key_of(&of, &[1, 0, 0, 0], 0)), (vec![1, 0, 0, 0], (Vec::new(), 1)));
+        // By length: the mask, and where a search ends.
+        let end = vec![7, 0];
+        let elements = [vec![1, 24], vec![2, 32], end.clone(), vec![3, 40], end.clone()];
+        let bytes = rows(&of, &elements);
+        let read: Vec<Vec<u128>> = elements_in(&of, &bytes).into_iter().map(|(_, element)| element).collect();
+        assert_eq!((read.as_slice(), bytes[0]), (elements.as_slice(), 4));
+        let masks: Vec<u128> = bytes[8..].chunks_exact(12).map(|place| get(place, &mask.mask)).collect();
+        assert_eq!(masks, [0xffff_ff00, 0xffff_ffff, 0, 0xffff_ffff, 0]);
+        for (elements, last) in [(vec![end.clone(); 5], 0), ([&elements[..1], &vec![end.clone(); 4]].concat(), 1)] {
+            assert_eq!(rows(&of, &elements)[0], last);
+        }
+        of.masks = vec![MaskInfo { of: 2, ..mask }];
+        assert!(!fits(&of));
+        (of.masks, of.value_bytes) = (Vec::new(), 60);
+        assert!(!fits(&of));
+        assert_eq!(rows(&of, &elements).len(), 60);
+        assert_eq!(elements_in(&of, &[0; 9]), []);
     }
 
     #[test]

@@ -148,12 +148,12 @@ pub struct TableInfo {
     pub name: String,
     /// The map.
     pub map: String,
-    /// `entries`, `mirror`, `slots`, `buckets`, `control`, `control array` (a cell is one of one element), `control blocks`, `prefixes`, `feed`, `counters`, or `cell`: a
+    /// `entries`, `mirror`, `slots`, `buckets`, `control`, `control array` (a cell is one of one element), `control blocks`, `control rows`, `prefixes`, `feed`, `counters`, or `cell`: a
     /// global variable, whose one number is at the offset in its section.
     #[serde(deserialize_with = "keeping")]
     pub keeping: Name,
     /// The key's scalars. Keys of `control` end with the number of the generation (0 or 1); indexes of `control array` have the
-    /// capacity added in generation 1; keys of `prefixes` begin with their length in bits, those of the generation (32) included, and the generation in network order.
+    /// capacity added in generation 1; the key of `control rows` is the generation; keys of `prefixes` begin with their length in bits, those of the generation (32) included, and the generation in network order.
     pub key: Vec<ColumnInfo>,
     /// The value's scalars.
     pub value: Vec<ColumnInfo>,
@@ -178,7 +178,10 @@ pub struct TableInfo {
     /// the same ticket, and lives.
     pub owner: Option<OwnerInfo>,
     /// Of `control blocks`: how many elements are in an entry, and how far apart. Element i is in the entry with the key i / elements.
+    /// Of `control rows`: how many there are, and how far apart, behind eight bytes that hold the index from which on all elements are the same.
     pub blocks: Option<BlockInfo>,
+    /// Of `control rows`: what is in elements besides their columns.
+    pub masks: Vec<MaskInfo>,
     /// Of `control`: the array that most entries are found in.
     pub front: Option<FrontInfo>,
     /// Of `feed`: the array that most entries are found in.
@@ -187,7 +190,7 @@ pub struct TableInfo {
     pub flat: Option<FlatInfo>,
     /// Of an array that the runtime computes: from what.
     pub maglev: Option<MaglevInfo>,
-    /// Of `control array` and `control blocks`: what elements hold that are not given, if that is known; a loader fills both generations with it.
+    /// Of `control array`, `control blocks` and `control rows`: what elements hold that are not given, if that is known; a loader fills both generations with it.
     pub initial: Vec<u64>,
     /// Of `buckets`: what their numbers count in.
     pub bucket: Option<BucketInfo>,
@@ -213,6 +216,7 @@ impl TableInfo {
             places: Vec::new(),
             owner: None,
             blocks: None,
+            masks: Vec::new(),
             front: None,
             near: None,
             flat: None,
@@ -288,6 +292,15 @@ pub struct BlockInfo {
     pub elements: u32,
     /// Bytes of an element.
     pub bytes: u16,
+}
+
+/// A mask beside the length of a prefix: as many ones as the length says, above zeros.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaskInfo {
+    /// Which column of the value is the length.
+    pub of: usize,
+    /// Where the mask is, in an element.
+    pub mask: ColumnInfo,
 }
 
 /// An array beside a table of the control plane: see [`front`].
@@ -383,18 +396,29 @@ pub struct Artefact {
     pub trace: Option<TraceInfo>,
 }
 
-/// Builds an object file. What the target does not have is reported; nothing is built then.
-pub fn build(program: &Program, sources: &SourceMap, options: &Options, proofs: &Proofs) -> Result<Artefact, Vec<Diagnostic>> {
+/// A program that was compiled, before it is known what is proved of it.
+pub struct Compiled<'p> {
+    program: &'p Program,
+    sources: &'p SourceMap,
+    options: &'p Options,
+    lowered: lower::Lowered,
+    code: machine::Code,
+    callbacks: Vec<machine::Code>,
+    budget: Budget,
+}
+
+/// Compiles a program. What the target does not have is reported; nothing is built then.
+pub fn compile<'p>(program: &'p Program, sources: &'p SourceMap, options: &'p Options) -> Result<Compiled<'p>, Vec<Diagnostic>> {
     let lowered = lower::lower(program, options)?;
     let bug = |what: String| vec![Diagnostic::new(Code::TargetSize, program.span, what)];
-    let compile = |function: &lir::Function| {
+    let assemble = |function: &lir::Function| {
         if cfg!(debug_assertions) {
             lir::check(function).map_err(|e| bug(format!("a bug of the compiler: {e}\n{}", lir::print(function))))?;
         }
         machine::compile(function).map_err(|failure| bug(failure.to_string()))
     };
-    let code = compile(&lowered.function)?;
-    let callbacks = lowered.callbacks.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
+    let code = assemble(&lowered.function)?;
+    let callbacks = lowered.callbacks.iter().map(assemble).collect::<Result<Vec<_>, _>>()?;
     let newer = kernel::newer(&code, &lowered.maps, options.kernel);
     if !newer.is_empty() {
         let found = |what: String| {
@@ -414,21 +438,35 @@ pub fn build(program: &Program, sources: &SourceMap, options: &Options, proofs: 
             .collect(),
         helpers: code.calls.iter().map(|(helper, count)| (helper.name().to_string(), *count)).collect(),
     };
-    let variables = variables(&lowered.maps);
-    let manifest = Manifest::new(program, sources, options, proofs, &lowered, &budget);
-    let object = object::write(options.hook, &code, &callbacks, &lowered.maps, &manifest.json(), sources).map_err(bug)?;
-    Ok(Artefact {
-        object,
-        program: code.name.clone(),
-        listing: std::iter::once(&code).chain(&callbacks).map(|c| listing::listing(c, &lowered.maps, sources)).collect(),
-        budget,
-        tables: lowered.tables,
-        parameters: lowered.parameters,
-        variables,
-        groups: lowered.groups,
-        reasons: lowered.reasons,
-        trace: lowered.trace,
-    })
+    Ok(Compiled { program, sources, options, lowered, code, callbacks, budget })
+}
+
+/// Compiles a program, and writes the object file.
+pub fn build(program: &Program, sources: &SourceMap, options: &Options, proofs: &Proofs) -> Result<Artefact, Vec<Diagnostic>> {
+    compile(program, sources, options)?.artefact(proofs)
+}
+
+impl Compiled<'_> {
+    /// Writes the object file, in which it says what is proved.
+    pub fn artefact(self, proofs: &Proofs) -> Result<Artefact, Vec<Diagnostic>> {
+        let Compiled { program, sources, options, lowered, code, callbacks, budget } = self;
+        let variables = variables(&lowered.maps);
+        let manifest = Manifest::new(program, sources, options, proofs, &lowered, &budget);
+        let object = object::write(options.hook, &code, &callbacks, &lowered.maps, &manifest.json(), sources)
+            .map_err(|what| vec![Diagnostic::new(Code::TargetSize, program.span, what)])?;
+        Ok(Artefact {
+            object,
+            program: code.name.clone(),
+            listing: std::iter::once(&code).chain(&callbacks).map(|c| listing::listing(c, &lowered.maps, sources)).collect(),
+            budget,
+            tables: lowered.tables,
+            parameters: lowered.parameters,
+            variables,
+            groups: lowered.groups,
+            reasons: lowered.reasons,
+            trace: lowered.trace,
+        })
+    }
 }
 
 /// The low-level IR of a program, as text.
@@ -444,7 +482,7 @@ pub const NO_PORT: &str = "not a port of the box";
 pub type Name = &'static str;
 
 /// The ways to keep a table, as manifests name them.
-const KEEPINGS: [&str; 11] = [
+const KEEPINGS: [&str; 12] = [
     "entries",
     "mirror",
     "slots",
@@ -452,6 +490,7 @@ const KEEPINGS: [&str; 11] = [
     "control",
     "control array",
     "control blocks",
+    "control rows",
     "prefixes",
     "feed",
     "counters",

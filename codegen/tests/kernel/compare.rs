@@ -149,6 +149,22 @@ impl Compared {
         outcome
     }
 
+    /// The box in the kernel, with which something else happens for a while.
+    pub(crate) fn kernel(&mut self) -> &mut Loaded {
+        &mut self.kernel
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> u64 {
+        self.machine.now()
+    }
+
+    /// A packet came to the box in the kernel; now it comes to the interpreter.
+    pub(crate) fn came(&mut self, port: PortId, bytes: &[u8]) {
+        let mut target = self.target(0);
+        self.machine.packet(port, bytes, &mut target, None).unwrap();
+    }
+
     /// Nothing happens any more.
     pub(crate) fn ends(&mut self, at: &str) {
         self.same_tables(at);
@@ -169,7 +185,7 @@ impl Compared {
             let info = self.info(id).clone();
             let entries: Vec<(Vec<u128>, Vec<u128>)> = if info.keeping == "control blocks" {
                 self.machine.elements(id).into_iter().map(|(index, element)| (vec![index.into()], element)).collect()
-            } else if info.keeping == "control array" {
+            } else if matches!(info.keeping, "control array" | "control rows") {
                 let element = |index| (vec![u128::from(index)], self.machine.element(id, index).unwrap());
                 (0..length(table)).map(element).collect()
             } else {

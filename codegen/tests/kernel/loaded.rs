@@ -66,8 +66,10 @@ macro_rules! sized {
             88 => $f::<$k, 88>($($arg),*),
             96 => $f::<$k, 96>($($arg),*),
             104 => $f::<$k, 104>($($arg),*),
+            200 => $f::<$k, 200>($($arg),*),
             1024 => $f::<$k, 1024>($($arg),*),
             1920 => $f::<$k, 1920>($($arg),*),
+            8200 => $f::<$k, 8200>($($arg),*),
             other => panic!("values of {other} bytes"),
         }
     };
@@ -363,6 +365,11 @@ impl Loaded {
                     sized!(info.key_bytes, info.value_bytes, array(&mut self.ebpf, &info.map, &key, &value));
                 }
             }
+            "control rows" => {
+                let elements: Vec<Vec<u128>> = entries.iter().map(|(_, element)| element.clone()).collect();
+                let (key, value) = (memory::key(info, &[], generation, 0), memory::rows(info, &elements));
+                sized!(info.key_bytes, info.value_bytes, array(&mut self.ebpf, &info.map, &key, &value));
+            }
             "control blocks" => {
                 let name = info.map.clone();
                 let old: Vec<Vec<u8>> = self.entries(info).into_iter().map(|(key, _)| key).collect();
@@ -376,10 +383,8 @@ impl Loaded {
             _ => {
                 let front_of = info.front.clone().unwrap();
                 for (key, _) in self.entries(info) {
-                    let other = memory::key(info, &vec![0; info.key.len()], generation, 0);
-                    let of = |bytes: &[u8]| bytes[bytes.len() - 4..].to_vec();
-                    if of(&key) == of(&other) {
-                        let (scalars, _) = memory::key_of(info, &key, 0);
+                    let (scalars, of) = memory::key_of(info, &key, 0);
+                    if of == generation {
                         let place = front::place(&front_of, &scalars, generation).to_le_bytes();
                         sized!(4, front_of.bytes, array(&mut self.ebpf, &front_of.map, &place, &front::nothing(&front_of)));
                         sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &key, None));

@@ -110,7 +110,7 @@ fn are_inverse(loaded: &Loaded, owner: &str, mirror: &str, number: usize) -> usi
 
 /// What is found of two tables in slots when nothing happens any more: nobody holds a slot or an entry of the index, no slot's word is alive without its
 /// key's entry in the index leading there, and nothing is in two slots. Gives how many were not marked as dead.
-fn are_slots(loaded: &Loaded, owner: &str, mirror: &str) -> usize {
+pub(crate) fn are_slots(loaded: &Loaded, owner: &str, mirror: &str) -> usize {
     let (owner, mirror) = (loaded.table(owner).clone(), loaded.table(mirror).clone());
     assert_eq!((owner.keeping, mirror.keeping, &owner.map), ("slots", "slots", &mirror.map));
     // Of dead entries, the index may lead to slots of others.
@@ -134,7 +134,7 @@ fn are_slots(loaded: &Loaded, owner: &str, mirror: &str) -> usize {
 }
 
 /// Different packets from two threads.
-fn rush(loaded: &Loaded, packets: &[Vec<(Vec<u8>, u32)>; 2]) {
+pub(crate) fn rush(loaded: &Loaded, packets: &[Vec<(Vec<u8>, u32)>; 2]) {
     std::thread::scope(|scope| {
         for packets in packets {
             scope.spawn(|| packets.iter().for_each(|(packet, times)| loaded.repeat(packet, *times)));

@@ -3,7 +3,7 @@
 use super::super::lir::{Arg, Bin, BlockId, Cmp, Type, mask};
 use super::env::Env;
 use super::linear::Linear;
-use super::{Lower, Lowering};
+use super::{Lower, Lowering, rows};
 use grv_lang::diagnostics::Code;
 use grv_lang::interp::hash::seed;
 use grv_lang::ir::{BinaryOp, Expr, Header, Scalar, UnaryOp};
@@ -109,7 +109,15 @@ impl<'p> Lower<'p> {
                     None => self.boolean(env, expr, own, span),
                 }
             }
-            Expr::Binary(op, a, b) => self.binary(env, *op, a, b, width, own, span),
+            Expr::Binary(op, a, b) => {
+                if let Some((bits, length)) = rows::prefix_mask(expr) {
+                    let length = self.value(env, length, own, span)?.value();
+                    if let Some((_, mask)) = length.and_then(|length| self.masks.get(&length)).filter(|(of, _)| *of == bits) {
+                        return Ok(*mask);
+                    }
+                }
+                self.binary(env, *op, a, b, width, own, span)
+            }
             Expr::Convert(a, _) => {
                 if self.ty(env, a, own) == Scalar::Int {
                     let sum = self.integer(env, a, own, span)?;
@@ -455,7 +463,8 @@ impl<'p> Lower<'p> {
     }
 }
 
-fn reads_time(expr: &Expr) -> bool {
+/// Whether an expression depends on the time.
+pub(super) fn reads_time(expr: &Expr) -> bool {
     match expr {
         Expr::Now => true,
         Expr::Unary(_, a) | Expr::Convert(a, _) => reads_time(a),

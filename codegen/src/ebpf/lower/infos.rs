@@ -2,12 +2,13 @@
 
 use super::super::maps::{Kind, Layout};
 use super::super::{
-    BlockInfo, BucketInfo, ClockInfo, ColumnInfo, FlatInfo, FrontInfo, MaglevInfo, NearInfo, OwnerInfo, TableInfo,
+    BlockInfo, BucketInfo, ClockInfo, ColumnInfo, FlatInfo, FrontInfo, MaglevInfo, MaskInfo, NearInfo, OwnerInfo, TableInfo,
 };
 use super::Lower;
 use super::clock::Clock;
 use super::dense::Domain;
 use super::ops::bits_of;
+use super::rows::Mask;
 use super::tables::{Keeping, Kept, Table, constants};
 use grv_lang::ir;
 
@@ -23,7 +24,9 @@ impl Lower<'_> {
             let place = &layout.places[index];
             ColumnInfo { offset: place.offset, bytes: place.bytes, shift: place.shift, bits: place.bits, network: place.network }
         };
-        let all = |layout: &Layout, from: usize| (from..layout.places.len()).map(|index| place(layout, index)).collect();
+        let all = |layout: &Layout, from: usize| -> Vec<ColumnInfo> {
+            (from..layout.places.len()).map(|index| place(layout, index)).collect()
+        };
         let mut info = TableInfo::new(id as u32, &table.name, "counters");
         let Some(map) = self.maps.map(kept.map) else {
             if let Keeping::Cell(cell) = kept.keeping {
@@ -52,7 +55,7 @@ impl Lower<'_> {
         info.front = self.fronts.get(&kept.map).and_then(|front| {
             let of = self.maps.map(front.map)?;
             // Whether it is there comes first.
-            let mut key: Vec<ColumnInfo> = all(&of.value, 1);
+            let mut key = all(&of.value, 1);
             let value = key.split_off(table.key.len());
             Some(FrontInfo { map: of.name.clone(), key, value, bytes: of.value.size, bits: front.bits })
         });
@@ -107,6 +110,18 @@ impl Lower<'_> {
                 info.value = all(&blocks.element, 0);
                 info.blocks = Some(BlockInfo { elements: blocks.elements, bytes: blocks.element.size });
                 info.maglev = table.computed.as_ref().map(|of| MaglevInfo { entries: of.entries.0, slots: of.slots });
+            }
+            Keeping::Rows(rows) => {
+                info.keeping = "control rows";
+                info.initial = constants(&table.initial);
+                info.value = all(&rows.element, 0);
+                info.value.truncate(table.value.len());
+                info.blocks = Some(BlockInfo { elements: rows.length, bytes: rows.element.size });
+                let mask = |mask: &Mask| {
+                    let column = ColumnInfo { bits: mask.width, ..place(&rows.element, mask.place) };
+                    MaskInfo { of: mask.column, mask: column }
+                };
+                info.masks = rows.masks.iter().map(mask).collect();
             }
             Keeping::Prefixes(flat) => {
                 info.keeping = "prefixes";

@@ -8,7 +8,7 @@
 //! - [`tables`]: how each table is kept in maps; `uses`: what the program does with it; [`dense`]: which two are kept in one array; [`infos`]: what the
 //!   manifest says
 //! - [`trace`]: trace points; [`hook`]: what differs between XDP and tc; [`drops`]: counted by port and reason
-//! - [`clock`]: what deadlines are told by; [`routes`]: the longest prefix; [`feed`]: what the runtime sets; [`front`]: what is found at once
+//! - [`clock`]: what deadlines are told by; [`routes`]: the longest prefix; [`rows`]: arrays that are searched; [`feed`]: what the runtime sets; [`front`]: what is found at once
 //! - [`ops`], [`entries`], [`insert`], [`joint`], [`slots`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room;
 //!   [`timer`]: while no packets come
 
@@ -33,6 +33,7 @@ mod ops;
 mod packet;
 mod resize;
 mod routes;
+mod rows;
 mod slots;
 mod sums;
 mod sweep;
@@ -111,6 +112,8 @@ struct Lower<'p> {
     constants: MapId,
     /// By map of a table of the control plane: the array in which most of its entries are found.
     fronts: BTreeMap<MapId, front::Front>,
+    /// By length of a prefix that was read: the bits of the addresses, and its mask.
+    masks: BTreeMap<Value, (u8, Arg)>,
     params: Vec<Vec<(u16, u8)>>,
     /// Where in `.rodata` the interface numbers of the ports are.
     interfaces: Vec<Option<(u16, String)>>,
@@ -200,6 +203,7 @@ fn lowered<'p>(
         value_slot,
         constants,
         fronts: BTreeMap::new(),
+        masks: BTreeMap::new(),
         params: Vec::new(),
         interfaces: Vec::new(),
         probe: None,

@@ -62,6 +62,7 @@ impl<'p> Lower<'p> {
                         self.elements(outcomes)
                     }
                     Keeping::Blocks(blocks) => self.element(env, &kept, blocks, index[0], &self.widths_of(*table)),
+                    Keeping::Rows(rows) => self.row_at(env, &kept, rows, index[0], &self.widths_of(*table)),
                     _ => return refused(self, "reading such an array"),
                 }
             }
@@ -183,7 +184,7 @@ impl<'p> Lower<'p> {
         exprs.iter().map(|expr| self.eval(env, expr, span)).collect()
     }
 
-    fn kept(&self, table: TableId, span: Span) -> Lowering<Table> {
+    pub(super) fn kept(&self, table: TableId, span: Span) -> Lowering<Table> {
         let kept = self.tables.get(table.index()).and_then(Option::as_ref).cloned();
         kept.ok_or_else(|| self.broken(span, "a table that is not kept"))
     }
@@ -194,7 +195,7 @@ impl<'p> Lower<'p> {
     }
 
     /// The widths of a value's columns.
-    fn widths_of(&self, table: TableId) -> Vec<u8> {
+    pub(super) fn widths_of(&self, table: TableId) -> Vec<u8> {
         self.program.tables[table.index()].value.iter().map(|column| bits_of(column.ty)).collect()
     }
 
@@ -339,67 +340,6 @@ impl<'p> Lower<'p> {
         let found = self.numbers(entry, &layout, 0, widths);
         let none = Open { env: env.clone(), block: none };
         vec![(Open { env, block: there }, found), (none, vec![Arg::Number(0); widths.len() + 1])]
-    }
-
-    /// The first element of an array of a generation for which a test holds: a loop, of as many turns as the array has elements.
-    pub(super) fn first(&mut self, env: Env<'p>, stmt: &'p Stmt) -> Lowering<Vec<Open<'p>>> {
-        let StmtKind::First { table, index, value, test, holds, found } = &stmt.kind else {
-            return Err(self.broken(stmt.span, "a statement out of its place"));
-        };
-        let span = stmt.span;
-        let kept = self.kept(*table, span)?;
-        let length = self.program.tables[table.index()].capacity;
-        if !matches!(kept.keeping, Keeping::Control) {
-            return Err(self.refuse(Code::TargetOperation, span, "a search through such an array".to_string()));
-        }
-        let mut env = env;
-        // What is read once a step is read before the loop, and what is done once is done.
-        self.generation(&mut env);
-        self.settle(&mut env)?;
-        let (head, none) = (self.b.block(), self.b.block());
-        let at = Arg::Value(self.b.param(head, Type::Word, 32));
-        self.b.jump(head, vec![Arg::Number(0)]);
-        self.b.enter(head);
-        self.b.unless(Cmp::Lt, at, Arg::Number(length), none);
-        let mut ways = Vec::new();
-        let outcomes = self.control(env.clone(), &kept, &[at], &self.widths_of(*table));
-        for ((mut open, results), there) in outcomes.into_iter().zip([true, false]) {
-            self.b.enter(open.block);
-            if !there {
-                self.defect();
-                continue;
-            }
-            let frame = open.env.frame_mut();
-            frame.locals[index.index()] = Some(at);
-            for (local, result) in value.iter().zip(&results[1..]) {
-                frame.locals[local.index()] = Some(*result);
-            }
-            ways.push(open);
-        }
-        let (mut hits, mut misses) = (Vec::new(), Vec::new());
-        for mut open in self.block(ways, test, false)? {
-            self.b.enter(open.block);
-            let Some(holds) = open.env.frame().locals[holds.index()] else {
-                return Err(self.broken(span, "a test without a result"));
-            };
-            open.env.frame_mut().locals[found.index()] = Some(Arg::Number(1));
-            let (hit, miss) = (self.b.block(), self.b.block());
-            self.b.branch(Cmp::Ne, holds, Arg::Number(0), hit, miss);
-            misses.push(miss);
-            hits.push(Open { block: hit, ..open });
-        }
-        for miss in misses {
-            self.b.enter(miss);
-            let next = self.b.bin(Bin::Add, at, Arg::Number(1));
-            self.b.jump(head, vec![next]);
-        }
-        // Without one, all is zero.
-        let frame = env.frame_mut();
-        for local in value.iter().chain([index, found]) {
-            frame.locals[local.index()] = Some(Arg::Number(0));
-        }
-        hits.push(Open { env, block: none });
-        Ok(hits)
     }
 
     /// Goes on in a new block if the copy of the key in an entry's value is this key; in `other` if not.

@@ -24,6 +24,8 @@
 //! which one counts. A loader fills the other one, then changes the number, then waits until no step can be left that read the old
 //! one before it writes there again.
 //!
+//! Arrays that handlers search are one value for each generation: see [`super::rows`].
+//!
 //! Large arrays, and those that the runtime computes, are kept in blocks, of which only those need be there that hold something.
 //!
 //! Most entries of other tables are found in front of these, without the kernel's hash: see [`super::front`].
@@ -39,6 +41,7 @@ use super::clock::Clock;
 use super::dense::{self, Domain, Plan};
 use super::feed::Near;
 use super::routes::Flat;
+use super::rows::Rows;
 use super::uses;
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::{Code, Diagnostic};
@@ -73,6 +76,8 @@ pub(super) enum Keeping {
     Control,
     /// Elements of a generation, in blocks.
     Blocks(Blocks),
+    /// Elements of a generation, all in one value.
+    Rows(Rows),
     /// Prefixes of a generation, with their lengths; those of 32 bits are flat, too.
     Prefixes(Option<Flat>),
     /// Entries that are replaced as a whole, and near at hand where they are small.
@@ -220,7 +225,7 @@ impl Lower<'_> {
         let state = |what: &str| Err(self.refuse(Code::TargetState, table.span, what.to_string()));
         match (table.role, &table.kind) {
             (Role::Control, TableKind::Lpm) => self.keep_prefixes(table),
-            (Role::Control, TableKind::Map | TableKind::Set | TableKind::Array | TableKind::Cell) => self.keep_control(table),
+            (Role::Control, TableKind::Map | TableKind::Set | TableKind::Array | TableKind::Cell) => self.keep_control(id, table),
             (Role::Feed, TableKind::Map | TableKind::Set) => self.keep_feed(table),
             (Role::State, TableKind::Map | TableKind::Set) => match &table.lifetime {
                 Lifetime::IdleWith { table: owner, key } => self.keep_mirror(table, *owner, key),
@@ -277,13 +282,16 @@ impl Lower<'_> {
         Ok(self.maps.push(Map { name: identifier(&table.name), kind, key, value, entries, flags }))
     }
 
-    fn keep_control(&mut self, table: &ir::Table) -> Lowering<Table> {
+    fn keep_control(&mut self, id: TableId, table: &ir::Table) -> Lowering<Table> {
         let (mut key, mut value) = (Layout::new(), Layout::new());
         // A cell is an array of one.
         let array = matches!(table.kind, TableKind::Array | TableKind::Cell);
         if table.initial.iter().any(|initial| !matches!(initial, Expr::Const(..))) {
             let what = "an array whose elements begin with a parameter".to_string();
             return Err(self.refuse(Code::TargetState, table.span, what));
+        }
+        if let Some(kept) = self.keep_rows(id, table)? {
+            return Ok(kept);
         }
         let places = if array {
             // The second generation comes behind the first.

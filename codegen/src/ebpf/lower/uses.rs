@@ -25,6 +25,13 @@ pub(super) fn expires(program: &ir::Program, id: TableId) -> bool {
     any
 }
 
+/// Whether handlers search a table for the first element for which a test holds.
+pub(super) fn is_searched(program: &ir::Program, id: TableId) -> bool {
+    let mut any = false;
+    statements(program, &mut |_, stmt| any |= matches!(&stmt.kind, StmtKind::First { table, .. } if *table == id));
+    any
+}
+
 /// How many bits what handlers write into a column can have.
 pub(super) fn written(program: &ir::Program, id: TableId, column: usize) -> u8 {
     let mut most = 1;
