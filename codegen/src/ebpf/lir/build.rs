@@ -1,7 +1,7 @@
 //! Builds functions. What is known is not computed: operations on numbers are carried out, bounds of words are kept so that
 //! nothing is masked that cannot be too wide.
 
-use super::{Arg, Bin, Block, BlockId, Cmp, Commit, End, Field, Function, Helper, Inst, Op, Slot, Type, Value};
+use super::{Arg, Bin, Block, BlockId, Cmp, Commit, End, Field, Function, Helper, Inst, MapId, Op, Slot, Type, Value};
 use grv_lang::span::Span;
 
 /// A function in the making, with the block that instructions are put into.
@@ -19,6 +19,8 @@ pub(crate) struct Builder {
     pub(crate) span: Span,
     /// What the next instruction that changes memory does to a table.
     pub(crate) commit: Option<Commit>,
+    /// The map of variables that nobody changes while the function can be run.
+    pub(crate) constants: Option<MapId>,
 }
 
 impl Builder {
@@ -34,6 +36,7 @@ impl Builder {
             at: BlockId(0),
             span,
             commit: None,
+            constants: None,
         };
         builder.inputs = inputs.iter().map(|ty| builder.value(*ty, 64)).collect();
         builder.at = builder.block();
@@ -169,6 +172,16 @@ impl Builder {
                 if mask.count_ones() == mask.trailing_ones() && u32::from(self.bits(a)) <= mask.count_ones() =>
             {
                 Some(a)
+            }
+            (Bin::And, None) if wide => {
+                // (x & m) & y is x & y, if y has no bits that m has not.
+                let through = |of: Arg, other: Arg| {
+                    let (Bin::And, x, m) = self.defs[of.value()?.index()]? else { return None };
+                    let m = m.number()?;
+                    (m.count_ones() == m.trailing_ones() && u32::from(self.bits(other)) <= m.count_ones()).then_some((x, other))
+                };
+                let (x, y) = through(a, b).or_else(|| through(b, a))?;
+                Some(self.bin(Bin::And, x, y))
             }
             (Bin::Shr, Some(by)) if wide && u64::from(self.bits(a)) <= by => Some(Arg::Number(0)),
             (Bin::Xor, Some(more)) if wide => {
@@ -340,9 +353,11 @@ impl Builder {
             types: self.types,
             bits: self.bits,
             slots: self.slots,
+            constants: self.constants,
         };
         function.tidy();
         function.simplify();
+        function.gather();
         function
     }
 }
@@ -381,7 +396,7 @@ impl Function {
     }
 
     /// Removes what no effect, no way and no verdict depends on: instructions, and parameters of blocks.
-    fn drop_unused(&mut self) {
+    pub(super) fn drop_unused(&mut self) {
         // By value: the operands that it is made from.
         let mut made: Vec<Vec<Arg>> = vec![Vec::new(); self.types.len()];
         let mut work: Vec<Arg> = Vec::new();
@@ -456,7 +471,7 @@ pub(crate) fn mask(width: u8) -> u64 {
 }
 
 /// The value of an operation on numbers.
-fn evaluate(op: Bin, wide: bool, a: u64, b: u64) -> u64 {
+pub(super) fn evaluate(op: Bin, wide: bool, a: u64, b: u64) -> u64 {
     let (a, b) = if wide { (a, b) } else { (a & mask(32), b & mask(32)) };
     let by = (b & if wide { 63 } else { 31 }) as u32;
     let result = match op {

@@ -16,9 +16,11 @@
 //! An instruction by which an operation on a table takes effect for all other processors carries a [`Commit`]. What comes before
 //! it in its operation can be repeated; what comes after it looks at what it did.
 
+mod bits;
 mod build;
 mod check;
 mod print;
+mod ranges;
 mod simplify;
 
 use grv_lang::ir::TableId;
@@ -121,6 +123,9 @@ pub(crate) enum Cmp {
     Le,
     Gt,
     Ge,
+    /// Of branches, as they are made simpler in the end: some of these bits are set, or none.
+    Set,
+    Clear,
 }
 
 impl Cmp {
@@ -133,13 +138,15 @@ impl Cmp {
             Cmp::Le => Cmp::Gt,
             Cmp::Gt => Cmp::Le,
             Cmp::Ge => Cmp::Lt,
+            Cmp::Set => Cmp::Clear,
+            Cmp::Clear => Cmp::Set,
         }
     }
 
     /// The comparison with its operands exchanged.
     pub(crate) fn swapped(self) -> Cmp {
         match self {
-            Cmp::Eq | Cmp::Ne => self,
+            Cmp::Eq | Cmp::Ne | Cmp::Set | Cmp::Clear => self,
             Cmp::Lt => Cmp::Gt,
             Cmp::Le => Cmp::Ge,
             Cmp::Gt => Cmp::Lt,
@@ -156,6 +163,8 @@ impl Cmp {
             Cmp::Le => a <= b,
             Cmp::Gt => a > b,
             Cmp::Ge => a >= b,
+            Cmp::Set => a & b != 0,
+            Cmp::Clear => a & b == 0,
         }
     }
 }
@@ -268,6 +277,8 @@ pub(crate) struct Function {
     pub(crate) bits: Vec<u8>,
     /// Sizes of stack slots, in bytes.
     pub(crate) slots: Vec<u16>,
+    /// The map of variables that nobody changes while the function can be run.
+    pub(crate) constants: Option<MapId>,
 }
 
 /// Helpers of the kernel.

@@ -76,5 +76,7 @@ fn sign(cmp: Cmp) -> &'static str {
         Cmp::Le => "<=",
         Cmp::Gt => ">",
         Cmp::Ge => ">=",
+        Cmp::Set => "has some of",
+        Cmp::Clear => "has none of",
     }
 }

@@ -1,5 +1,5 @@
 //! A function made simpler, as it is finished: what one block alone leads to becomes part of it; what is decided on the way to a branch goes on
-//! where the branch would; what was computed or read before is not computed or read again.
+//! where the branch would; what was computed or read before is not computed or read again ([`super::ranges`]: what is known of words).
 //!
 //! Reads are repeated only where another processor may have written meanwhile: bytes of the packet are nobody else's, and stay what they
 //! are until the step writes some.
@@ -17,7 +17,7 @@ impl Function {
             let merged = self.merge();
             let decided = self.decide();
             self.tidy();
-            let known = self.number_values();
+            let known = self.number_values() | self.narrow();
             if !merged && !decided && !known {
                 break;
             }
@@ -25,7 +25,7 @@ impl Function {
     }
 
     /// By block, how many ways lead there; the entry has one more.
-    fn ways(&self) -> Vec<u32> {
+    pub(super) fn ways(&self) -> Vec<u32> {
         let mut ways = vec![0; self.blocks.len()];
         ways[0] = 1;
         for block in &self.blocks {
@@ -65,7 +65,7 @@ impl Function {
     }
 
     /// Puts what is known in place of values.
-    fn replace(&mut self, known: &Replaced) {
+    pub(super) fn replace(&mut self, known: &Replaced) {
         for block in &mut self.blocks {
             for inst in &mut block.insts {
                 inst.op.each_arg(|arg| *arg = known.of(*arg));
@@ -132,13 +132,15 @@ impl Function {
         // By block: what is known at its end that its successors may still use.
         let mut computed: HashMap<Op, (Value, BlockId)> = HashMap::new();
         let mut reads: Vec<HashMap<Op, Value>> = vec![HashMap::new(); self.blocks.len()];
+        // Constants are read once between calls: to keep them longer is no better than to read them.
+        let mut constants: Vec<HashMap<Op, Value>> = vec![HashMap::new(); self.blocks.len()];
         // By block: comparisons, and whether they hold.
         let mut facts: Vec<HashMap<(Cmp, Arg, Arg), bool>> = vec![HashMap::new(); self.blocks.len()];
         for id in dominators.order.clone() {
-            let mut read = match dominators.above(id) {
+            let (mut read, mut constant) = match dominators.above(id) {
                 // Nothing can have been written since.
-                Some(above) if ways[id.index()] == 1 => reads[above.index()].clone(),
-                _ => HashMap::new(),
+                Some(above) if ways[id.index()] == 1 => (reads[above.index()].clone(), constants[above.index()].clone()),
+                _ => (HashMap::new(), HashMap::new()),
             };
             if let Some(above) = dominators.above(id) {
                 let mut known = facts[above.index()].clone();
@@ -156,7 +158,12 @@ impl Function {
                 let packet = |arg: &Arg| arg.value().is_some_and(|value| self.types[value.index()] == Type::Packet);
                 match &inst.op {
                     Op::Store { base, .. } if packet(base) => read.clear(),
-                    Op::Call { helper: Helper::XdpAdjustHead, .. } => read.clear(),
+                    Op::Call { helper, .. } => {
+                        constant.clear();
+                        if *helper == Helper::XdpAdjustHead {
+                            read.clear();
+                        }
+                    }
                     _ => {}
                 }
                 let Some(result) = inst.result else { return true };
@@ -164,6 +171,9 @@ impl Function {
                     // Where the packet is, too, is another place when its length was changed.
                     Op::Context(..) => return keep(&mut read, &mut known, &inst.op, result),
                     Op::Load { base, .. } if packet(base) => return keep(&mut read, &mut known, &inst.op, result),
+                    Op::Load { base: Arg::Global(map, _), .. } if Some(*map) == self.constants => {
+                        return keep(&mut constant, &mut known, &inst.op, result);
+                    }
                     Op::Bin { .. } | Op::Swap { .. } | Op::Advance { .. } | Op::Distance { .. } => {
                         let before = computed.get(&inst.op).filter(|(_, at)| *at == id || dominators.dominates(*at, id));
                         match before {
@@ -188,6 +198,7 @@ impl Function {
                 decided = true;
             }
             reads[id.index()] = read;
+            constants[id.index()] = constant;
         }
         // Around loops, what is known later was given before.
         self.replace(&known);
@@ -216,24 +227,24 @@ fn keep(read: &mut HashMap<Op, Value>, known: &mut Replaced, op: &Op, result: Va
 fn decided(cmp: Cmp, a: Arg, b: Arg) -> Option<bool> {
     match (a.number(), b.number()) {
         (Some(a), Some(b)) => Some(cmp.holds(a, b)),
-        _ if a == b => Some(cmp.holds(0, 0)),
+        _ if a == b && !matches!(cmp, Cmp::Set | Cmp::Clear) => Some(cmp.holds(0, 0)),
         _ => None,
     }
 }
 
 /// Values, and what is in their place.
-struct Replaced(Vec<Option<Arg>>);
+pub(super) struct Replaced(Vec<Option<Arg>>);
 
 impl Replaced {
-    fn new(values: usize) -> Replaced {
+    pub(super) fn new(values: usize) -> Replaced {
         Replaced(vec![None; values])
     }
 
-    fn set(&mut self, value: Value, by: Arg) {
+    pub(super) fn set(&mut self, value: Value, by: Arg) {
         self.0[value.index()] = Some(by);
     }
 
-    fn of(&self, mut arg: Arg) -> Arg {
+    pub(super) fn of(&self, mut arg: Arg) -> Arg {
         while let Arg::Value(value) = arg
             && let Some(by) = self.0[value.index()]
         {
@@ -244,16 +255,16 @@ impl Replaced {
 }
 
 /// Which blocks all ways to a block lead through.
-struct Dominators {
+pub(super) struct Dominators {
     /// Blocks so that each comes behind those that dominate it.
-    order: Vec<BlockId>,
+    pub(super) order: Vec<BlockId>,
     /// By block: its place in that order, and the nearest block that dominates it.
     place: Vec<usize>,
     above: Vec<usize>,
 }
 
 impl Dominators {
-    fn of(function: &Function) -> Dominators {
+    pub(super) fn of(function: &Function) -> Dominators {
         let count = function.blocks.len();
         let (mut post, mut seen) = (Vec::new(), vec![false; count]);
         let mut stack = vec![(BlockId(0), 0)];
@@ -300,7 +311,7 @@ impl Dominators {
     }
 
     /// The nearest block that dominates another.
-    fn above(&self, block: BlockId) -> Option<BlockId> {
+    pub(super) fn above(&self, block: BlockId) -> Option<BlockId> {
         let at = *self.place.get(block.index())?;
         (at != 0).then(|| self.above.get(at).and_then(|above| self.order.get(*above)).copied()).flatten()
     }
@@ -328,7 +339,7 @@ impl End {
     }
 
     /// Its operands.
-    fn args(&self) -> Vec<Arg> {
+    pub(super) fn args(&self) -> Vec<Arg> {
         match self {
             End::Jump(_, args) => args.clone(),
             End::Branch { a, b, .. } => vec![*a, *b],

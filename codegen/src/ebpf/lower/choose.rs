@@ -1,10 +1,12 @@
 //! `choose`: values are tried by double hashing, tier by tier. Hashes of what comes beside the packet say where a tier's values begin
 //! and how far it is from one to the next; a distance that has no divisor in common with their number comes by each of them
-//! once. Loaders may set the seed, `choice_seed`, so that nobody can tell what is chosen.
+//! once. Loaders may set the seed, `choice_seed`, so that nobody can tell what is chosen. Of the places of two tables in one array ([`super::slots`]), the one that is tried
+//! first is where the entry is looked for first.
 //!
 //! A tier of the form `x == e` is tried at once. Of others it must be known which values are theirs: those of one remainder.
 
 use super::super::lir::{Arg, Bin, BlockId, Cmp, Helper, Type};
+use super::dense::chosen_for;
 use super::env::{Env, Open};
 use super::flow::mentions;
 use super::{Lower, Lowering};
@@ -146,10 +148,8 @@ impl<'p> Lower<'p> {
         let first = self.b.bin(Bin::Add, rest, Arg::Number(modulus - search.low % modulus));
         let first = self.b.bin(Bin::Rem, first, Arg::Number(modulus));
         let first = self.b.bin(Bin::Add, first, Arg::Number(search.low));
-        let hash = self.spread(env);
-        let random = self.b.bin(Bin::Shr, hash, Arg::Number(32));
-        let start = self.b.bin(Bin::Mul, random, Arg::Number(count));
-        let start = self.b.bin(Bin::Shr, start, Arg::Number(32));
+        let hash = self.spread(env, search.var);
+        let start = self.among(hash, count);
         let radical = radical(count);
         let step = self.b.low(hash, 32);
         let step = self.b.bin(Bin::Rem, step, Arg::Number((count / radical).max(1)));
@@ -175,16 +175,39 @@ impl<'p> Lower<'p> {
         Ok(hits)
     }
 
-    /// A hash of what comes beside the packet; of nothing, a random number.
-    fn spread(&mut self, env: &Env<'p>) -> Arg {
+    /// One of so many numbers, by a hash.
+    pub(super) fn among(&mut self, hash: Arg, count: u64) -> Arg {
+        if count.is_power_of_two() && count > 1 {
+            return self.b.bin(Bin::Shr, hash, Arg::Number(64 - u64::from(count.trailing_zeros())));
+        }
+        let random = self.b.bin(Bin::Shr, hash, Arg::Number(32));
+        let scaled = self.b.bin(Bin::Mul, random, Arg::Number(count));
+        self.b.bin(Bin::Shr, scaled, Arg::Number(32))
+    }
+
+    /// What hashes begin with.
+    pub(super) fn seed(&mut self) -> Arg {
+        match self.choice_seed {
+            Some(offset) => self.b.load(Arg::Global(self.constants, offset.into()), 0, 8),
+            None => Arg::Number(0),
+        }
+    }
+
+    /// A hash of what comes beside the packet; of nothing, a random number. If a slot is chosen, it is the hash by which its owner is looked for.
+    fn spread(&mut self, env: &Env<'p>, var: LocalId) -> Arg {
         let frame = env.frame();
+        for table in (0..self.program.tables.len() as u32).map(TableId) {
+            if let Some(holder) = self.holder(table)
+                && let Some(key) = chosen_for(self.program, table, frame.body, var)
+                && let Some(key) = key.iter().map(|local| frame.locals[local.index()]).collect::<Option<Vec<Arg>>>()
+            {
+                return self.hash_of(&holder, &key);
+            }
+        }
         let inputs = self.program.elements[frame.element.index()].inputs.iter();
         let given = inputs.filter(|input| std::ptr::eq(&input.body, frame.body)).map(|input| input.args.len()).sum();
         let words: Vec<Arg> = frame.locals.iter().take(given).filter_map(|local| *local).collect();
-        let seed = match self.choice_seed {
-            Some(offset) if !words.is_empty() => self.b.load(Arg::Global(self.constants, offset.into()), 0, 8),
-            _ => self.b.call(Helper::Random, Vec::new()),
-        };
+        let seed = if words.is_empty() { self.b.call(Helper::Random, Vec::new()) } else { self.seed() };
         self.mixed(seed, &words)
     }
 

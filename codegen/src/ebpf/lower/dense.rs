@@ -35,8 +35,17 @@ pub(super) struct Plan {
     pub(super) same: Vec<usize>,
     /// Of the mirror's key.
     pub(super) domain: Vec<Domain>,
-    /// By column of the mirror's key: the column of the owner's that it is where the first preference of a choice could be met.
-    pub(super) likely: Option<Vec<usize>>,
+    /// By column of the mirror's key: what it most often is.
+    pub(super) likely: Option<Vec<Likely>>,
+}
+
+/// What a column of the mirror's key is if a choice came out as it is first tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Likely {
+    /// This column of the owner's key.
+    Column(usize),
+    /// One of so many numbers from the first on: the one that a hash of the owner's key says.
+    Hashed { first: u64, count: u64 },
 }
 
 /// Different numbers that one column of a key may be, if they are no range.
@@ -59,6 +68,11 @@ struct Pair<'p> {
 impl<'p> Pair<'p> {
     fn columns(&self) -> impl Iterator<Item = &'p Expr> {
         [&self.owner.key, &self.owner.value, &self.mirror.key, &self.mirror.value].into_iter().flatten()
+    }
+
+    /// The variables that the owner's key is made of.
+    fn owner_key(&self, program: &ir::Program) -> Vec<Option<LocalId>> {
+        self.owner.key.iter().map(|expr| root(program, self.body, expr)).collect()
     }
 }
 
@@ -212,25 +226,47 @@ fn given<'p>(program: &'p ir::Program, body: &Body, local: LocalId) -> Vec<(&'p 
     sent
 }
 
-/// Which columns of the owner's key the mirror's is, or is if a choice comes out as it is first preferred.
-fn likely(program: &ir::Program, pair: &Pair<'_>, owner: &ir::Table) -> Option<Vec<usize>> {
-    let keys: Vec<Option<LocalId>> = pair.owner.key.iter().map(|expr| root(program, pair.body, expr)).collect();
+/// Which columns of the owner's key the mirror's is, or is if a choice comes out as it is first tried.
+fn likely(program: &ir::Program, pair: &Pair<'_>, owner: &ir::Table) -> Option<Vec<Likely>> {
+    let keys = pair.owner_key(program);
     debug_assert_eq!(keys.len(), owner.key.len());
+    let position = |of: Option<LocalId>| keys.iter().position(|key| key.is_some() && *key == of).map(Likely::Column);
     let column = |expr: &Expr| {
         let of = root(program, pair.body, expr)?;
-        keys.iter().position(|key| *key == Some(of)).or_else(|| {
-            let mut preferred = None;
+        position(Some(of)).or_else(|| {
+            let mut tried = None;
             uses::statements(program, &mut |body, stmt| {
-                if let StmtKind::Choose { var, tiers, .. } = &stmt.kind
+                if let StmtKind::Choose { var, low, high, tiers, .. } = &stmt.kind
                     && std::ptr::eq(body, pair.body)
                     && *var == of
-                    && let Some(Tier::Exactly(value)) = tiers.first()
                 {
-                    preferred = root(program, body, value);
+                    tried = match (tiers.first(), low, high) {
+                        (Some(Tier::Exactly(value)), ..) => position(root(program, body, value)),
+                        (None, Expr::Const(low, _), Expr::Const(high, _)) => hashed(*low, *high),
+                        _ => None,
+                    };
                 }
             });
-            keys.iter().position(|key| key.is_some() && *key == preferred)
+            tried
         })
     };
     pair.mirror.key.iter().map(column).collect()
+}
+
+/// A choice among all of a few numbers.
+fn hashed(low: u128, high: u128) -> Option<Likely> {
+    let (first, high) = (u64::try_from(low).ok()?, u64::try_from(high).ok()?);
+    let count = high.checked_sub(first)?.checked_add(1)?;
+    (count <= 1 << MOST_BITS).then_some(Likely::Hashed { first, count })
+}
+
+/// Of a choice: the variables with the owner's key, if the mirror's is what is chosen.
+pub(super) fn chosen_for(program: &ir::Program, id: TableId, body: &Body, var: LocalId) -> Option<Vec<LocalId>> {
+    let mut mirrors = (0..program.tables.len() as u32).map(TableId).filter(|other| uses::owner(program, *other) == Some(id));
+    let ours = |pair: &Pair<'_>| {
+        let mut key = pair.mirror.key.iter();
+        std::ptr::eq(pair.body, body) && key.any(|expr| root(program, body, expr) == Some(var))
+    };
+    let pair = pairs(program, id, mirrors.next()?)?.into_iter().find(ours)?;
+    pair.owner_key(program).into_iter().collect()
 }

@@ -146,9 +146,9 @@ impl<'p> Lower<'p> {
                 let mut h = Arg::Number(seed(&function.name));
                 for arg in args {
                     let word = self.value(env, arg, own, span)?;
-                    h = self.mix(h, word, WORD);
+                    h = self.mix(h, word);
                 }
-                h = self.mix(h, Arg::Number(0), LAST);
+                h = self.mix_by(h, Arg::Number(0), LAST);
                 Ok(self.b.low(h, width))
             }
         }
@@ -157,12 +157,17 @@ impl<'p> Lower<'p> {
     /// A number of 64 bits that depends on all these, as functions of the language mix them.
     pub(super) fn mixed(&mut self, mut h: Arg, words: &[Arg]) -> Arg {
         for word in words {
-            h = self.mix(h, *word, WORD);
+            h = self.mix(h, *word);
         }
-        self.mix(h, Arg::Number(0), LAST)
+        self.mix_by(h, Arg::Number(0), LAST)
     }
 
-    fn mix(&mut self, h: Arg, word: Arg, factor: u64) -> Arg {
+    /// The same with one word more.
+    pub(super) fn mix(&mut self, h: Arg, word: Arg) -> Arg {
+        self.mix_by(h, word, WORD)
+    }
+
+    fn mix_by(&mut self, h: Arg, word: Arg, factor: u64) -> Arg {
         let mixed = self.b.bin(Bin::Xor, h, word);
         let product = self.b.bin(Bin::Mul, mixed, Arg::Number(factor));
         let high = self.b.bin(Bin::Shr, product, Arg::Number(32));
@@ -208,6 +213,8 @@ impl<'p> Lower<'p> {
             }
             BinaryOp::SatSub => {
                 let difference = self.b.bin(Bin::Sub, a, b);
+                // It is no more than the first.
+                let width = width.min(self.b.bits(a));
                 self.pick(Cmp::Lt, a, b, Arg::Number(0), difference, width)
             }
             BinaryOp::Shl | BinaryOp::Shr => {
@@ -222,6 +229,10 @@ impl<'p> Lower<'p> {
                         // The machine looks at the low 6 bits of the distance only.
                         let shifted = self.b.bin(bin, a, b);
                         let shifted = self.b.low(shifted, width);
+                        if self.b.bits(b) <= 6 {
+                            // What is moved further than the width has no bits left there.
+                            return Ok(shifted);
+                        }
                         self.pick(Cmp::Ge, b, Arg::Number(width.into()), Arg::Number(0), shifted, width)
                     }
                 }

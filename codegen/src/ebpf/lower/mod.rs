@@ -187,6 +187,7 @@ fn lowered<'p>(
     let mut maps = Maps::default();
     let constants = maps.push_globals(".rodata");
     let mut b = Builder::new(program.span, &[Type::Context]);
+    b.constants = Some(constants);
     // Their sizes are known when all tables are; no slot is larger than what a helper is given.
     let (key_slot, value_slot) = (b.slot(8), b.slot(8));
     let drop_counts =

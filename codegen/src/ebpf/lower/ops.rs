@@ -256,7 +256,7 @@ impl<'p> Lower<'p> {
     }
 
     /// The first numbers of a layout as they are in memory: those that share bytes are one word.
-    fn grouped<'l>(&mut self, layout: &'l Layout, numbers: &[Arg]) -> Vec<(&'l Place, Arg)> {
+    pub(super) fn grouped<'l>(&mut self, layout: &'l Layout, numbers: &[Arg]) -> Vec<(&'l Place, Arg)> {
         let mut words: Vec<(&Place, Arg)> = layout.places.iter().zip(numbers.iter().copied()).collect();
         // The upper bits first, which are moved up as the others come below them.
         words.sort_by_key(|(place, _)| (place.offset, std::cmp::Reverse(place.shift)));

@@ -190,6 +190,17 @@ impl<'p> Lower<'p> {
 
     /// Writes a number as 1 to 8 bytes in network order.
     pub(super) fn write_bytes(&mut self, base: Arg, from: i16, count: u8, value: Arg) {
+        if let [(first, more), (at, bytes)] = pieces(count)[..]
+            && first == 0
+            && value.number().is_none()
+        {
+            // Turned at once, what is first is lowest.
+            let above = self.b.bin(Bin::Shl, value, Arg::Number(64 - u64::from(count) * 8));
+            let turned = self.b.swap(64, above);
+            self.b.store(base, from, more, turned);
+            let rest = self.b.bin(Bin::Shr, turned, Arg::Number(u64::from(more) * 8));
+            return self.b.store(base, from + i16::from(at), bytes, rest);
+        }
         for (at, bytes) in pieces(count) {
             let behind = u64::from(count - at - bytes) * 8;
             let piece = self.b.bin(Bin::Shr, value, Arg::Number(behind));
@@ -279,28 +290,34 @@ impl<'p> Lower<'p> {
         span: Span,
     ) -> Lowering<()> {
         let old = self.eval(env, &Expr::Field(handle, field), span)?;
-        let mut sum = self.b.bin(Bin::Xor, old, Arg::Number(0xffff));
-        for change in changes {
+        // Numbers of 32 bits come first: what addresses add to the checksums of several headers is computed once.
+        let mut changes = changes.to_vec();
+        changes.sort_by_key(|change| std::cmp::Reverse(change.width));
+        // What is taken away is less than the multiple of 65,535 that is added.
+        let (mut sum, mut more) = (Arg::Number(0), 0xffff);
+        for change in &changes {
             self.width(Scalar::Bits(change.width), span)?;
-            let (before, after) = (self.eval(env, &change.old, span)?, self.eval(env, &change.new, span)?);
+            let (mut before, mut after) = (self.eval(env, &change.old, span)?, self.eval(env, &change.new, span)?);
             if change.shift.is_multiple_of(16) && matches!(change.width, 16 | 32) {
                 // A number of 32 bits is as good as its two words: both leave the same rest of 65,535.
-                sum = self.b.bin(Bin::Add, sum, Arg::Number(mask(change.width)));
-                sum = self.b.bin(Bin::Sub, sum, before);
-                sum = self.b.bin(Bin::Add, sum, after);
-                continue;
+                more += mask(change.width);
+            } else {
+                let words = (u64::from(change.width) + u64::from(change.shift % 16)).div_ceil(16).max(1);
+                more += words * 0xffff;
+                (before, after) = (self.words(before, change.width, change.shift), self.words(after, change.width, change.shift));
             }
-            let words = (u64::from(change.width) + u64::from(change.shift % 16)).div_ceil(16).max(1);
-            let (before, after) = (self.words(before, change.width, change.shift), self.words(after, change.width, change.shift));
-            sum = self.b.bin(Bin::Add, sum, Arg::Number(words * 0xffff));
-            sum = self.b.bin(Bin::Sub, sum, before);
-            sum = self.b.bin(Bin::Add, sum, after);
+            let difference = self.b.bin(Bin::Sub, after, before);
+            sum = self.b.bin(Bin::Add, sum, difference);
         }
-        // Of at most a few dozen words two folds leave one; of numbers of 32 bits, three.
+        let complement = self.b.bin(Bin::Sub, Arg::Number(more), old);
+        sum = self.b.bin(Bin::Add, sum, complement);
+        // Of at most a few dozen words two folds leave one; of numbers of 32 bits, three, the last of which has no more than a bit to add.
         let wide = changes.iter().any(|change| change.width == 32);
-        for _ in 0..if wide { 3 } else { 2 } {
+        for _ in 0..if wide { 2 } else { 1 } {
             sum = self.fold(sum);
         }
+        let carry = self.b.bin(Bin::Shr, sum, Arg::Number(16));
+        sum = self.b.bin(Bin::Add, sum, carry);
         let new = self.b.bin(Bin::Xor, sum, Arg::Number(0xffff));
         let new = self.b.low(new, 16);
         let new = if optional {

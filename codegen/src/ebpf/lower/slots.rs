@@ -16,7 +16,7 @@
 //! while the word is 1.
 
 use super::super::lir::{Arg, Bin, BlockId, Cmp, Effect, Helper, Type};
-use super::dense::Domain;
+use super::dense::{Domain, Likely};
 use super::entries::{CLAIMED, EXISTS, NO_EXIST};
 use super::env::{Env, Open, Retry, Seen};
 use super::ops::{Outcome, bits_of};
@@ -98,6 +98,26 @@ impl<'p> Lower<'p> {
         slot
     }
 
+    /// What a column of the mirror's key most often is.
+    fn most_likely(&mut self, holder: &Holder, likely: Likely, key: &[Arg]) -> Arg {
+        match likely {
+            Likely::Column(column) => key[column],
+            Likely::Hashed { first, count } => {
+                let hash = self.hash_of(holder, key);
+                let at = self.among(hash, count);
+                self.b.bin(Bin::Add, at, Arg::Number(first))
+            }
+        }
+    }
+
+    /// A hash of an owner's key, whose columns are mixed in as the words that they are in memory.
+    pub(super) fn hash_of(&mut self, holder: &Holder, key: &[Arg]) -> Arg {
+        let layout = self.layout(&holder.slots.index);
+        let words: Vec<Arg> = self.grouped(&layout, key).into_iter().map(|(_, word)| word).collect();
+        let seed = self.seed();
+        words.into_iter().fold(seed, |hash, word| self.mix(hash, word))
+    }
+
     /// The way on which an owner's entry is live, and the one on which it is not; `tick` is the step's.
     pub(super) fn look_in_slots(
         &mut self,
@@ -114,7 +134,7 @@ impl<'p> Lower<'p> {
         if let Some(likely) = &slots.plan.likely {
             // Most entries are where they are first looked for, and then the index is not needed.
             let elsewhere = self.b.block();
-            let likely: Vec<Arg> = likely.iter().map(|column| key[*column]).collect();
+            let likely: Vec<Arg> = likely.iter().map(|likely| self.most_likely(holder, *likely, key)).collect();
             let number = self.number_of(&slots.plan.domain, &likely, elsewhere);
             let slot = self.slot_at(of, number, elsewhere);
             let word = self.b.load(slot, kept.word as i16, 8);

@@ -64,6 +64,8 @@ fn jump_code(cmp: Cmp) -> u8 {
         Cmp::Ne => 0x50,
         Cmp::Lt => 0xa0,
         Cmp::Le => 0xb0,
+        // There is none for the opposite: selection turns it.
+        Cmp::Set | Cmp::Clear => 0x40,
     }
 }
 
@@ -208,6 +210,7 @@ impl std::fmt::Display for Insn {
                 let sign = match op {
                     0x10 => "==",
                     0x20 => ">",
+                    0x40 => "&",
                     0x30 => ">=",
                     0x50 => "!=",
                     0xa0 => "<",

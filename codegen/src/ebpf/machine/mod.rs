@@ -4,7 +4,7 @@ mod alloc;
 mod insn;
 mod select;
 
-use super::lir::{BlockId, Function, Helper, MapId, Slot};
+use super::lir::{BlockId, Cmp, Function, Helper, MapId, Slot};
 use grv_lang::span::Span;
 use insn::{FRAME, PSEUDO_FUNCTION, PSEUDO_MAP, PSEUDO_MAP_VALUE};
 pub(crate) use insn::{Insn, LD_IMM64};
@@ -156,6 +156,7 @@ impl Emit {
             Action::Nothing => {}
             Action::Alu(op, wide) => self.push(Insn::alu(*op, *wide, reg(2), reg(1))),
             Action::AluImm(op, wide, imm) => self.push(Insn::alu_imm(*op, *wide, reg(1), *imm)),
+            Action::Copy => self.shift(allocs[0], allocs[1]),
             Action::Low32 => self.push(Insn::mov(false, reg(1), reg(0))),
             Action::Number(value) => self.wide_number(reg(0), *value),
             Action::Map(map) => self.map(reg(0), *map, PSEUDO_MAP, 0),
@@ -191,21 +192,23 @@ impl Emit {
             Action::Jump(to) => self.jump(Insn::jump(), *to),
             Action::Branch(cmp, wide, then, other) => {
                 let insn = |cmp| Insn::jump_if(cmp, *wide, reg(0), reg(1));
-                self.branch(insn(*cmp), insn(cmp.negated()), *then, *other, next);
+                self.branch(*cmp, insn, *then, *other, next);
             }
             Action::BranchImm(cmp, wide, imm, then, other) => {
                 let insn = |cmp| Insn::jump_if_imm(cmp, *wide, reg(0), *imm);
-                self.branch(insn(*cmp), insn(cmp.negated()), *then, *other, next);
+                self.branch(*cmp, insn, *then, *other, next);
             }
             Action::Exit => self.push(Insn::exit()),
         }
     }
 
-    fn branch(&mut self, holds: Insn, not: Insn, then: BlockId, other: BlockId, next: BlockId) {
-        if then == next {
-            self.jump(not, other);
+    fn branch(&mut self, cmp: Cmp, insn: impl Fn(Cmp) -> Insn, then: BlockId, other: BlockId, next: BlockId) {
+        // That no bit is set cannot be asked.
+        if then == next && cmp != Cmp::Set || cmp == Cmp::Clear {
+            self.jump(insn(cmp.negated()), other);
+            self.jump(Insn::jump(), then);
         } else {
-            self.jump(holds, then);
+            self.jump(insn(cmp), then);
             self.jump(Insn::jump(), other);
         }
     }

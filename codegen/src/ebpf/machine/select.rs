@@ -16,6 +16,8 @@ pub(crate) enum Action {
     Alu(Bin, bool),
     /// `1 = 0 op number`, where 1 is 0.
     AluImm(Bin, bool, i32),
+    /// `1 = 0`
+    Copy,
     /// `1 = the low 32 bits of 0`
     Low32,
     /// `0 = number`
@@ -100,7 +102,8 @@ pub(crate) fn clobbered() -> PRegSet {
 
 /// Selects instructions.
 pub(crate) fn select(function: &Function) -> Selected {
-    let mut select = Select { function, out: Selected::default(), order: order(function), span: Span::default() };
+    let (order, uses) = (order(function), function.uses());
+    let mut select = Select { function, uses, out: Selected::default(), order, span: Span::default() };
     select.out.registers = function.types.len();
     select.run();
     select.out
@@ -114,9 +117,14 @@ fn order(function: &Function) -> Vec<BlockId> {
     let mut stack = vec![(BlockId(0), 0)];
     state[0] = true;
     while let Some((block, next)) = stack.pop() {
+        let near;
         let succs: &[BlockId] = match &function.blocks[block.index()].end {
             End::Jump(to, _) => &[*to],
-            End::Branch { then, other, .. } => &[*other, *then],
+            End::Branch { cmp, then, other, .. } => {
+                let [first, second] = nearest(*cmp, *then, *other);
+                near = [second, first];
+                &near
+            }
             End::Return(_) => &[],
         };
         match succs.get(next) {
@@ -133,8 +141,15 @@ fn order(function: &Function) -> Vec<BlockId> {
     post
 }
 
+/// The ways of a branch, first the one that it does not jump to. Whether bits are set can only be asked by a jump to where they are.
+fn nearest(cmp: Cmp, then: BlockId, other: BlockId) -> [BlockId; 2] {
+    if cmp == Cmp::Set { [other, then] } else { [then, other] }
+}
+
 struct Select<'f> {
     function: &'f Function,
+    /// By value: how many operands it is.
+    uses: Vec<u32>,
     out: Selected,
     order: Vec<BlockId>,
     span: Span,
@@ -167,8 +182,8 @@ impl Select<'_> {
         for block in &self.order {
             at[block.index()] = places.len();
             places.push(Place::Block(*block));
-            if let End::Branch { then, other, .. } = &self.function.blocks[block.index()].end {
-                places.extend([then, other].into_iter().filter(|to| preds[to.index()] > 1).map(|to| Place::Edge(*to)));
+            if let End::Branch { cmp, then, other, .. } = self.function.blocks[block.index()].end {
+                places.extend(nearest(cmp, then, other).into_iter().filter(|to| preds[to.index()] > 1).map(Place::Edge));
             }
         }
         let number = |block: BlockId| regalloc2::Block::new(at[block.index()]);
@@ -208,7 +223,9 @@ impl Select<'_> {
                                     at[to.index()]
                                 }
                             };
-                            let (then, other) = (target(*then), target(*other));
+                            let near = nearest(*cmp, *then, *other);
+                            let [first, second] = near.map(&mut target);
+                            let (then, other) = if near[0] == *then { (first, second) } else { (second, first) };
                             run.succs = vec![regalloc2::Block::new(then), regalloc2::Block::new(other)];
                             self.branch(*cmp, *a, *b, BlockId(then as u32), BlockId(other as u32));
                         }
@@ -278,7 +295,7 @@ impl Select<'_> {
             Op::Advance { pointer, by } => self.alu(Bin::Add, true, Arg::Value(*pointer), *by, into),
             Op::Distance { from, to } => self.alu(Bin::Sub, true, Arg::Value(*to), Arg::Value(*from), into),
             Op::Swap { bits, a } => {
-                let a = self.reg(*a);
+                let a = self.changed(*a);
                 self.step(Action::Swap(*bits), vec![Operand::reg_use(a), Operand::reg_reuse_def(into, 0)]);
             }
             Op::Load { base: Arg::Stack(slot, start), offset, bytes } => {
@@ -301,7 +318,7 @@ impl Select<'_> {
                 self.step(Action::CompareSwap(*offset), operands);
             }
             Op::FetchAdd { base, offset, amount } => {
-                let (base, amount) = (self.reg(*base), self.reg(*amount));
+                let (base, amount) = (self.reg(*base), self.changed(*amount));
                 let operands = vec![Operand::reg_use(base), Operand::reg_use(amount), Operand::reg_reuse_def(into, 1)];
                 self.step(Action::FetchAdd(*offset), operands);
             }
@@ -315,8 +332,21 @@ impl Select<'_> {
         }
     }
 
+    /// A register that holds an operand, and is changed. A value that is needed elsewhere, too, is copied: its register, or its place on
+    /// the stack, shall not be that of all that is made of it.
+    fn changed(&mut self, arg: Arg) -> VReg {
+        let from = self.reg(arg);
+        if arg.value().is_none_or(|value| self.uses[value.index()] < 2) {
+            return from;
+        }
+        let copy = self.fresh();
+        self.step(Action::Copy, vec![Operand::reg_use(from), Operand::reg_def(copy)]);
+        copy
+    }
+
     fn alu(&mut self, op: Bin, wide: bool, a: Arg, b: Arg, into: VReg) {
-        let a = self.reg(a);
+        let low = op == Bin::And && wide && b == Arg::Number(0xffff_ffff);
+        let a = if low { self.reg(a) } else { self.changed(a) };
         let imm = b.number().and_then(|number| immediate(number, wide));
         let narrow = b.number().filter(|number| op == Bin::And && wide && *number <= u64::from(u32::MAX));
         match (imm, narrow) {

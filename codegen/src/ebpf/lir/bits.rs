@@ -1,0 +1,398 @@
+//! Bits that are taken out of words, moved, and put together. A branch that asks for bits asks the word that they are taken from, which the machine
+//! does in one instruction; bits that stay together are moved together.
+
+use super::simplify::Dominators;
+use super::{Arg, Bin, Block, BlockId, Cmp, End, Function, Inst, Op, Type, Value, mask};
+use std::collections::HashMap;
+
+/// Some bits of a word, moved up (or down, if negative): those of the mask, as they are then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    from: Value,
+    up: i8,
+    mask: u64,
+}
+
+/// Parts of a word that are worth following.
+const MOST: usize = 6;
+
+/// Words that are asked one after the other, where they would be put together to be asked once.
+const MOST_ASKED: usize = 2;
+
+impl Function {
+    /// Makes less of what is done to bits.
+    pub(super) fn gather(&mut self) {
+        self.turn_numbers();
+        self.ask_words();
+        self.drop_unused();
+        self.put_together();
+        self.drop_unused();
+    }
+
+    /// By value, how it is made.
+    fn made(&self) -> HashMap<Value, Op> {
+        let insts = self.blocks.iter().flat_map(|block| &block.insts);
+        insts.filter_map(|inst| Some((inst.result?, inst.op.clone()))).collect()
+    }
+
+    /// By value, how many operands it is.
+    pub(crate) fn uses(&self) -> Vec<u32> {
+        let mut uses = vec![0; self.types.len()];
+        let mut count = |args: Vec<Arg>| args.iter().filter_map(|arg| arg.value()).for_each(|value| uses[value.index()] += 1);
+        for block in &self.blocks {
+            block.insts.iter().for_each(|inst| count(inst.op.args()));
+            count(block.end.args());
+        }
+        uses
+    }
+
+    /// A word whose bytes are only turned to be compared with numbers, or to ask for bits, is not turned, but the numbers are.
+    fn turn_numbers(&mut self) {
+        let (made, uses) = (self.made(), self.uses());
+        let turned = |value: Value| match made.get(&value) {
+            Some(Op::Swap { bits, a: Arg::Value(from) }) if self.bits[from.index()] <= *bits => Some((*bits, *from)),
+            _ => None,
+        };
+        let number = |number: u64, bits: u8| (number <= mask(bits)).then(|| number.swap_bytes() >> (64 - bits));
+        // By turned word: in how many places the numbers can be turned instead.
+        let mut places: HashMap<Value, u32> = HashMap::new();
+        let masked = |value: Value| match made.get(&value) {
+            Some(Op::Bin { op: Bin::And, wide: true, a: Arg::Value(a), b: Arg::Number(m) }) if uses[value.index()] == 1 => {
+                turned(*a).and_then(|(bits, from)| Some((*a, from, number(*m, bits)?)))
+            }
+            _ => None,
+        };
+        let asks = |block: &Block| match block.end {
+            End::Branch { cmp: Cmp::Eq | Cmp::Ne, a: Arg::Value(a), b: Arg::Number(b), .. } => Some((a, b)),
+            _ => None,
+        };
+        for (a, b) in self.blocks.iter().filter_map(asks) {
+            if let Some((bits, _)) = turned(a)
+                && number(b, bits).is_some()
+            {
+                *places.entry(a).or_default() += 1;
+            } else if let Some((word, ..)) = masked(a)
+                && b == 0
+            {
+                *places.entry(word).or_default() += 1;
+            }
+        }
+        let mut masks = HashMap::new();
+        let mut ends = Vec::new();
+        for (index, block) in self.blocks.iter().enumerate() {
+            let Some((a, b)) = asks(block) else { continue };
+            let all = |word: Value| places.get(&word) == Some(&uses[word.index()]);
+            if let Some((bits, from)) = turned(a).filter(|_| all(a))
+                && let Some(number) = number(b, bits)
+            {
+                ends.push((index, Arg::Value(from), Arg::Number(number)));
+            } else if let Some((_, from, m)) = masked(a).filter(|(word, ..)| all(*word) && b == 0) {
+                masks.insert(a, Op::Bin { op: Bin::And, wide: true, a: Arg::Value(from), b: Arg::Number(m) });
+            }
+        }
+        for (index, from, number) in ends {
+            if let End::Branch { a, b, .. } = &mut self.blocks[index].end {
+                (*a, *b) = (from, number);
+            }
+        }
+        for inst in self.blocks.iter_mut().flat_map(|block| &mut block.insts) {
+            if let Some(op) = inst.result.and_then(|result| masks.remove(&result)) {
+                inst.op = op;
+            }
+        }
+    }
+
+    /// Branches by whether bits of words are set.
+    fn ask_words(&mut self) {
+        let made = self.made();
+        for index in 0..self.blocks.len() {
+            let End::Branch { cmp, a: Arg::Value(value), b: Arg::Number(number), then, other } = self.blocks[index].end else {
+                continue;
+            };
+            let (some, none) = match (cmp, number) {
+                (Cmp::Ne, 0) => (then, other),
+                (Cmp::Eq, 0) => (other, then),
+                (Cmp::Eq, 1) if self.bits[value.index()] == 1 => (then, other),
+                (Cmp::Ne, 1) if self.bits[value.index()] == 1 => (other, then),
+                _ => continue,
+            };
+            let asked: Option<Vec<_>> = parts(&made, &self.bits, value).iter().map(|part| question(part, value)).collect();
+            let Some(asked) = asked.filter(|asked| (1..=MOST_ASKED).contains(&asked.len())) else { continue };
+            // Of several words the first is asked here, and each other one where those before have none.
+            let last = asked.len() - 1;
+            let span = self.blocks[index].span;
+            let mut at = index;
+            for (number, (a, b)) in asked.into_iter().enumerate() {
+                let next = BlockId(self.blocks.len() as u32);
+                let other = if number == last { none } else { next };
+                self.blocks[at].end = End::Branch { cmp: Cmp::Set, a, b, then: some, other };
+                if number < last {
+                    at = next.index();
+                    self.blocks.push(Block { params: Vec::new(), insts: Vec::new(), end: End::Jump(none, Vec::new()), span });
+                }
+            }
+        }
+    }
+
+    /// Makes words anew of the parts that they have, if that is less work than there was.
+    fn put_together(&mut self) {
+        let (made, uses) = (self.made(), self.uses());
+        for id in Dominators::of(self).order {
+            let insts = std::mem::take(&mut self.blocks[id.index()].insts);
+            let mut out = Vec::with_capacity(insts.len());
+            for inst in insts {
+                let worth = inst.result.and_then(|result| {
+                    let parts = parts(&made, &self.bits, result);
+                    let fresh = parts.len() <= MOST && parts.iter().all(|part| part.from != result);
+                    (fresh && self.work(&parts) < tree(&made, &uses, result, true)).then_some((parts, result))
+                });
+                match worth {
+                    Some((parts, result)) => self.make(&mut out, &inst, &parts, result),
+                    None => out.push(inst),
+                }
+            }
+            self.blocks[id.index()].insts = out;
+        }
+    }
+
+    /// Whether a part needs a mask, beside being moved.
+    fn is_masked(&self, part: &Part) -> bool {
+        let all = mask(self.bits[part.from.index()]);
+        let moved = if part.up >= 0 { all << part.up } else { all >> -part.up };
+        moved != part.mask
+    }
+
+    /// How many operations it takes to make a word of parts.
+    fn work(&self, parts: &[Part]) -> usize {
+        let one = |part: &Part| usize::from(part.up != 0) + usize::from(self.is_masked(part));
+        parts.iter().map(one).sum::<usize>() + parts.len().saturating_sub(1)
+    }
+
+    fn make(&mut self, out: &mut Vec<Inst>, like: &Inst, parts: &[Part], result: Value) {
+        let mut ops = Vec::new();
+        for part in parts {
+            let mut steps = Vec::new();
+            match part.up {
+                0 => {}
+                up if up > 0 => steps.push((Bin::Shl, up as u64)),
+                up => steps.push((Bin::Shr, (-up) as u64)),
+            }
+            if self.is_masked(part) {
+                steps.push((Bin::And, part.mask));
+            }
+            ops.push((part.from, steps));
+        }
+        let mut whole: Option<Arg> = None;
+        let count = ops.len();
+        for (index, (from, steps)) in ops.into_iter().enumerate() {
+            let last = index + 1 == count;
+            let mut word = Arg::Value(from);
+            let many = steps.len();
+            for (step, (op, number)) in steps.into_iter().enumerate() {
+                let ends = count == 1 && step + 1 == many;
+                word = self.one_more(out, like, (op, word, Arg::Number(number)), ends.then_some(result));
+            }
+            whole = Some(match whole {
+                Some(before) => self.one_more(out, like, (Bin::Or, before, word), last.then_some(result)),
+                None => word,
+            });
+        }
+        // A word that is all of another, or nothing.
+        let whole = whole.unwrap_or(Arg::Number(0));
+        if whole != Arg::Value(result) {
+            self.one_more(out, like, (Bin::Or, whole, Arg::Number(0)), Some(result));
+        }
+    }
+
+    fn one_more(&mut self, out: &mut Vec<Inst>, like: &Inst, (op, a, b): (Bin, Arg, Arg), result: Option<Value>) -> Arg {
+        let result = result.unwrap_or_else(|| {
+            self.types.push(Type::Word);
+            self.bits.push(64);
+            Value(self.types.len() as u32 - 1)
+        });
+        out.push(Inst { op: Op::Bin { op, wide: true, a, b }, result: Some(result), ..like.clone() });
+        Arg::Value(result)
+    }
+}
+
+/// The word that a part is taken from, and its bits, if the machine can ask for these.
+fn question(part: &Part, whole: Value) -> Option<(Arg, Arg)> {
+    if part.from == whole || part.up > 0 {
+        return None;
+    }
+    let bits = part.mask << -part.up;
+    i32::try_from(bits).ok().filter(|_| bits != 0)?;
+    Some((Arg::Value(part.from), Arg::Number(bits)))
+}
+
+/// The operation of 64 bits by which a word is put together, if it is.
+fn step(made: &HashMap<Value, Op>, value: Value) -> Option<(Bin, Value, Arg)> {
+    match made.get(&value)? {
+        Op::Bin { op: Bin::Or, wide: true, a: Arg::Value(a), b: b @ Arg::Value(_) } => Some((Bin::Or, *a, *b)),
+        Op::Bin { op: op @ (Bin::And | Bin::Shl | Bin::Shr), wide: true, a: Arg::Value(a), b: b @ Arg::Number(number) } => {
+            (*op == Bin::And || *number < 64).then_some((*op, *a, *b))
+        }
+        _ => None,
+    }
+}
+
+/// The parts that a word is put together of: its own, if it is not.
+fn parts(made: &HashMap<Value, Op>, bits: &[u8], value: Value) -> Vec<Part> {
+    let own = || vec![Part { from: value, up: 0, mask: mask(bits[value.index()]) }];
+    let Some((op, a, b)) = step(made, value) else { return own() };
+    let mut all = parts(made, bits, a);
+    match (op, b) {
+        (Bin::Or, Arg::Value(b)) => {
+            for part in parts(made, bits, b) {
+                match all.iter_mut().find(|other| (other.from, other.up) == (part.from, part.up)) {
+                    Some(other) => other.mask |= part.mask,
+                    None => all.push(part),
+                }
+            }
+        }
+        (_, Arg::Number(number)) => {
+            let by = number as i8;
+            for part in &mut all {
+                match op {
+                    Bin::And => part.mask &= number,
+                    Bin::Shl => (part.mask, part.up) = (part.mask << by, part.up.saturating_add(by)),
+                    _ => (part.mask, part.up) = (part.mask >> by, part.up.saturating_sub(by)),
+                }
+            }
+            all.retain(|part| part.mask != 0);
+        }
+        _ => {}
+    }
+    if all.len() > MOST || all.iter().any(|part| !(-63..64).contains(&part.up)) { own() } else { all }
+}
+
+/// How many operations a word is made by that are there for it alone.
+fn tree(made: &HashMap<Value, Op>, uses: &[u32], value: Value, root: bool) -> usize {
+    match step(made, value).filter(|_| root || uses[value.index()] == 1) {
+        Some((_, a, b)) => {
+            let other = b.value().map_or(0, |b| tree(made, uses, b, false));
+            1 + tree(made, uses, a, false) + other
+        }
+        None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Builder, check};
+    use super::*;
+    use grv_lang::span::Span;
+
+    fn ops(function: &Function, of: Bin) -> usize {
+        let insts = function.blocks.iter().flat_map(|block| &block.insts);
+        insts.filter(|inst| matches!(inst.op, Op::Bin { op, .. } if op == of)).count()
+    }
+
+    /// What a function without loads but of its two words returns.
+    fn run(function: &Function, words: [u64; 2]) -> u64 {
+        let mut values: HashMap<Value, u64> = HashMap::new();
+        let mut at = 0;
+        loop {
+            let block = &function.blocks[at];
+            let of = |values: &HashMap<Value, u64>, arg: Arg| match arg {
+                Arg::Number(number) => number,
+                Arg::Value(value) => values[&value],
+                other => panic!("{other:?}"),
+            };
+            for inst in &block.insts {
+                let value = match &inst.op {
+                    Op::Load { offset, .. } => words[usize::from(*offset != 0)],
+                    Op::Bin { op, wide, a, b } => super::super::build::evaluate(*op, *wide, of(&values, *a), of(&values, *b)),
+                    Op::Swap { bits, a } => of(&values, *a).swap_bytes() >> (64 - bits),
+                    other => panic!("{other:?}"),
+                };
+                values.insert(inst.result.unwrap(), value);
+            }
+            match &block.end {
+                End::Return(verdict) => return of(&values, *verdict),
+                End::Branch { cmp, a, b, then, other } => {
+                    let holds = cmp.holds(of(&values, *a), of(&values, *b));
+                    at = if holds { then.index() } else { other.index() };
+                }
+                End::Jump(..) => panic!("a jump"),
+            }
+        }
+    }
+
+    #[test]
+    fn bits_that_stay_together_are_moved_together() {
+        let mut b = Builder::new(Span::default(), &[]);
+        let entry = Arg::Stack(super::super::Slot(0), 0);
+        b.slot(16);
+        let (word, flags) = (b.load(entry, 0, 8), b.load(entry, 8, 1));
+        // A deadline above four bits, of which two may be set by flags.
+        let bit = |b: &mut Builder, from: Arg, at: u64| {
+            let shifted = b.bin(Bin::Shr, from, Arg::Number(at));
+            b.low(shifted, 1)
+        };
+        let deadline = b.bin(Bin::Shr, word, Arg::Number(4));
+        let mut packed = b.bin(Bin::Shl, deadline, Arg::Number(4));
+        for (at, flag) in [(0, None), (1, Some(0)), (2, None), (3, Some(2))] {
+            let mut one = bit(&mut b, word, at);
+            if let Some(flag) = flag {
+                let more = bit(&mut b, flags, flag);
+                one = b.bin(Bin::Or, one, more);
+            }
+            let moved = b.bin(Bin::Shl, one, Arg::Number(at));
+            packed = b.bin(Bin::Or, packed, moved);
+        }
+        b.ret(packed);
+        let function = b.finish("f");
+        check(&function).unwrap_or_else(|e| panic!("{e}"));
+        // The flags moved by one, masked, and put in.
+        assert_eq!(
+            (ops(&function, Bin::Shl), ops(&function, Bin::Shr), ops(&function, Bin::And), ops(&function, Bin::Or)),
+            (1, 0, 1, 1)
+        );
+        for word in [0, 15, 0x1234_5678_9abc_def0, u64::MAX] {
+            for flags in 0..=255 {
+                let expected = word | (flags & 1) << 1 | (flags & 4) << 1;
+                assert_eq!(run(&function, [word, flags]), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_branch_asks_the_word_that_bits_are_of() {
+        let mut b = Builder::new(Span::default(), &[]);
+        let entry = Arg::Stack(super::super::Slot(0), 0);
+        b.slot(16);
+        let word = b.load(entry, 0, 2);
+        let turned = b.swap(16, word);
+        let low = b.low(turned, 13);
+        let (fragment, next) = (b.block(), b.block());
+        b.branch(Cmp::Ne, low, Arg::Number(0), fragment, next);
+        b.enter(fragment);
+        b.ret(Arg::Number(1));
+        b.enter(next);
+        let flags = b.load(entry, 8, 1);
+        let shifted = b.bin(Bin::Shr, flags, Arg::Number(5));
+        let bit = b.low(shifted, 1);
+        let (yes, no) = (b.block(), b.block());
+        b.branch(Cmp::Eq, bit, Arg::Number(1), yes, no);
+        b.enter(yes);
+        b.ret(Arg::Number(2));
+        b.enter(no);
+        b.ret(Arg::Number(3));
+        let function = b.finish("f");
+        check(&function).unwrap_or_else(|e| panic!("{e}"));
+        assert!(function.blocks.iter().flat_map(|block| &block.insts).all(|inst| matches!(inst.op, Op::Load { .. })));
+        for word in 0..=0xffff_u64 {
+            let flags = word >> 3 & 255;
+            let offset = (word.swap_bytes() >> 48) & 0x1fff;
+            let expected = if offset != 0 {
+                1
+            } else if flags & 32 != 0 {
+                2
+            } else {
+                3
+            };
+            assert_eq!(run(&function, [word, flags]), expected);
+        }
+    }
+}
