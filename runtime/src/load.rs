@@ -62,12 +62,7 @@ impl Drop for Undo<'_> {
 pub fn load(pins: &Pins, object: &Object, request: &Request<'_>) -> Result<(Installed, Vec<String>), Error> {
     loadable(object)?;
     let folder = pins.folder(request.name)?;
-    if folder.exists() || pins.next(request.name)?.exists() {
-        return Err(Error::Usage(format!(
-            "a box `{0}` is loaded already: `--replace` replaces it, `grv unload {0}` ends it, `--name` gives another name",
-            request.name
-        )));
-    }
+    is_free(pins, request.name)?;
     if !object.description.is_xdp() && request.mode != Mode::Any {
         return Err(Error::Usage("`--mode` is of XDP, and this was built for tc".to_string()));
     }
@@ -84,8 +79,11 @@ pub fn load(pins: &Pins, object: &Object, request: &Request<'_>) -> Result<(Inst
         params,
         folder: folder.clone(),
     };
+    // The kernel may take a second to check a program.
+    let mut ebpf = pins.apart(|| into_kernel(object, &installed.ports, &installed.params, &[]))?;
+    is_free(pins, request.name)?;
     let mut undo = Undo::of(&folder);
-    let mut ebpf = installed.prepare(object, &[])?;
+    installed.prepare(&mut ebpf)?;
     installed.begin(request.settings)?;
     let mut program = hook::program(&mut ebpf, &object.description.manifest.program)?;
     for (number, port) in installed.ports.iter().enumerate() {
@@ -95,6 +93,16 @@ pub fn load(pins: &Pins, object: &Object, request: &Request<'_>) -> Result<(Inst
     warnings.extend(sweep::begin(&installed));
     undo.done();
     Ok((installed, warnings))
+}
+
+/// Whether no box has a name.
+fn is_free(pins: &Pins, name: &str) -> Result<(), Error> {
+    if pins.folder(name)?.exists() || pins.next(name)?.exists() {
+        return Err(Error::Usage(format!(
+            "a box `{name}` is loaded already: `--replace` replaces it, `grv unload {name}` ends it, `--name` gives another name"
+        )));
+    }
+    Ok(())
 }
 
 /// Whether an object may be loaded here at all.
@@ -154,7 +162,12 @@ fn assign(object: &Object, given: &[(String, String)], interfaces: &[Interface])
 }
 
 /// Has the kernel take the program, with its constants. `shared`: maps that are there already, and where.
-fn into_kernel(object: &Object, ports: &[Attached], params: &[Vec<u128>], shared: &[(String, PathBuf)]) -> Result<Ebpf, Error> {
+pub(crate) fn into_kernel(
+    object: &Object,
+    ports: &[Attached],
+    params: &[Vec<u128>],
+    shared: &[(String, PathBuf)],
+) -> Result<Ebpf, Error> {
     let manifest = &object.description.manifest;
     let mut constants: Vec<(&str, Vec<u8>)> = Vec::new();
     for port in &manifest.ports {
@@ -200,18 +213,17 @@ fn into_kernel(object: &Object, ports: &[Attached], params: &[Vec<u128>], shared
 }
 
 impl Installed {
-    /// Everything but its attachment: the program in the kernel, and all that belongs to it pinned. Tables are not filled.
-    pub(crate) fn prepare(&self, object: &Object, shared: &[(String, PathBuf)]) -> Result<Ebpf, Error> {
+    /// Everything but its attachment: all that belongs to a program in the kernel is pinned. Tables are not filled.
+    pub(crate) fn prepare(&self, ebpf: &mut Ebpf) -> Result<(), Error> {
         for folder in [self.folder.clone(), self.folder.join("maps"), self.folder.join("links")] {
             std::fs::create_dir(&folder).tried(|| format!("{} cannot be made", folder.display()))?;
         }
-        let mut ebpf = into_kernel(object, &self.ports, &self.params, shared)?;
         for (name, map) in ebpf.maps() {
             let path = self.folder.join(pins::map(name));
             map.pin(&path).map_err(|e| pinned(&path, &e))?;
         }
         let path = self.folder.join("program");
-        hook::program(&mut ebpf, &self.description.manifest.program)?.pin(&path)?;
+        hook::program(ebpf, &self.description.manifest.program)?.pin(&path)?;
         let numbers = |columns: &Vec<u128>| columns.iter().map(u128::to_string).collect();
         let record = Record {
             manifest: self.description.manifest.clone(),
@@ -220,8 +232,7 @@ impl Installed {
             params: self.params.iter().map(numbers).collect(),
         };
         record.pin(&self.folder)?;
-        self.connect()?;
-        Ok(ebpf)
+        self.connect()
     }
 
     /// Fills the maps of interfaces that packets are sent to.

@@ -20,7 +20,7 @@ pub struct Pins {
     root: PathBuf,
     /// Whether the file system was not there, and was mounted for this.
     pub mounted: bool,
-    _lock: File,
+    lock: File,
 }
 
 impl Pins {
@@ -37,7 +37,16 @@ impl Pins {
         std::fs::create_dir_all(&root).tried(|| format!("{} cannot be made", root.display()))?;
         let lock = File::open(&root).tried(|| format!("{} cannot be opened", root.display()))?;
         lock.lock().tried(|| format!("{} cannot be locked", root.display()))?;
-        Ok(Pins { root, mounted, _lock: lock })
+        Ok(Pins { root, mounted, lock })
+    }
+
+    /// Does what takes long and touches nothing of this, while others may change it: what was seen before may be otherwise afterwards.
+    pub(crate) fn apart<T>(&self, long: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let tried = || format!("{} cannot be locked", self.root.display());
+        self.lock.unlock().tried(tried)?;
+        let result = long();
+        self.lock.lock().tried(tried)?;
+        result
     }
 
     /// Where a box is pinned. Names are such as the file system takes: letters, digits, `_` and `-`.

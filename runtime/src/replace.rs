@@ -7,7 +7,7 @@
 use crate::control::quiet;
 use crate::error::{Error, Tried};
 use crate::installed::Installed;
-use crate::load::loadable;
+use crate::load::{into_kernel, loadable};
 use crate::object::{Description, Object};
 use crate::pins::{self, Pins};
 use crate::state::{Life, length};
@@ -65,8 +65,9 @@ pub fn replace(
         params: old.params_for(new, settings)?,
         folder: folder.clone(),
     };
+    let mut ebpf = into_kernel(object, &installed.ports, &installed.params, &shared)?;
     let mut undo = Settled { pins, name, done: false };
-    let _ebpf = installed.prepare(object, &shared)?;
+    installed.prepare(&mut ebpf)?;
     let settings = Settings { tables: old.tables_for(new, settings)?, ..settings.clone() };
     installed.begin(&settings)?;
     let links = old.links()?;

@@ -1,6 +1,7 @@
 //! A box outlives the command that loaded it, and is found again; what cannot be is refused, and leaves nothing behind.
 
 use crate::net::{Net, allowed, text};
+use std::process::Stdio;
 
 const POLICER: &str = "examples/policer/policer.grv";
 
@@ -62,6 +63,29 @@ fn what_is_not_proved_is_not_loaded_unless_that_is_allowed() {
 }
 
 #[test]
+fn of_two_loads_under_one_name_one_is_refused() {
+    if !allowed("of two loads under one name one is refused") {
+        return;
+    }
+    let net = Net::new(&["a", "b", "c", "d"]);
+    let object = std::env::temp_dir().join(format!("{}.o", net.name));
+    let path = object.display().to_string();
+    net.grv(&["build", "examples/firewall/firewall.grv", "--target", "ebpf", "--allow-unproved", "-o", &path]);
+    // The kernel takes a while to check it; meanwhile both are on their way.
+    let start = |ports: [&str; 2]| {
+        let mut command = net.command(&["load", &path, "--name", &net.name, "--allow-unproved"]);
+        command.args(ports.iter().flat_map(|port| ["--port", port]));
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the command can be run")
+    };
+    let mut both = [start(["inside=a", "outside=b"]), start(["inside=c", "outside=d"])];
+    let mut codes = both.each_mut().map(|command| command.wait().expect("it ends").code());
+    codes.sort_unstable();
+    assert_eq!(codes, [Some(0), Some(2)]);
+    net.grv(&["unload", &net.name]);
+    std::fs::remove_file(&object).expect("the object can be removed");
+}
+
+#[test]
 fn ports_are_asked_for_by_name() {
     if !allowed("ports are asked for by name") {
         return;
@@ -91,7 +115,7 @@ fn objects_with_broken_manifests_are_refused() {
     let good = std::fs::read(&object).expect("the object is there");
     let at = |what: &str| good.windows(what.len()).position(|w| w == what.as_bytes()).expect("the manifest has it");
     let changes: [(&str, &str); 5] = [
-        ("\"schema_version\": 2", "\"schema_version\": 7"),
+        ("\"schema_version\": 3", "\"schema_version\": 7"),
         ("\"digest\": \"blake3:", "\"digest\": \"blake4:"),
         ("\"keeping\": \"buckets\"", "\"keeping\": \"bukkets\""),
         ("\"middlebox\": \"Policer\"", "\"middlebox\": \"Palicer\""),
