@@ -49,17 +49,19 @@ impl Scratch {
         self.chains[top].truncate(0);
     }
 
-    /// Puts a packet on the stack that is one of those on it, or a copy: the same headers were found.
-    fn push_same(&mut self, of: usize, packet: Vec<u8>) {
+    /// Puts a packet on the stack that was [`Scratch::sent`]: the same headers were found.
+    fn push_sent(&mut self, of: usize, packet: Vec<u8>, last: bool) {
         let top = self.vars.packets.len();
         self.push(packet);
         let (below, above) = self.chains.split_at_mut(top);
-        if let (Some(chain), Some(same)) = (below.get(of), above.first_mut()) {
-            same.extend(chain);
+        match (below.get_mut(of), above.first_mut()) {
+            (Some(chain), Some(same)) if last => std::mem::swap(chain, same),
+            (Some(chain), Some(same)) => same.extend(chain),
+            _ => {}
         }
     }
 
-    /// One of the stack's packets, if nobody looks at it there any more, else a copy.
+    /// One of the stack's packets itself, if nobody looks at it there any more, else a copy.
     fn sent(&mut self, packet: usize, last: bool) -> Option<Vec<u8>> {
         let bytes = self.vars.packets.get_mut(packet)?;
         if last {
@@ -398,7 +400,7 @@ impl<'a> Run<'a> {
                 Ok(())
             }
             Target::Input(input) => {
-                self.scratch.push_same(frame.packets, sent);
+                self.scratch.push_sent(frame.packets, sent, last);
                 self.input(input, locals)
             }
         }
