@@ -3,8 +3,9 @@
 
 use super::FrontInfo;
 use super::memory::put;
+use std::collections::BTreeMap;
 
-/// What columns of a key are multiplied by, one after the other, for its place.
+/// What words of a key are multiplied by, one after the other, for its place.
 pub(crate) const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Places of a generation at most.
@@ -12,7 +13,12 @@ pub(crate) const PLACES: u64 = 1 << 16;
 
 /// Where a key is, if it is there.
 pub fn place(front: &FrontInfo, key: &[u128], generation: u32) -> u32 {
-    let hash = key.iter().fold(0, |hash: u64, column| (hash ^ *column as u64).wrapping_mul(FACTOR));
+    // Columns that share a word are one number.
+    let mut words: BTreeMap<u16, u64> = BTreeMap::new();
+    for (column, number) in front.key.iter().zip(key) {
+        *words.entry(column.offset).or_default() |= (*number as u64).checked_shl(column.shift.into()).unwrap_or(0);
+    }
+    let hash = words.values().fold(0, |hash: u64, word| (hash ^ word).wrapping_mul(FACTOR));
     let bits = u32::from(front.bits.clamp(1, 31));
     (hash >> (64 - bits)) as u32 + ((generation & 1) << bits)
 }
@@ -55,6 +61,13 @@ mod tests {
         let bytes = element(&front, &[7, 8], &[9]);
         assert_eq!((get(&bytes, &front.key[0]), get(&bytes, &front.key[1]), get(&bytes, &front.value[0])), (7, 8, 9));
         assert!(is_taken(&bytes) && !is_taken(&nothing(&front)));
+        // Columns that share a word are mixed in at once.
+        let whole = |offset, bytes, shift| ColumnInfo { offset, bytes, shift, bits: 32, network: false };
+        let (two, one) = (
+            FrontInfo { key: vec![whole(8, 8, 0), whole(8, 8, 32)], ..front.clone() },
+            FrontInfo { key: vec![whole(8, 8, 0)], ..front.clone() },
+        );
+        assert_eq!(place(&two, &[7, 9], 0), place(&one, &[7 | 9 << 32], 0));
         for key in 0..100 {
             let at = place(&front, &[key, 1], 0);
             assert!(at < 16);

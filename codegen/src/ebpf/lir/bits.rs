@@ -2,7 +2,7 @@
 //! does in one instruction; bits that stay together are moved together.
 
 use super::simplify::Dominators;
-use super::{Arg, Bin, Block, BlockId, Cmp, End, Function, Inst, Op, Type, Value, mask};
+use super::{Arg, Bin, Block, Cmp, End, Function, Inst, Op, Type, Value, mask};
 use std::collections::HashMap;
 
 /// Some bits of a word, moved up (or down, if negative): those of the mask, as they are then.
@@ -15,9 +15,6 @@ struct Part {
 
 /// Parts of a word that are worth following.
 const MOST: usize = 6;
-
-/// Words that are asked one after the other, where they would be put together to be asked once.
-const MOST_ASKED: usize = 2;
 
 impl Function {
     /// Makes less of what is done to bits.
@@ -102,35 +99,88 @@ impl Function {
         }
     }
 
-    /// Branches by whether bits of words are set.
+    /// Branches by the words that a number was made of, instead of the number: by whether bits of them are set, or how they compare.
     fn ask_words(&mut self) {
         let made = self.made();
         for index in 0..self.blocks.len() {
-            let End::Branch { cmp, a: Arg::Value(value), b: Arg::Number(number), then, other } = self.blocks[index].end else {
+            let End::Branch { cmp, a: Arg::Value(mut value), b: Arg::Number(number), then, other } = self.blocks[index].end
+            else {
                 continue;
             };
-            let (some, none) = match (cmp, number) {
-                (Cmp::Ne, 0) => (then, other),
-                (Cmp::Eq, 0) => (other, then),
-                (Cmp::Eq, 1) if self.bits[value.index()] == 1 => (then, other),
-                (Cmp::Ne, 1) if self.bits[value.index()] == 1 => (other, then),
+            let bit = self.bits[value.index()] == 1;
+            let mut holds = match (cmp, number) {
+                (Cmp::Ne, 0) => true,
+                (Cmp::Eq, 0) => false,
+                (Cmp::Eq, 1) if bit => true,
+                (Cmp::Ne, 1) if bit => false,
+                (Cmp::Eq | Cmp::Ne, _) => {
+                    let (cmp, a, b) = self.compared(&made, cmp, Arg::Value(value), Arg::Number(number));
+                    self.blocks[index].end = End::Branch { cmp, a, b, then, other };
+                    continue;
+                }
                 _ => continue,
             };
-            let asked: Option<Vec<_>> = parts(&made, &self.bits, value).iter().map(|part| question(part, value)).collect();
-            let Some(asked) = asked.filter(|asked| (1..=MOST_ASKED).contains(&asked.len())) else { continue };
-            // Of several words the first is asked here, and each other one where those before have none.
-            let last = asked.len() - 1;
-            let span = self.blocks[index].span;
-            let mut at = index;
-            for (number, (a, b)) in asked.into_iter().enumerate() {
-                let next = BlockId(self.blocks.len() as u32);
-                let other = if number == last { none } else { next };
-                self.blocks[at].end = End::Branch { cmp: Cmp::Set, a, b, then: some, other };
-                if number < last {
-                    at = next.index();
-                    self.blocks.push(Block { params: Vec::new(), insts: Vec::new(), end: End::Jump(none, Vec::new()), span });
+            while let Some(Op::Bin { op: Bin::Xor, a: Arg::Value(not), b: Arg::Number(1), .. }) = made.get(&value)
+                && self.bits[not.index()] == 1
+            {
+                (value, holds) = (*not, !holds);
+            }
+            // Words that are put together stay one question: where ways part, the kernel follows both. For the same reason ways stay in their order.
+            if let Some((cmp, a, b)) = self.asked(&made, value) {
+                let cmp = if holds { cmp } else { cmp.negated() };
+                self.blocks[index].end = End::Branch { cmp, a, b, then, other };
+            }
+        }
+    }
+
+    /// What holds exactly if a word is not 0.
+    fn asked(&self, made: &HashMap<Value, Op>, value: Value) -> Option<(Cmp, Arg, Arg)> {
+        if let [part] = parts(made, &self.bits, value).as_slice()
+            && let Some((a, b)) = question(part, value)
+        {
+            return Some((Cmp::Set, a, b));
+        }
+        let narrow = |arg: Arg| match arg {
+            Arg::Number(number) => number >> 63 == 0,
+            Arg::Value(value) => self.bits[value.index()] < 64,
+            _ => false,
+        };
+        // The highest bit of a difference says which is less.
+        if let Some(Op::Bin { op: Bin::Shr, wide: true, a: Arg::Value(difference), b: Arg::Number(63) }) = made.get(&value)
+            && let Some(Op::Bin { op: Bin::Sub, wide: true, a, b }) = made.get(difference)
+            && narrow(*a)
+            && narrow(*b)
+        {
+            return Some(match (*a, *b) {
+                (a, Arg::Number(1)) => self.compared(made, Cmp::Eq, a, Arg::Number(0)),
+                (Arg::Number(0), b) => self.compared(made, Cmp::Ne, b, Arg::Number(0)),
+                (a @ Arg::Number(_), b) => (Cmp::Gt, b, a),
+                (a, b) => (Cmp::Lt, a, b),
+            });
+        }
+        None
+    }
+
+    /// Whether a word equals another, by the words that it was made of.
+    fn compared(&self, made: &HashMap<Value, Op>, cmp: Cmp, a: Arg, b: Arg) -> (Cmp, Arg, Arg) {
+        let (Arg::Value(value), Arg::Number(number)) = (a, b) else { return (cmp, a, b) };
+        match made.get(&value) {
+            // x ^ y is c exactly if x is y ^ c.
+            Some(Op::Bin { op: Bin::Xor, wide: true, a: x, b: Arg::Number(y) }) => {
+                self.compared(made, cmp, *x, Arg::Number(y ^ number))
+            }
+            Some(Op::Bin { op: Bin::Xor, wide: true, a: x, b: y }) if number == 0 => (cmp, *x, *y),
+            // Upper bits that are all clear, or all set, are those of the least numbers, or of the greatest.
+            Some(Op::Bin { op: Bin::And, wide: true, a: Arg::Value(x), b: Arg::Number(m) }) => {
+                let (all, below) = (mask(self.bits[x.index()]), mask(m.trailing_zeros() as u8));
+                let (least, greatest) = if cmp == Cmp::Eq { (Cmp::Lt, Cmp::Ge) } else { (Cmp::Ge, Cmp::Lt) };
+                match m | below == all {
+                    true if number == 0 && below < u64::MAX => (least, Arg::Value(*x), Arg::Number(below + 1)),
+                    true if number == *m => (greatest, Arg::Value(*x), Arg::Number(number)),
+                    _ => (cmp, a, b),
                 }
             }
+            _ => (cmp, a, b),
         }
     }
 

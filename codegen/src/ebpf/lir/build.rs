@@ -168,6 +168,9 @@ impl Builder {
             (Bin::Add | Bin::Sub | Bin::Or | Bin::Xor | Bin::Shl | Bin::Shr, Some(0)) if fits => Some(a),
             (Bin::Mul | Bin::Div, Some(1)) if fits => Some(a),
             (Bin::And | Bin::Mul, Some(0)) => Some(Arg::Number(0)),
+            (Bin::Mul, Some(n)) if wide && n.is_power_of_two() => {
+                Some(self.bin(Bin::Shl, a, Arg::Number(n.trailing_zeros().into())))
+            }
             (Bin::And, Some(mask))
                 if mask.count_ones() == mask.trailing_ones() && u32::from(self.bits(a)) <= mask.count_ones() =>
             {

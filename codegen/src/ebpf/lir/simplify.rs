@@ -108,7 +108,15 @@ impl Function {
                 Some(at) => args.get(at).copied().unwrap_or(arg),
                 None => arg,
             };
-            let Some(holds) = decided(cmp, given(a), given(b)) else { continue };
+            let Some(holds) = decided(cmp, given(a), given(b)) else {
+                // What is given is only compared: that may as well be done here.
+                let only_here = |value: &Value| used.get(value).is_none_or(|blocks| blocks.iter().all(|block| *block == to));
+                if (given(a), given(b)) != (a, b) && block.params.iter().all(only_here) {
+                    self.blocks[index].end = End::Branch { cmp, a: given(a), b: given(b), then, other };
+                    changed = true;
+                }
+                continue;
+            };
             let (goal, left) = if holds { (then, other) } else { (other, then) };
             // What the block is given is not known behind a way around it.
             let only_left = |value: &Value| {

@@ -22,7 +22,7 @@ impl Lower<'_> {
         let (mut index, mut value) = (Layout::new(), Layout::new());
         index.push("place", 32);
         value.push("present", 32);
-        self.columns(&mut value, &table.key, table, "key")?;
+        self.pack_key(&mut value, table)?;
         self.columns(&mut value, &table.value, table, "value")?;
         let places = table.capacity.clamp(2, PLACES).next_power_of_two();
         let (name, entries) = (format!("{}_front", table.name), places as u32 * 2);
@@ -33,19 +33,19 @@ impl Lower<'_> {
 
     /// The first numbers of the value of an entry that is in front; goes on in `far` if it is not there.
     pub(super) fn look_in_front(&mut self, front: Front, key: &[Arg], generation: Arg, widths: &[u8], far: BlockId) -> Vec<Arg> {
+        let mut layout = self.maps.map(front.map).map(|map| map.value.clone()).unwrap_or_default();
+        layout.places.remove(0);
         let mut hash = Arg::Number(0);
-        for column in key {
-            let sum = self.b.bin(Bin::Xor, hash, *column);
+        for (_, word) in self.grouped(&layout, key) {
+            let sum = self.b.bin(Bin::Xor, hash, word);
             hash = self.b.bin(Bin::Mul, sum, Arg::Number(FACTOR));
         }
         let place = self.b.bin(Bin::Shr, hash, Arg::Number((64 - front.bits).into()));
         let half = self.b.bin(Bin::Shl, generation, Arg::Number(front.bits.into()));
         let place = self.b.bin(Bin::Add, place, half);
         let element = self.at(front.map, place, far);
-        let mut layout = self.maps.map(front.map).map(|map| map.value.clone()).unwrap_or_default();
         let present = self.b.load(element, 0, 4);
         self.b.unless(Cmp::Ne, present, Arg::Number(0), far);
-        layout.places.remove(0);
         self.same_key(&layout, element, key, far);
         self.numbers(element, &layout, key.len(), widths)
     }

@@ -1,14 +1,14 @@
 //! Headers that are put into a packet and taken out: the packet grows or shrinks at its start, and what stands before the header
 //! moves. The kernel's verifier forgets all pointers into the packet then; those to headers that are still there are made anew.
 
-use super::super::lir::{Arg, Cmp, Helper};
+use super::super::lir::{Arg, Bin, Cmp, Helper};
 use super::env::{Env, Open, Place};
 use super::expr::Own;
 use super::linear::Linear;
 use super::packet::{REACH, pieces};
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::Code;
-use grv_lang::ir::{Expr, HandleId, HeaderId, LocalId};
+use grv_lang::ir::{Expr, Field, HandleId, HeaderId, LocalId};
 use grv_lang::span::Span;
 
 /// Bytes before a header that can be moved.
@@ -44,9 +44,7 @@ impl<'p> Lower<'p> {
         self.restore(&env, &saved);
         let (start, limit) = (at.start.clone(), at.limit.plus(&length, 1));
         let place = Place { pointer: env.data, ahead: front as i32, start, length, end: limit.clone(), limit };
-        for (field, value) in header.fields.iter().zip(values) {
-            self.write_field(&mut env, &place, field, value, span)?;
-        }
+        self.write_fields(&mut env, &place, &header.fields, &values, span)?;
         env.frame_mut().locals[ok.index()] = Some(Arg::Number(1));
         let mut ways = vec![self.without_change(no_room, span)?];
         let Some(body) = &header.body else {
@@ -67,6 +65,53 @@ impl<'p> Lower<'p> {
         ways.push(Open { env, block: self.b.here() });
         ways.push(Open { env: other, block: beyond });
         Ok(ways)
+    }
+
+    /// Writes all fields of a new header: those that share bytes at once, and so constants that are side by side.
+    fn write_fields(&mut self, env: &mut Env<'p>, place: &Place, fields: &[Field], values: &[Arg], span: Span) -> Lowering<()> {
+        let mut ends = Vec::new();
+        let (mut end, mut wide) = (0_u32, 0_u32);
+        for field in fields {
+            wide = if end.is_multiple_of(8) { 0 } else { wide } + u32::from(field.width);
+            if field.offset != end || wide > 64 {
+                // Of such a header each field is written by itself.
+                return fields
+                    .iter()
+                    .zip(values)
+                    .try_for_each(|(field, value)| self.write_field(env, place, field, *value, span));
+            }
+            end += u32::from(field.width);
+            ends.push(end);
+        }
+        let mut at = 0;
+        while at < fields.len() {
+            let begin = fields[at].offset;
+            let runs =
+                (at..fields.len()).take_while(|last| ends[*last] - begin <= 64).filter(|last| ends[*last].is_multiple_of(8));
+            let constant = |last: &usize| values[at..=*last].iter().all(|value| value.number().is_some());
+            let runs: Vec<usize> = runs.collect();
+            // The shortest, or the longest that is a constant.
+            let Some(last) = runs.iter().rev().find(|last| constant(last)).or(runs.first()).copied() else {
+                return Err(self.refuse(Code::TargetOperation, span, "putting in a header that ends within a byte".to_string()));
+            };
+            let mut whole = Arg::Number(0);
+            for (field, value) in fields[at..=last].iter().zip(&values[at..]) {
+                let above = self.b.bin(Bin::Shl, whole, Arg::Number(u64::from(field.width) & 63));
+                whole = if field.width == 64 { *value } else { self.b.bin(Bin::Or, above, *value) };
+            }
+            let (from, count) = (place.ahead as i16 + (begin / 8) as i16, ((ends[last] - begin) / 8) as u8);
+            self.write_bytes(Arg::Value(place.pointer), from, count, whole);
+            at = last + 1;
+        }
+        // Other pointers may lead to the same bytes.
+        let first = i64::from(place.ahead) * 8;
+        env.reads.retain(|(pointer, at, width, _)| {
+            *pointer == place.pointer && (*at >= first + i64::from(end) || at + i64::from(*width) <= first)
+        });
+        let known =
+            fields.iter().zip(values).map(|(field, value)| (place.pointer, first + i64::from(field.offset), field.width, *value));
+        env.reads.extend(known);
+        Ok(())
     }
 
     /// Takes a header out.

@@ -263,7 +263,7 @@ impl Lower<'_> {
     }
 
     /// Adds the columns of a key of state to a layout, or of the copy of it in a value; their places.
-    fn pack_key(&self, layout: &mut Layout, table: &ir::Table) -> Lowering<Vec<usize>> {
+    pub(super) fn pack_key(&self, layout: &mut Layout, table: &ir::Table) -> Lowering<Vec<usize>> {
         // Their names and widths are those that they would have one behind the other.
         let mut apart = Layout::new();
         self.columns(&mut apart, &table.key, table, "key")?;

@@ -3,6 +3,7 @@
 mod alloc;
 mod insn;
 mod select;
+mod tails;
 
 use super::lir::{BlockId, Cmp, Function, Helper, MapId, Slot};
 use grv_lang::span::Span;
@@ -78,10 +79,13 @@ pub(crate) fn compile(function: &Function) -> Result<Code, Failure> {
         span: Span::default(),
         jumps: Vec::new(),
     };
-    let mut starts = Vec::with_capacity(selected.runs.len());
-    for (number, run) in selected.runs.iter().enumerate() {
-        starts.push(emit.code.insns.len());
-        let next = BlockId(number as u32 + 1);
+    let mut starts = vec![0; selected.runs.len()];
+    let (late, early): (Vec<usize>, Vec<usize>) = (0..starts.len()).partition(|number| selected.runs[*number].late);
+    let order = [early, late].concat();
+    for (place, number) in order.iter().copied().enumerate() {
+        let run = &selected.runs[number];
+        starts[number] = emit.code.insns.len();
+        let next = BlockId(order.get(place + 1).map_or(u32::MAX, |next| *next as u32));
         for what in output.block_insts_and_edits(&selected, regalloc2::Block::new(number)) {
             match what {
                 InstOrEdit::Edit(Edit::Move { from, to }) => emit.shift(*from, *to),
@@ -94,6 +98,7 @@ pub(crate) fn compile(function: &Function) -> Result<Code, Failure> {
         }
         debug_assert!(run.steps.end > run.steps.start, "every block ends with a step");
     }
+    emit.merge_tails(&mut starts);
     emit.finish(&starts)
 }
 

@@ -6,6 +6,7 @@ use super::super::lir::{Arg, Bin, BlockId, Cmp, End, Field, Function, Helper, Ma
 use super::super::lir::{Inst, Type};
 use grv_lang::span::Span;
 use regalloc2::{Operand, PReg, PRegSet, RegClass, VReg};
+use std::collections::HashMap;
 
 /// What an instruction of the machine does with the registers that its operands were given.
 #[derive(Clone, Debug)]
@@ -80,6 +81,8 @@ pub(crate) struct Run {
     pub(crate) preds: Vec<regalloc2::Block>,
     /// Arguments of a jump.
     pub(crate) args: Vec<VReg>,
+    /// Whether it is laid out behind all others.
+    pub(crate) late: bool,
 }
 
 /// A function over virtual registers, in the order in which it will be laid out.
@@ -160,12 +163,15 @@ struct Select<'f> {
 enum Place {
     Block(BlockId),
     Edge(BlockId),
+    /// The same, on the way that is jumped to.
+    FarEdge(BlockId),
 }
 
 impl Select<'_> {
     fn run(&mut self) {
         // Edges from a branch to a block that others lead to as well become blocks of their own, so that values can be moved
-        // there. They are laid out behind the branch; where nothing is moved, nothing of them is left.
+        // there. That of the way that goes on at once is laid out behind the branch, that of the other one behind all else (but registers are assigned as if it
+        // were behind the branch, too); where nothing is moved, nothing of them is left.
         let mut preds = vec![0_u32; self.function.blocks.len()];
         for block in &self.function.blocks {
             match &block.end {
@@ -179,19 +185,30 @@ impl Select<'_> {
         }
         let mut places = Vec::new();
         let mut at = vec![0; self.function.blocks.len()];
+        // By branch, and whether it is the way that it jumps to: the edge.
+        let mut edges: HashMap<(BlockId, bool), usize> = HashMap::new();
         for block in &self.order {
             at[block.index()] = places.len();
             places.push(Place::Block(*block));
             if let End::Branch { cmp, then, other, .. } = self.function.blocks[block.index()].end {
-                places.extend(nearest(cmp, then, other).into_iter().filter(|to| preds[to.index()] > 1).map(Place::Edge));
+                let [near, far] = nearest(cmp, then, other);
+                if preds[near.index()] > 1 {
+                    edges.insert((*block, false), places.len());
+                    places.push(Place::Edge(near));
+                }
+                if preds[far.index()] > 1 {
+                    edges.insert((*block, true), places.len());
+                    places.push(Place::FarEdge(far));
+                }
             }
         }
         let number = |block: BlockId| regalloc2::Block::new(at[block.index()]);
-        for (index, place) in places.iter().enumerate() {
+        for place in &places {
             let first = self.out.steps.len();
             let mut run = Run::default();
             match *place {
-                Place::Edge(to) => {
+                Place::Edge(to) | Place::FarEdge(to) => {
+                    run.late = matches!(place, Place::FarEdge(_));
                     run.succs = vec![number(to)];
                     self.step(Action::Jump(BlockId(at[to.index()] as u32)), Vec::new());
                 }
@@ -214,18 +231,13 @@ impl Select<'_> {
                             self.step(Action::Jump(BlockId(at[to.index()] as u32)), Vec::new());
                         }
                         End::Branch { cmp, a, b, then, other } => {
-                            let mut edge = index;
-                            let mut target = |to: BlockId| {
-                                if preds[to.index()] > 1 {
-                                    edge += 1;
-                                    edge
-                                } else {
-                                    at[to.index()]
-                                }
-                            };
                             let near = nearest(*cmp, *then, *other);
-                            let [first, second] = near.map(&mut target);
-                            let (then, other) = if near[0] == *then { (first, second) } else { (second, first) };
+                            let target = |far: bool| {
+                                let direct = at[near[usize::from(far)].index()];
+                                edges.get(&(id, far)).copied().unwrap_or(direct)
+                            };
+                            let (then, other) =
+                                if *cmp == Cmp::Set { (target(true), target(false)) } else { (target(false), target(true)) };
                             run.succs = vec![regalloc2::Block::new(then), regalloc2::Block::new(other)];
                             self.branch(*cmp, *a, *b, BlockId(then as u32), BlockId(other as u32));
                         }
