@@ -336,17 +336,6 @@ impl Builder {
         self.enter(next);
     }
 
-    /// A block is the one that branches go on in if their comparison holds: that is laid out next.
-    pub(crate) fn lay_out_next(&mut self, next: BlockId) {
-        for (block, _) in &mut self.blocks {
-            if let End::Branch { cmp, then, other, .. } = &mut block.end
-                && *other == next
-            {
-                (*cmp, *then, *other) = (cmp.negated(), next, *then);
-            }
-        }
-    }
-
     /// The function. Blocks that nothing leads to are left out; so are instructions whose results nobody uses.
     pub(crate) fn finish(self, name: &str) -> Function {
         let mut function = Function {

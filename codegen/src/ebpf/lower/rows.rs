@@ -127,10 +127,7 @@ impl<'p> Lower<'p> {
         let asked = test.iter().any(|stmt| reads_local(stmt, *index));
         let last = if asked { Arg::Number(u64::from(rows.length) - 1) } else { self.b.load(Arg::Value(all), 0, 4) };
         let first = self.b.advance(all, Arg::Number(ROWS_AT.into()));
-        let (head, none) = (self.b.block(), self.b.block());
-        // The kernel follows the way that comes next in the program first: if it is the one through all turns, it has been at the beginning of each
-        // when it comes back to the others. Most elements fail at the first condition, too.
-        let (next, later) = (self.b.block(), self.b.block());
+        let (head, next, none) = (self.b.block(), self.b.block(), self.b.block());
         let at = Arg::Value(self.b.param(head, Type::Word, 32));
         let row = self.b.param(head, Type::Entry, 64);
         self.b.jump(head, vec![Arg::Number(0), Arg::Value(first)]);
@@ -140,13 +137,11 @@ impl<'p> Lower<'p> {
         self.b.unless(Cmp::Le, at, last, none);
         let mut turn = env.clone();
         turn.frame_mut().locals[index.index()] = Some(at);
-        let mut ways = self.test_row(turn, &search, row, (next, later))?;
-        for block in [next, later] {
-            self.b.enter(block);
-            let more = self.b.bin(Bin::Add, at, Arg::Number(1));
-            let below = self.b.advance(row, Arg::Number(rows.element.size.into()));
-            self.b.jump(head, vec![more, Arg::Value(below)]);
-        }
+        let mut ways = self.test_row(turn, &search, row, next)?;
+        self.b.enter(next);
+        let more = self.b.bin(Bin::Add, at, Arg::Number(1));
+        let below = self.b.advance(row, Arg::Number(rows.element.size.into()));
+        self.b.jump(head, vec![more, Arg::Value(below)]);
         for Open { env: hit, block } in &mut ways {
             self.b.enter(*block);
             self.read_row(hit, &search, row);
@@ -164,14 +159,8 @@ impl<'p> Lower<'p> {
         Ok(ways)
     }
 
-    /// Tests an element: the ways on which it passes; others go on in `next`, or in `later` if they passed the first condition.
-    fn test_row(
-        &mut self,
-        mut env: Env<'p>,
-        search: &Search<'_, 'p>,
-        row: Value,
-        (next, later): (BlockId, BlockId),
-    ) -> Lowering<Vec<Open<'p>>> {
+    /// Tests an element: the ways on which it passes; others go on in `next`.
+    fn test_row(&mut self, mut env: Env<'p>, search: &Search<'_, 'p>, row: Value, next: BlockId) -> Lowering<Vec<Open<'p>>> {
         let [Stmt { kind: StmtKind::Assign { dst, value: whole }, .. }] = search.test else {
             self.read_row(&mut env, search, row);
             let block = self.b.here();
@@ -182,7 +171,7 @@ impl<'p> Lower<'p> {
                     return Err(self.broken(self.b.span, "a test without a result"));
                 };
                 let hit = self.b.block();
-                self.b.branch(Cmp::Eq, holds, Arg::Number(0), next, hit);
+                self.b.branch(Cmp::Ne, holds, Arg::Number(0), hit, next);
                 ways.push(Open { block: hit, ..open });
             }
             return Ok(ways);
@@ -191,7 +180,7 @@ impl<'p> Lower<'p> {
             return Err(self.broken(self.b.span, "a test without a result"));
         }
         // Of most elements one column decides: the others are not read.
-        let (span, start) = (self.b.span, self.b.here());
+        let span = self.b.span;
         let mut read = BTreeSet::new();
         let mut terms = Vec::new();
         conjuncts(whole, &mut terms);
@@ -202,12 +191,8 @@ impl<'p> Lower<'p> {
                     env.frame_mut().locals[local.index()] = Some(number);
                 }
             }
-            let (from, met) = (self.b.here(), self.b.block());
-            let failed = if from == start { next } else { later };
-            self.cond(&mut env.clone(), term, None, span, met, failed)?;
-            if failed == next {
-                self.b.lay_out_next(next);
-            }
+            let met = self.b.block();
+            self.cond(&mut env.clone(), term, None, span, met, next)?;
             self.b.enter(met);
         }
         let block = self.b.here();
