@@ -2,7 +2,7 @@
 
 use crate::loaded::Loaded;
 use grv_codegen::ebpf::memory;
-use grv_codegen::ebpf::{ClockInfo, Hook, Options, TableInfo};
+use grv_codegen::ebpf::{ClockInfo, Hook, TableInfo};
 use grv_lang::interp::oracle::{Choice, Oracle, Pick};
 use grv_lang::interp::{EntryView, Machine, Outcome, Stimulus, UpdateError};
 use grv_lang::ir::{Lifetime, PortId, Program, Role, TableId, TableKind};
