@@ -195,7 +195,6 @@ impl Elab {
                 StateClause::From(function, source, slots) => self.computed(env, id, &info, function, source, slots),
             }
         }
-        self.granularity(id, granularity);
         match (info.kind, rate, burst) {
             (Kind::Bucket, Some(rate), Some(burst)) => self.bucket(id, &info, rate, burst, decl.name.span),
             (Kind::Bucket, ..) => {
@@ -205,6 +204,7 @@ impl Elab {
             (_, None, None) => {}
             _ => self.error(Code::BadState, decl.name.span, "only buckets have a rate and a burst"),
         }
+        self.granularity(id, granularity);
     }
 
     /// `granularity G`, or what a table with lifetimes has without it.

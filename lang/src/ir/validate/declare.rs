@@ -5,7 +5,8 @@ use super::flow::{Layer, State, Walk};
 use super::{Check, Fault};
 use crate::ir::print::scalar;
 use crate::ir::{
-    Body, Column, Expr, Header, InputRef, Lifetime, LifetimeFn, LocalId, Role, Scalar, Shape, Table, TableId, TableKind, Target,
+    Body, Column, Expr, Header, InputRef, Lifetime, LifetimeFn, LocalId, Role, SKEW, Scalar, Shape, Table, TableId, TableKind,
+    Target,
 };
 use std::collections::BTreeSet;
 
@@ -190,6 +191,9 @@ impl<'a> Check<'a> {
         let entries = matches!(table.kind, TableKind::Map | TableKind::Set | TableKind::Bucket { .. });
         let forever = matches!(table.lifetime, Lifetime::Forever);
         self.demand(entries || forever, || Fault::Table("only maps, sets and buckets have lifetimes"));
+        let own = matches!(table.lifetime, Lifetime::Idle(_) | Lifetime::Fixed(_));
+        let granularity = if own { table.granularity >= SKEW } else { table.granularity == 0 };
+        self.demand(granularity, || Fault::Table("lifetimes are told by clocks that lag, by the skew at least"));
         match &table.lifetime {
             Lifetime::Forever => {}
             Lifetime::Idle(duration) | Lifetime::Fixed(duration) => self.lifetime(table, duration, &[Scalar::Bits(64)]),
