@@ -119,7 +119,8 @@ fn a_box_that_never_drops_can_be_made_to() {
 
 #[test]
 fn a_change_of_a_preference_has_its_place() {
-    let text = include_str!("../../../tests/pass/choose.grv");
+    let element = include_str!("../../../tests/pass/choose.grv");
+    let text = &format!("{element}\nmiddlebox One {{ port a; one: Box; a -> one.frame; one.out -> a; }}\n");
     let compiled = compiled(text);
     let parity: Vec<_> = all(&compiled.boxes[0]).into_iter().filter(|m| m.change.contains("`2u16` -> `3u16`")).collect();
     assert!(!parity.is_empty());
