@@ -145,12 +145,9 @@ impl Installed {
                 }
             }
             if let Some(of) = &info.flat {
-                let (blocks, values) = flat(info, of, generation, &entries);
-                for (name, elements) in [(&of.map, blocks), (&of.values_map, values)] {
-                    let map = self.map(name)?;
-                    for (index, value) in elements {
-                        map.set(&index.to_le_bytes(), &value).tried(tried)?;
-                    }
+                let map = self.map(&of.map)?;
+                for (index, block) in flat(of, generation, &entries) {
+                    map.set(&index.to_le_bytes(), &block).tried(tried)?;
                 }
             }
         }

@@ -1,38 +1,63 @@
 //! Routing tables, flat: what the longest prefix of an address is, is found by indexes, without a search. For who fills such tables from outside.
 //!
 //! The trie that the kernel has for prefixes is the table itself, and all of it; what is here is made from it. An address is looked up by its upper
-//! 16 bits in a block of 256 numbers (of which there are 256 for each generation), then, where prefixes are longer than that, by its next 8
-//! bits in another block, and by its last 8 bits in a third. A number says which block comes next, or which value was found; what is found more
-//! than once is there once. Blocks are given out as they are needed, to each generation a half; where they do not suffice, a number
-//! says that the trie is to be asked.
+//! 16 bits in a block of 256 elements (of which there are 256 for each generation), then, where prefixes are longer than that, by its next 8
+//! bits in another block, and by its last 8 bits in a third. An element is a value, or says which block comes next; it has as many words as the
+//! length of the prefix and the numbers of the value need. Blocks are given out as they are needed, to each generation a half; where they do not suffice, an element names
+//! one that there is not, and the trie is to be asked.
 
-use super::{FlatInfo, TableInfo, memory};
+use super::{ColumnInfo, FlatInfo, memory};
 use std::collections::BTreeMap;
 
-/// Numbers of a block.
+/// Elements of a block.
 pub(crate) const BLOCK: usize = 256;
-/// Of a number in a block: it is that of another block. Else it is that of a value, or [`ASK`], or 0 where nothing is.
-pub(crate) const NEXT: u32 = 1 << 31;
-/// The trie is to be asked.
-pub(crate) const ASK: u32 = 1 << 30;
+/// The low bits of an element's first word say what it is. All are 0 where nothing is.
+pub(crate) const TAG_BITS: u8 = 2;
+/// An element is a value.
+pub(crate) const VALUE: u64 = 1;
+/// An element has the number of the block that comes next, above the tag.
+pub(crate) const NEXT: u64 = 2;
+/// The number of no block.
+const NONE: u64 = u32::MAX as u64;
 /// Blocks that addresses are first looked up in, of each generation.
 pub(crate) const FIRST: u32 = 256;
 
-/// Elements of maps that are arrays: indexes and values.
+/// Elements of a map that is an array.
 pub type Elements = Vec<(u32, Vec<u8>)>;
 
-/// Numbers of the next 8 bits of addresses.
-type Numbers = Box<[u32; BLOCK]>;
+/// The next 8 bits of addresses: 0 where nothing is, else a value, counted from 1, or a block.
+type Numbers = Box<[u64; BLOCK]>;
 
-/// What the two arrays are to hold for a generation of prefixes: blocks, and values.
-pub fn flat(info: &TableInfo, of: &FlatInfo, generation: u32, entries: &[(Vec<u128>, Vec<u128>)]) -> (Elements, Elements) {
-    let mut prefixes: Vec<(u32, u8, u32)> = Vec::new();
-    let mut values: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
+/// Of a number: it is that of a block.
+const IS_BLOCK: u64 = 1 << 32;
+
+/// Where numbers of these widths are in an element, and how many bytes it has: one behind the other, and none in two words.
+pub(crate) fn columns(widths: &[u8]) -> (Vec<ColumnInfo>, u16) {
+    let (mut word, mut shift) = (0, TAG_BITS);
+    let mut column = |bits: &u8| {
+        if shift + bits > 64 {
+            (word, shift) = (word + 1, 0);
+        }
+        let column = ColumnInfo { offset: word * 8, bytes: 8, shift, bits: *bits, network: false };
+        shift += bits;
+        column
+    };
+    let columns = widths.iter().map(&mut column).collect();
+    (columns, (word + 1) * 8)
+}
+
+/// What the array is to hold for a generation of prefixes.
+pub fn flat(of: &FlatInfo, generation: u32, entries: &[(Vec<u128>, Vec<u128>)]) -> Elements {
+    let mut prefixes: Vec<(u32, u8, u64)> = Vec::new();
+    let mut values: Vec<Vec<u8>> = Vec::new();
     for (key, value) in entries {
         let [address, length] = key.as_slice() else { continue };
-        let number = generation.saturating_mul(of.values).saturating_add(1 + values.len() as u32);
-        let number = *values.entry(memory::value(info, key, value)).or_insert(number);
-        prefixes.push((*address as u32, (*length as u8).min(32), number));
+        let mut element = vec![0; of.bytes.into()];
+        element.iter_mut().take(1).for_each(|tag| *tag = VALUE as u8);
+        let numbers = std::iter::once(length).chain(value);
+        of.value.iter().zip(numbers).for_each(|(column, number)| memory::put(&mut element, column, *number));
+        values.push(element);
+        prefixes.push((*address as u32, (*length as u8).min(32), values.len() as u64));
     }
     // The longer ones come later, and count.
     prefixes.sort_unstable_by_key(|(address, length, _)| (*length, *address));
@@ -54,14 +79,15 @@ pub fn flat(info: &TableInfo, of: &FlatInfo, generation: u32, entries: &[(Vec<u1
         fill(block.as_mut_slice(), address & 255, 32 - length, number);
     }
     // Those that most addresses are looked up in are given out first.
-    let half = of.blocks.min(NEXT) / 2;
+    let half = of.blocks / 2;
     let first = FIRST * 2 + generation.min(1) * half;
     let mut free = first..first + half;
     let mut numbered = Vec::new();
     let mut given: BTreeMap<u32, usize> = BTreeMap::new();
+    let next = |number: Option<u32>| IS_BLOCK | number.map_or(NONE, u64::from);
     for (high, block) in middle {
         let number = free.next();
-        top[high as usize] = number.map_or(ASK, |number| NEXT | number);
+        top[high as usize] = next(number);
         if let Some(number) = number {
             given.insert(high, numbered.len());
             numbered.push((number, block));
@@ -70,17 +96,27 @@ pub fn flat(info: &TableInfo, of: &FlatInfo, generation: u32, entries: &[(Vec<u1
     for (mid, block) in last {
         let Some(at) = given.get(&(mid >> 8)) else { continue };
         let number = free.next();
-        numbered[*at].1[(mid & 255) as usize] = number.map_or(ASK, |number| NEXT | number);
+        numbered[*at].1[(mid & 255) as usize] = next(number);
         numbered.extend(number.map(|number| (number, block)));
     }
-    let bytes = |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+    let bytes = |numbers: &[u64]| {
+        let mut bytes = Vec::with_capacity(numbers.len() * usize::from(of.bytes));
+        for number in numbers {
+            let start = bytes.len();
+            match number {
+                number if number & IS_BLOCK != 0 => bytes.extend(((number & NONE) << TAG_BITS | NEXT).to_le_bytes()),
+                number => bytes.extend(number.checked_sub(1).and_then(|at| values.get(at as usize)).into_iter().flatten()),
+            }
+            bytes.resize(start + usize::from(of.bytes), 0);
+        }
+        bytes
+    };
     let first = (FIRST * generation.min(1)..).zip(top.chunks(BLOCK)).map(|(index, numbers)| (index, bytes(numbers)));
-    let blocks = first.chain(numbered.iter().map(|(index, numbers)| (*index, bytes(numbers.as_slice())))).collect();
-    (blocks, values.into_iter().map(|(value, number)| (number, value)).collect())
+    first.chain(numbered.iter().map(|(index, numbers)| (*index, bytes(numbers.as_slice())))).collect()
 }
 
 /// Numbers that belong to a prefix, which leaves so many bits open.
-fn fill(numbers: &mut [u32], first: u32, open: u8, number: u32) {
+fn fill(numbers: &mut [u64], first: u32, open: u8, number: u64) {
     let first = (first as usize >> open) << open;
     if let Some(range) = numbers.get_mut(first..first + (1 << open)) {
         range.fill(number);
@@ -89,44 +125,49 @@ fn fill(numbers: &mut [u32], first: u32, open: u8, number: u32) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ColumnInfo;
     use super::*;
     use std::collections::BTreeSet;
 
-    fn info(blocks: u32) -> TableInfo {
-        let column = |offset, network| ColumnInfo { offset, bytes: 4, shift: 0, bits: 32, network };
-        let flat = Some(FlatInfo { map: "b".to_string(), values_map: "v".to_string(), blocks, values: 64 });
-        let (key, value) = (vec![column(8, true)], vec![column(4, false)]);
-        TableInfo { key, value, key_bytes: 12, value_bytes: 8, flat, ..TableInfo::new(0, "t", "prefixes") }
+    fn info(blocks: u32, widths: &[u8]) -> FlatInfo {
+        let (value, bytes) = columns(widths);
+        FlatInfo { map: "b".to_string(), blocks, value, bytes }
     }
 
-    /// What the program finds: a value, or that the trie is to be asked.
-    fn found(blocks: &BTreeMap<u32, Vec<u8>>, values: &BTreeMap<u32, Vec<u8>>, generation: u32, address: u32) -> Option<Vec<u8>> {
-        let number = |block: u32, at: u32| {
-            let at = at as usize * 4;
-            u32::from_le_bytes(blocks[&block][at..at + 4].try_into().unwrap_or_default())
-        };
-        let mut found = number(generation << 8 | address >> 24, address >> 16 & 255);
-        for shift in [8, 0] {
-            if found >= NEXT {
-                found = number(found - NEXT, address >> shift & 255);
+    /// What the program finds: the numbers of a value, or that the trie is to be asked.
+    fn found(of: &FlatInfo, blocks: &BTreeMap<u32, Vec<u8>>, generation: u32, address: u32) -> Option<Vec<u128>> {
+        let mut block = generation << 8 | address >> 24;
+        for shift in [16, 8, 0] {
+            let at = (address >> shift & 255) as usize * usize::from(of.bytes);
+            let element = &blocks.get(&block)?[at..at + usize::from(of.bytes)];
+            let word = u64::from_le_bytes(element[..8].try_into().unwrap_or_default());
+            match word & ((1 << TAG_BITS) - 1) {
+                0 => return Some(Vec::new()),
+                VALUE => return Some(of.value.iter().map(|column| memory::get(element, column)).collect()),
+                _ => block = (word >> TAG_BITS) as u32,
             }
         }
-        match found {
-            0 => Some(Vec::new()),
-            ASK => None,
-            number => Some(values[&number].clone()),
-        }
+        None
+    }
+
+    #[test]
+    fn numbers_of_a_value_share_words() {
+        let places = |widths: &[u8]| {
+            let (columns, bytes) = columns(widths);
+            (columns.iter().map(|column| (column.offset, column.shift)).collect::<Vec<_>>(), bytes)
+        };
+        assert_eq!(places(&[8, 1, 32]), (vec![(0, 2), (0, 10), (0, 11)], 8));
+        assert_eq!(places(&[62]), (vec![(0, 2)], 8));
+        assert_eq!(places(&[64, 1, 64]), (vec![(8, 0), (16, 0), (24, 0)], 32));
+        assert_eq!(places(&[]), (vec![], 8));
     }
 
     #[test]
     fn the_longest_prefix_is_found() {
-        let prefixes: [(u32, u8); 12] = [
+        let prefixes = [
             (0, 0),
             (0x0a00_0000, 8),
             (0x0a01_0000, 16),
             (0x0a01_0200, 24),
-            (0x0a01_0280, 25),
             (0x0a01_02fe, 31),
             (0x0a01_02ff, 32),
             (0x0a01_8000, 17),
@@ -136,23 +177,22 @@ mod tests {
             (0x0b00_0000, 23),
         ];
         let entry = |(n, (address, length)): (usize, &(u32, u8))| {
-            (vec![u128::from(*address), u128::from(*length)], vec![n as u128 % 3 + 7])
+            (vec![u128::from(*address), u128::from(*length)], vec![n as u128 % 3 + 7, u128::from(u64::MAX) - n as u128])
         };
         let entries: Vec<(Vec<u128>, Vec<u128>)> = prefixes.iter().enumerate().map(entry).collect();
         let mut asked = BTreeSet::new();
         for blocks in [2, 4, 8, 64] {
-            let of = info(blocks);
+            let of = info(blocks, &[8, 16, 64]);
             for generation in [0, 1] {
-                let (made, values) = flat(&of, of.flat.as_ref().unwrap_or(&FlatInfo::default()), generation, &entries);
-                let (made, values): (BTreeMap<_, _>, BTreeMap<_, _>) = (made.into_iter().collect(), values.into_iter().collect());
+                let made: BTreeMap<_, _> = flat(&of, generation, &entries).into_iter().collect();
                 assert!(made.len() <= 256 + blocks as usize / 2 && made.keys().all(|index| *index < 512 + blocks));
-                assert!(values.keys().all(|index| (1 + generation * 64..1 + (generation + 1) * 64).contains(index)));
                 for (address, _) in prefixes {
                     for address in [address, address.wrapping_add(1), address.wrapping_sub(1), address ^ 0x80, address ^ 0x8000] {
                         let holds = |(of, length): &(u32, u8)| u64::from(address ^ of) >> (32 - length) == 0;
                         let best = (0..prefixes.len()).filter(|n| holds(&prefixes[*n])).max_by_key(|n| prefixes[*n].1);
-                        let expected = best.map(|n| memory::value(&of, &entries[n].0, &entries[n].1)).unwrap_or_default();
-                        match found(&made, &values, generation, address) {
+                        let length = |n: usize| u128::from(prefixes[n].1);
+                        let expected = best.map(|n| [vec![length(n)], entries[n].1.clone()].concat()).unwrap_or_default();
+                        match found(&of, &made, generation, address) {
                             Some(value) => assert_eq!(value, expected, "{address:x}"),
                             None => drop(asked.insert((blocks, address))),
                         }

@@ -327,17 +327,17 @@ pub struct NearInfo {
     pub widths: Vec<u8>,
 }
 
-/// Arrays beside a trie of prefixes: see [`flat`].
+/// The array beside a trie of prefixes: see [`flat`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlatInfo {
-    /// The map of blocks.
+    /// Its map.
     pub map: String,
-    /// The map of values.
-    pub values_map: String,
     /// Blocks that are given out as they are needed, of both generations.
     pub blocks: u32,
-    /// Values of a generation.
-    pub values: u32,
+    /// The columns of an element: the length of the prefix, and those of the value.
+    pub value: Vec<ColumnInfo>,
+    /// Bytes of an element.
+    pub bytes: u16,
 }
 
 /// A Maglev table: what it is computed from (`grv_lang::ir::Maglev`).

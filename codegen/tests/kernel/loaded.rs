@@ -349,11 +349,8 @@ impl Loaded {
                     sized!(info.key_bytes - 8, info.value_bytes, one_prefix(&mut self.ebpf, &name, &bytes, Some(&value)));
                 }
                 if let Some(of) = &info.flat {
-                    let (blocks, values) = flat(info, of, generation, entries);
-                    let elements =
-                        blocks.into_iter().map(|e| (&of.map, e)).chain(values.into_iter().map(|e| (&of.values_map, e)));
-                    for (map, (index, value)) in elements {
-                        sized!(4, value.len(), array(&mut self.ebpf, map, &index.to_le_bytes(), &value));
+                    for (index, block) in flat(of, generation, entries) {
+                        sized!(4, block.len(), array(&mut self.ebpf, &of.map, &index.to_le_bytes(), &block));
                     }
                 }
             }

@@ -2,7 +2,7 @@
 //! does in one instruction; bits that stay together are moved together.
 
 use super::simplify::Dominators;
-use super::{Arg, Bin, Block, Cmp, End, Function, Inst, Op, Type, Value, mask};
+use super::{Arg, Bin, Block, BlockId, Cmp, End, Function, Inst, Op, Type, Value, mask};
 use std::collections::HashMap;
 
 /// Some bits of a word, moved up (or down, if negative): those of the mask, as they are then.
@@ -15,6 +15,9 @@ struct Part {
 
 /// Parts of a word that are worth following.
 const MOST: usize = 6;
+
+/// Blocks before the end of a way that ends soon: what counts a drop, and one to give its reason.
+const SOON: usize = 4;
 
 impl Function {
     /// Makes less of what is done to bits.
@@ -101,8 +104,11 @@ impl Function {
 
     /// Branches by the words that a number was made of, instead of the number: by whether bits of them are set, or how they compare.
     fn ask_words(&mut self) {
-        let made = self.made();
-        for index in 0..self.blocks.len() {
+        let (made, uses) = (self.made(), self.uses());
+        let mut next = 0;
+        while next < self.blocks.len() {
+            let index = next;
+            next += 1;
             let End::Branch { cmp, a: Arg::Value(mut value), b: Arg::Number(number), then, other } = self.blocks[index].end
             else {
                 continue;
@@ -125,18 +131,54 @@ impl Function {
             {
                 (value, holds) = (*not, !holds);
             }
-            // Words that are put together stay one question: where ways part, the kernel follows both. For the same reason ways stay in their order.
             if let Some((cmp, a, b)) = self.asked(&made, value) {
                 let cmp = if holds { cmp } else { cmp.negated() };
                 self.blocks[index].end = End::Branch { cmp, a, b, then, other };
+            } else if uses[value.index()] == 1
+                && let Some(Op::Bin { op: op @ (Bin::And | Bin::Or), wide: true, a: a @ Arg::Value(_), b: b @ Arg::Value(_) }) =
+                    made.get(&value)
+                && self.is_bit(*a)
+                && self.is_bit(*b)
+                && let (yes, no) = if holds { (then, other) } else { (other, then) }
+                && self.ends_soon(if *op == Bin::Or { yes } else { no })
+            {
+                // Two questions, where the first may decide that it ends: the kernel follows no more ways to anything longer.
+                let second = BlockId(self.blocks.len() as u32);
+                let ask = |a: Arg, then: BlockId, other: BlockId| End::Branch { cmp: Cmp::Ne, a, b: Arg::Number(0), then, other };
+                let (first, last) =
+                    if *op == Bin::Or { (ask(*a, yes, second), ask(*b, yes, no)) } else { (ask(*a, second, no), ask(*b, yes, no)) };
+                let span = self.blocks[index].span;
+                self.blocks[index].end = first;
+                self.blocks.push(Block { params: Vec::new(), insts: Vec::new(), end: last, span });
+                next = index;
             }
         }
+    }
+
+    /// Whether few blocks are between a block and the end.
+    fn ends_soon(&self, block: BlockId) -> bool {
+        let mut reached = vec![block];
+        let mut at = 0;
+        while let Some(block) = reached.get(at).copied().filter(|_| reached.len() <= SOON) {
+            for to in self.blocks[block.index()].end.targets() {
+                if !reached.contains(&to) {
+                    reached.push(to);
+                }
+            }
+            at += 1;
+        }
+        reached.len() <= SOON
+    }
+
+    /// Whether an operand is 0 or 1.
+    fn is_bit(&self, arg: Arg) -> bool {
+        arg.value().is_some_and(|value| self.bits[value.index()] == 1)
     }
 
     /// What holds exactly if a word is not 0.
     fn asked(&self, made: &HashMap<Value, Op>, value: Value) -> Option<(Cmp, Arg, Arg)> {
         if let [part] = parts(made, &self.bits, value).as_slice()
-            && let Some((a, b)) = question(part, value)
+            && let Some((a, b)) = question(made, part, value)
         {
             return Some((Cmp::Set, a, b));
         }
@@ -265,14 +307,17 @@ impl Function {
     }
 }
 
-/// The word that a part is taken from, and its bits, if the machine can ask for these.
-fn question(part: &Part, whole: Value) -> Option<(Arg, Arg)> {
+/// The word that a part is taken from, and its bits, if the machine can ask for these. Of a word that was turned, it is asked before.
+fn question(made: &HashMap<Value, Op>, part: &Part, whole: Value) -> Option<(Arg, Arg)> {
     if part.from == whole || part.up > 0 {
         return None;
     }
-    let bits = part.mask << -part.up;
-    i32::try_from(bits).ok().filter(|_| bits != 0)?;
-    Some((Arg::Value(part.from), Arg::Number(bits)))
+    let mut asked = (part.from, part.mask << -part.up);
+    if let Some(Op::Swap { bits, a: Arg::Value(from) }) = made.get(&part.from) {
+        asked = (*from, asked.1.swap_bytes() >> (64 - bits));
+    }
+    i32::try_from(asked.1).ok().filter(|bits| *bits != 0)?;
+    Some((Arg::Value(asked.0), Arg::Number(asked.1)))
 }
 
 /// The operation of 64 bits by which a word is put together, if it is.

@@ -248,6 +248,11 @@ impl Builder {
         self.define(Op::Load { base, offset, bytes }, Type::Word, bytes * 8)
     }
 
+    /// Reads bytes of which only so many low bits are ever set.
+    pub(crate) fn load_bits(&mut self, base: Arg, bytes: u8, bits: u8) -> Arg {
+        self.define(Op::Load { base, offset: 0, bytes }, Type::Word, bits)
+    }
+
     /// Writes bytes.
     pub(crate) fn store(&mut self, base: Arg, offset: i16, bytes: u8, value: Arg) {
         self.push(Op::Store { base, offset, bytes, value }, None);

@@ -19,6 +19,7 @@
 mod bits;
 mod build;
 mod check;
+mod linear;
 mod print;
 mod ranges;
 mod simplify;

@@ -18,7 +18,8 @@ impl Function {
             let decided = self.decide();
             self.tidy();
             let known = self.number_values() | self.narrow();
-            if !merged && !decided && !known {
+            let summed = self.add_up();
+            if !merged && !decided && !known && !summed {
                 break;
             }
         }

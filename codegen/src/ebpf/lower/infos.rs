@@ -127,9 +127,9 @@ impl Lower<'_> {
                 info.keeping = "prefixes";
                 info.flat = flat.as_ref().map(|flat| FlatInfo {
                     map: named(flat.blocks),
-                    values_map: named(flat.values),
                     blocks: flat.count,
-                    values: flat.capacity,
+                    value: flat.value.clone(),
+                    bytes: flat.bytes,
                 });
                 info.value = all(&map.value, 1);
             }

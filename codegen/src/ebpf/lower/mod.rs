@@ -450,14 +450,13 @@ impl<'p> Lower<'p> {
     fn param(&mut self, id: ParamId, column: u32, span: Span) -> Lowering<Arg> {
         let place = self.params.get(id.index()).and_then(|columns| columns.get(column as usize)).copied();
         let Some((offset, bytes)) = place else { return Err(self.broken(span, "a parameter that is not declared")) };
-        let value = self.b.load(Arg::Global(self.constants, offset.into()), 0, bytes);
         let ty = self.program.params[id.index()].columns[column as usize].ty;
         let width = match ty {
             Scalar::Bits(width) => width,
             _ => 1,
         };
-        // Loaders write what they like.
-        Ok(self.b.low(value, width))
+        // Of that width is what loaders are to write, as the manifest says.
+        Ok(self.b.load_bits(Arg::Global(self.constants, offset.into()), bytes, width))
     }
 
     /// The map of the ports of a set.

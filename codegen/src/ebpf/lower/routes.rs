@@ -1,75 +1,78 @@
-//! Looking up the longest prefix of an address: in blocks of numbers ([`super::super::flat`] says how they are filled), and in the kernel's trie
+//! Looking up the longest prefix of an address: in blocks of elements ([`super::super::flat`] says how they are filled), and in the kernel's trie
 //! where it is to be asked.
 
-use super::super::flat::{ASK, BLOCK, FIRST, NEXT};
+use super::super::flat::{BLOCK, FIRST, NEXT, TAG_BITS, VALUE, columns};
 use super::super::lir::{Arg, Bin, BlockId, Cmp, Helper, MapId, Type};
 use super::super::maps::{Kind, Layout, Map};
+use super::super::ColumnInfo;
 use super::Lower;
 use super::env::{Env, Open};
 use super::ops::Outcome;
 use super::tables::Table;
 
-/// The arrays beside a trie.
+/// The array beside a trie.
 #[derive(Clone)]
 pub(super) struct Flat {
     pub(super) blocks: MapId,
-    pub(super) values: MapId,
     /// Blocks besides the first ones, of both generations.
     pub(super) count: u32,
-    /// Values of a generation.
-    pub(super) capacity: u32,
+    /// The length and the numbers of a value in an element, and its bytes.
+    pub(super) value: Vec<ColumnInfo>,
+    pub(super) bytes: u16,
 }
 
-/// Blocks of both generations at most: with 1,024 bytes each, 32 MiB.
-const MOST_BLOCKS: u32 = 32_768;
+/// Bytes of all blocks at most.
+const MOST_BYTES: u32 = 64 << 20;
 
 impl<'p> Lower<'p> {
-    /// The arrays beside a trie of addresses of 32 bits.
-    pub(super) fn flat_beside(&mut self, name: &str, capacity: u32, value: &Layout) -> Flat {
+    /// The array beside a trie of addresses of 32 bits, unless values are too large for it.
+    pub(super) fn flat_beside(&mut self, name: &str, capacity: u32, widths: &[u8]) -> Option<Flat> {
+        let (value, bytes) = columns(widths);
+        let block = bytes.checked_mul(BLOCK as u16)?;
         // A prefix needs two blocks at most.
-        let count = capacity.saturating_mul(4).min(MOST_BLOCKS);
-        let mut array = |name: String, value: Layout, entries: u32| {
-            let mut key = Layout::new();
-            key.push("index", 32);
-            self.maps.push(Map { name, kind: Kind::Array, key, value, entries, flags: 0 })
-        };
-        let blocks = array(format!("{name}_blocks"), Layout::bytes(BLOCK as u16 * 4), FIRST * 2 + count);
-        let values = array(format!("{name}_values"), value.clone(), capacity * 2 + 1);
-        Flat { blocks, values, count, capacity }
+        let count = capacity.saturating_mul(4).min(MOST_BYTES / u32::from(block));
+        let (name, mut key) = (format!("{name}_blocks"), Layout::new());
+        key.push("index", 32);
+        let (value_of, entries) = (Layout::bytes(block), FIRST * 2 + count);
+        let blocks = self.maps.push(Map { name, kind: Kind::Array, key, value: value_of, entries, flags: 0 });
+        Some(Flat { blocks, count, value, bytes })
     }
 
     /// The longest prefix of an address: whether there is one, and the numbers of its value, of these widths.
     pub(super) fn longest(&mut self, mut env: Env<'p>, table: &Table, flat: &Flat, key: Arg, widths: &[u8]) -> Vec<Outcome<'p>> {
         let generation = self.generation(&mut env);
-        let (known, never) = (self.b.block(), self.b.block());
-        let found = Arg::Value(self.b.param(known, Type::Word, 32));
+        let (known, ask, none) = (self.b.block(), self.b.block(), self.b.block());
+        // The words of the element that was found.
+        let words: Vec<Arg> = (0..flat.bytes / 8).map(|_| Arg::Value(self.b.param(known, Type::Word, 64))).collect();
         let first = self.b.bin(Bin::Shl, generation, Arg::Number(8));
         let high = self.b.bin(Bin::Shr, key, Arg::Number(24));
-        let first = self.b.bin(Bin::Or, first, high);
-        let mut number = self.number_at(flat.blocks, first, key, 16, never);
-        for shift in [8, 0] {
+        let mut block = self.b.bin(Bin::Or, first, high);
+        for shift in [16, 8, 0] {
+            // Where blocks did not suffice, it is one that is not there.
+            let element = self.element_at(flat, block, key, shift, ask);
+            let word = self.b.load(element, 0, 8);
             let (next, done) = (self.b.block(), self.b.block());
-            self.b.branch(Cmp::Ge, number, Arg::Number(NEXT.into()), next, done);
-            self.b.enter(done);
-            self.b.jump(known, vec![number]);
-            self.b.enter(next);
-            let block = self.b.low(number, NEXT.trailing_zeros() as u8);
-            number = self.number_at(flat.blocks, block, key, shift, never);
+            if shift > 0 {
+                let tag = self.b.bin(Bin::And, word, Arg::Number(NEXT));
+                self.b.branch(Cmp::Ne, tag, Arg::Number(0), next, done);
+                self.b.enter(done);
+            }
+            let rest = (1..words.len()).map(|at| self.b.load(element, at as i16 * 8, 8)).collect::<Vec<_>>();
+            self.b.jump(known, [vec![word], rest].concat());
+            if shift > 0 {
+                self.b.enter(next);
+                let number = self.b.bin(Bin::Shr, word, Arg::Number(TAG_BITS.into()));
+                block = self.b.low(number, 32);
+            }
         }
-        self.b.jump(known, vec![number]);
-        // An index that is too large is a defect of who filled the arrays.
-        self.b.enter(never);
-        self.defect();
-
         self.b.enter(known);
-        let (some, none, ask, here) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
-        self.b.branch(Cmp::Ne, found, Arg::Number(0), some, none);
-        self.b.enter(some);
-        self.b.branch(Cmp::Ne, found, Arg::Number(ASK.into()), here, ask);
-        self.b.enter(here);
-        let entry = self.at(flat.values, found, never);
-        let layout = self.maps.map(flat.values).map(|map| map.value.clone()).unwrap_or_default();
-        let numbers = self.numbers(entry, &layout, 0, widths);
+        let tag = self.b.bin(Bin::And, words[0], Arg::Number(VALUE));
+        self.b.unless(Cmp::Ne, tag, Arg::Number(0), none);
+        let mut numbers = vec![Arg::Number(1)];
+        for (column, width) in flat.value.iter().zip(widths) {
+            let above = self.b.bin(Bin::Shr, words[usize::from(column.offset / 8)], Arg::Number(column.shift.into()));
+            numbers.push(self.b.low(above, *width));
+        }
         let mut outcomes = vec![(Open { env: env.clone(), block: self.b.here() }, numbers)];
         self.b.enter(ask);
         outcomes.extend(self.control(env.clone(), table, &[key], widths));
@@ -77,14 +80,13 @@ impl<'p> Lower<'p> {
         outcomes
     }
 
-    /// A number of a block: the one at the 8 bits of the key that have so many below them.
-    fn number_at(&mut self, map: MapId, block: Arg, key: Arg, shift: u64, never: BlockId) -> Arg {
-        let entry = self.at(map, block, never);
+    /// An element of a block: the one at the 8 bits of the key that have so many below them; goes on in `none` if there is no such block.
+    fn element_at(&mut self, flat: &Flat, block: Arg, key: Arg, shift: u64, none: BlockId) -> Arg {
+        let entry = self.at(flat.blocks, block, none);
         let at = self.b.bin(Bin::Shr, key, Arg::Number(shift));
         let at = self.b.low(at, 8);
-        let offset = self.b.bin(Bin::Shl, at, Arg::Number(2));
-        let place = entry.value().map_or(entry, |entry| Arg::Value(self.b.advance(entry, offset)));
-        self.b.load(place, 0, 4)
+        let offset = self.b.bin(Bin::Mul, at, Arg::Number(flat.bytes.into()));
+        entry.value().map_or(entry, |entry| Arg::Value(self.b.advance(entry, offset)))
     }
 
     /// An element of an array; goes on in `never` if it has none at that index.

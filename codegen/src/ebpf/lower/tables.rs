@@ -40,6 +40,7 @@ use super::super::maps::{Kind, Layout, Map, NO_PREALLOC, identifier};
 use super::clock::Clock;
 use super::dense::{self, Domain, Plan};
 use super::feed::Near;
+use super::ops::bits_of;
 use super::routes::Flat;
 use super::rows::Rows;
 use super::uses;
@@ -350,10 +351,11 @@ impl Lower<'_> {
         let place = key.push_network("address", width / 8);
         value.push("length", 32);
         self.columns(&mut value, &table.value, table, "value")?;
-        let map = self.push_map(table, Kind::LpmTrie, key, value.clone(), 2, NO_PREALLOC)?;
-        // Their values are numbered below `ASK`, for each generation; so many are no routing table.
+        let map = self.push_map(table, Kind::LpmTrie, key, value, 2, NO_PREALLOC)?;
+        // Of other addresses, or with more prefixes, it is no routing table.
         let capacity = u32::try_from(table.capacity).ok().filter(|capacity| width == 32 && *capacity <= MOST_FLAT);
-        let flat = capacity.map(|capacity| self.flat_beside(&identifier(&table.name), capacity, &value));
+        let widths: Vec<u8> = std::iter::once(8).chain(table.value.iter().map(|column| bits_of(column.ty))).collect();
+        let flat = capacity.and_then(|capacity| self.flat_beside(&identifier(&table.name), capacity, &widths));
         Ok(Table { map, keeping: Keeping::Prefixes(flat), key: vec![place] })
     }
 
