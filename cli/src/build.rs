@@ -5,6 +5,7 @@ use crate::verify::{self, Solving, Source, select};
 use crate::{Format, Status};
 use clap::ValueEnum;
 use grv_codegen::ebpf::{self, Artefact, Budget, Claim, Hook, Kernel, Options, Proofs};
+use grv_lang::config;
 use grv_lang::diagnostics::Diagnostic;
 use grv_lang::ir::Program;
 use grv_verifier::prove::Verdict;
@@ -63,6 +64,9 @@ pub(crate) struct Making {
     /// Take what is not proved; the artefact says so
     #[arg(long)]
     pub(crate) allow_unproved: bool,
+    /// Parameters and tables, as JSON. Its parameters are built in, which makes the program shorter; tables are the loader's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     solving: Solving,
     /// Where answers of the solver are kept; see `grv verify`
@@ -150,8 +154,9 @@ pub(crate) fn make(path: &Path, making: &Making, probe: bool, format: Format) ->
         At::Xdp => Hook::Xdp,
         At::Tc => Hook::Tc,
     };
-    let options =
-        Options { kernel: making.kernel, hz: making.hz.0, hook, probe, checks: making.allow_unproved, ..Options::default() };
+    let params = built_in(making, &program)?;
+    let (kernel, hz, checks) = (making.kernel, making.hz.0, making.allow_unproved);
+    let options = Options { kernel, hz, hook, probe, checks, params, ..Options::default() };
     // What the target does not have need not be proved first.
     let compiled = match ebpf::compile(&program, &source.of.sources, &options) {
         Ok(compiled) => compiled,
@@ -176,6 +181,13 @@ pub(crate) fn make(path: &Path, making: &Making, probe: bool, format: Format) ->
         Ok(artefact) => Ok(Ok(Made { program, options, artefact, proved: proofs.complete() })),
         Err(found) => refused(format, source, &found).map(Err),
     }
+}
+
+/// By parameter: the numbers that the configuration gives.
+fn built_in(making: &Making, program: &Program) -> Result<Vec<Option<Vec<u128>>>, String> {
+    let Some(path) = &making.config else { return Ok(Vec::new()) };
+    let bytes = std::fs::read(path).map_err(|e| format!("{}: {}", path.display(), crate::files::reason(&e)))?;
+    config::parse(&bytes, program).map(|settings| settings.params).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// The middlebox that is asked for.

@@ -22,7 +22,7 @@ pub(crate) fn options(of: &Description) -> Result<Options, Error> {
     let kernel = manifest.kernel.parse().map_err(|e: String| another(&e))?;
     let hook = Hook::named(&manifest.program_type).ok_or_else(|| another("for another hook"))?;
     let hz = manifest.hz.and_then(NonZeroU32::new);
-    let options = Options { kernel, hook, hz, checks: manifest.checks_at_run_time, ..Options::default() };
+    let options = Options { kernel, hook, hz, checks: manifest.checks_at_run_time, params: of.built_in(), ..Options::default() };
     let built = build(&of.program, &of.sources, &options, &Proofs::default());
     let built = built.map_err(|found| another(&found.iter().map(|d| d.message.clone()).collect::<Vec<_>>().join("; ")))?;
     if !same(&Object::manifest(&built.object)?, manifest) {

@@ -9,7 +9,6 @@ use crate::record::{Attached, Mode, Record};
 use crate::{check, hook, sweep};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use grv_lang::config::Settings;
-use grv_lang::interp::with_defaults;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -69,8 +68,7 @@ pub fn load(pins: &Pins, object: &Object, request: &Request<'_>) -> Result<(Inst
     let mut netlink = Netlink::open()?;
     let interfaces = netlink.interfaces()?;
     let ports = assign(object, request.ports, &interfaces)?;
-    let params = with_defaults(&object.description.program, &request.settings.params)
-        .map_err(|e| Error::Usage(format!("{e}: give it in a configuration (--config)")))?;
+    let params = object.description.params(&request.settings.params)?;
     let installed = Installed {
         name: request.name.to_string(),
         description: object.description.clone(),

@@ -6,7 +6,8 @@ use grv_codegen::ebpf::{Hook, MANIFEST, Manifest, SCHEMA, TableInfo, memory};
 use grv_lang::compile::compile;
 use grv_lang::config::{self, Settings};
 use grv_lang::diagnostics::Severity;
-use grv_lang::ir::{Program, Table};
+use grv_lang::interp::with_defaults;
+use grv_lang::ir::{Param, Program, Table};
 use grv_lang::source::{Loader, SourceMap};
 use object::{Object as _, ObjectSection as _};
 use std::path::Path;
@@ -86,6 +87,27 @@ impl Description {
     /// Whether all was proved when it was built.
     pub fn proved(&self) -> bool {
         self.manifest.status == "proved"
+    }
+
+    /// By parameter: the numbers that are built in, if they are.
+    pub(crate) fn built_in(&self) -> Vec<Option<Vec<u128>>> {
+        let mut numbers = self.manifest.parameters.iter();
+        let of = |param: &Param| (&mut numbers).take(param.columns.len()).map(|of| of.fixed.map(u128::from)).collect();
+        self.program.params.iter().map(of).collect()
+    }
+
+    /// All parameters: those that are given, those that are built in, and those with a default.
+    pub(crate) fn params(&self, given: &[Option<Vec<u128>>]) -> Result<Vec<Vec<u128>>, Error> {
+        let mut all = given.to_vec();
+        for ((value, fixed), param) in all.iter_mut().zip(self.built_in()).zip(&self.program.params) {
+            let Some(fixed) = fixed else { continue };
+            if value.as_ref().is_some_and(|value| *value != fixed) {
+                let what = format!("`{}` was built with another `{}`", self.manifest.middlebox, param.name);
+                return Err(Error::Usage(format!("{what}: build it again with this configuration, or without one")));
+            }
+            *value = Some(fixed);
+        }
+        with_defaults(&self.program, &all).map_err(|e| Error::Usage(format!("{e}: give it in a configuration (--config)")))
     }
 
     /// Reads a configuration.

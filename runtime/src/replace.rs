@@ -15,7 +15,7 @@ use crate::sweep;
 use crate::takeover::{self, Gate};
 use grv_codegen::ebpf::{Hook, TableInfo};
 use grv_lang::config::Settings;
-use grv_lang::interp::{TableUpdate, with_defaults};
+use grv_lang::interp::TableUpdate;
 use grv_lang::ir::print::print_property;
 use grv_lang::ir::{Form, Lifetime, Role, TableId};
 use std::collections::BTreeMap;
@@ -203,12 +203,15 @@ impl Installed {
     /// The parameters of another version: those that are given, else those of this one.
     fn params_for(&self, new: &Description, settings: &Settings) -> Result<Vec<Vec<u128>>, Error> {
         let mut given = settings.params.clone();
-        for (value, param) in given.iter_mut().zip(&new.program.params) {
+        for ((value, fixed), param) in given.iter_mut().zip(new.built_in()).zip(&new.program.params) {
+            if fixed.is_some() {
+                continue;
+            }
             let mut olds = self.description.program.params.iter().zip(&self.params);
             let old = olds.find(|(old, _)| old.name == param.name && old.shape == param.shape);
             *value = value.take().or_else(|| old.map(|(_, old)| old.clone()));
         }
-        with_defaults(&new.program, &given).map_err(|e| Error::Usage(format!("{e}: give it in a configuration (--config)")))
+        new.params(&given)
     }
 
     /// The control tables of another version: those that are given, else those of this one.

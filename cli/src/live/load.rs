@@ -29,9 +29,6 @@ pub(crate) struct Args {
     /// The name by which it is found again; else that of the middlebox
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Parameters and tables, as JSON
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
     /// Who runs the program: `native` by the driver, `generic` by the kernel for any driver; else by the driver if it can
     #[arg(long, value_enum)]
     mode: Option<How>,
@@ -80,7 +77,7 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
         render::remark("`--allow-unproved` loads it all the same");
         return Ok(Status::Bad);
     }
-    let settings = settings(args.config.as_deref(), &object.description)?;
+    let settings = settings(args.making.config.as_deref(), &object.description)?;
     let name = args.name.clone().unwrap_or_else(|| manifest.middlebox.to_lowercase());
     let mode = match args.mode {
         None => Mode::Any,

@@ -89,11 +89,21 @@ pub struct Options {
     pub hook: Hook,
     /// What it tells of packets, if anything.
     pub trace: Option<Trace>,
+    /// By parameter: the numbers that are built in, if they are known.
+    pub params: Vec<Option<Vec<u128>>>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { kernel: Kernel::V5_15, hz: NonZeroU32::new(250), checks: false, probe: false, hook: Hook::Xdp, trace: None }
+        Options {
+            kernel: Kernel::V5_15,
+            hz: NonZeroU32::new(250),
+            checks: false,
+            probe: false,
+            hook: Hook::Xdp,
+            trace: None,
+            params: Vec::new(),
+        }
     }
 }
 
@@ -108,6 +118,8 @@ pub struct Parameter {
     pub bytes: u8,
     /// Whether it has its default; if not, the loader must set it.
     pub given: bool,
+    /// The number that is built in: then nothing else may be set.
+    pub fixed: Option<u64>,
 }
 
 /// Where a number is in a key or a value.

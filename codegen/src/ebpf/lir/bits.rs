@@ -17,7 +17,7 @@ struct Part {
 const MOST: usize = 6;
 
 /// Blocks before the end of a way that ends soon: what counts a drop, and one to give its reason.
-const SOON: usize = 4;
+const SOON: usize = 12;
 
 impl Function {
     /// Makes less of what is done to bits.
@@ -145,8 +145,11 @@ impl Function {
                 // Two questions, where the first may decide that it ends: the kernel follows no more ways to anything longer.
                 let second = BlockId(self.blocks.len() as u32);
                 let ask = |a: Arg, then: BlockId, other: BlockId| End::Branch { cmp: Cmp::Ne, a, b: Arg::Number(0), then, other };
-                let (first, last) =
-                    if *op == Bin::Or { (ask(*a, yes, second), ask(*b, yes, no)) } else { (ask(*a, second, no), ask(*b, yes, no)) };
+                let (first, last) = if *op == Bin::Or {
+                    (ask(*a, yes, second), ask(*b, yes, no))
+                } else {
+                    (ask(*a, second, no), ask(*b, yes, no))
+                };
                 let span = self.blocks[index].span;
                 self.blocks[index].end = first;
                 self.blocks.push(Block { params: Vec::new(), insts: Vec::new(), end: last, span });

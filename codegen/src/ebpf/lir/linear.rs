@@ -42,7 +42,10 @@ impl Sum {
 
     /// The term that the others are added to; without one, they are taken from the number.
     fn starts(&self) -> Option<usize> {
-        self.terms.iter().position(|(_, factor)| *factor == 1).or_else(|| self.terms.iter().position(|(_, factor)| !is_one(*factor)))
+        self.terms
+            .iter()
+            .position(|(_, factor)| *factor == 1)
+            .or_else(|| self.terms.iter().position(|(_, factor)| !is_one(*factor)))
     }
 }
 
@@ -93,7 +96,9 @@ impl Function {
         let mut whole = Arg::Number(sum.number);
         let mut define = |function: &mut Function, op: Bin, a: Arg, b: Arg| {
             let (op, b) = match (op, b) {
-                (Bin::Mul, Arg::Number(factor)) if factor.is_power_of_two() => (Bin::Shl, Arg::Number(factor.trailing_zeros().into())),
+                (Bin::Mul, Arg::Number(factor)) if factor.is_power_of_two() => {
+                    (Bin::Shl, Arg::Number(factor.trailing_zeros().into()))
+                }
                 other => other,
             };
             function.types.push(Type::Word);
@@ -103,11 +108,7 @@ impl Function {
             Arg::Value(value)
         };
         if let Some((value, factor)) = start.map(|at| sum.terms[at]) {
-            whole = if factor == 1 {
-                Arg::Value(value)
-            } else {
-                define(self, Bin::Mul, Arg::Value(value), Arg::Number(factor))
-            };
+            whole = if factor == 1 { Arg::Value(value) } else { define(self, Bin::Mul, Arg::Value(value), Arg::Number(factor)) };
         }
         for (at, (value, factor)) in sum.terms.iter().enumerate() {
             if start != Some(at) {

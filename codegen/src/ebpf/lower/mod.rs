@@ -42,7 +42,7 @@ mod timer;
 mod trace;
 mod uses;
 
-use super::lir::{Arg, BlockId, Builder, Function, MapId, Slot, Type, Value};
+use super::lir::{Arg, BlockId, Builder, Function, MapId, Slot, Type, Value, mask};
 use super::maps::{Kind, Layout, Map, Maps, Place, identifier};
 use super::{Hook, Options, Parameter};
 use clock::Clock;
@@ -114,7 +114,7 @@ struct Lower<'p> {
     fronts: BTreeMap<MapId, front::Front>,
     /// By length of a prefix that was read: the bits of the addresses, and its mask.
     masks: BTreeMap<Value, (u8, Arg)>,
-    params: Vec<Vec<(u16, u8)>>,
+    params: Vec<Vec<(u16, u8, Option<u64>)>>,
     /// Where in `.rodata` the interface numbers of the ports are.
     interfaces: Vec<Option<(u16, String)>>,
     probe: Option<Probe>,
@@ -288,7 +288,8 @@ impl<'p> Lower<'p> {
             });
             self.interfaces.push(interface);
         }
-        for param in &program.params {
+        for (number, param) in program.params.iter().enumerate() {
+            let built_in = self.options.params.get(number).and_then(Option::as_ref);
             let mut places = Vec::new();
             for (index, column) in param.columns.iter().enumerate() {
                 let width = match self.width(column.ty, param.span) {
@@ -301,9 +302,15 @@ impl<'p> Lower<'p> {
                 let default = param.default.as_ref().and_then(|values| values.get(index)).copied();
                 let name = if column.name.is_empty() { param.name.clone() } else { format!("{}.{}", param.name, column.name) };
                 let place = self.variable(self.constants, &format!("param_{name}"), width, default.unwrap_or(0) as u64);
-                places.push((place.offset, place.bytes));
+                let fixed = built_in.map(|values| values.get(index).copied().unwrap_or(u128::MAX));
+                let fixed = fixed.map(|number| u64::try_from(number).ok().filter(|number| *number <= mask(width)));
+                if fixed == Some(None) {
+                    found.push(*self.broken(param.span, "a number that is to be built in is none of its parameter"));
+                    return;
+                }
+                places.push((place.offset, place.bytes, fixed.flatten()));
                 let (variable, bytes) = (place.name, place.bytes);
-                self.parameters.push(Parameter { name, variable, bytes, given: default.is_some() });
+                self.parameters.push(Parameter { name, variable, bytes, given: default.is_some(), fixed: fixed.flatten() });
             }
             self.params.push(places);
         }
@@ -449,7 +456,12 @@ impl<'p> Lower<'p> {
     /// A parameter of the box.
     fn param(&mut self, id: ParamId, column: u32, span: Span) -> Lowering<Arg> {
         let place = self.params.get(id.index()).and_then(|columns| columns.get(column as usize)).copied();
-        let Some((offset, bytes)) = place else { return Err(self.broken(span, "a parameter that is not declared")) };
+        let Some((offset, bytes, fixed)) = place else {
+            return Err(self.broken(span, "a parameter that is not declared"));
+        };
+        if let Some(number) = fixed {
+            return Ok(Arg::Number(number));
+        }
         let ty = self.program.params[id.index()].columns[column as usize].ty;
         let width = match ty {
             Scalar::Bits(width) => width,

@@ -1,10 +1,10 @@
 //! Looking up the longest prefix of an address: in blocks of elements ([`super::super::flat`] says how they are filled), and in the kernel's trie
 //! where it is to be asked.
 
+use super::super::ColumnInfo;
 use super::super::flat::{BLOCK, FIRST, NEXT, TAG_BITS, VALUE, columns};
 use super::super::lir::{Arg, Bin, BlockId, Cmp, Helper, MapId, Type};
 use super::super::maps::{Kind, Layout, Map};
-use super::super::ColumnInfo;
 use super::Lower;
 use super::env::{Env, Open};
 use super::ops::Outcome;
