@@ -148,3 +148,30 @@ fn lifetimes_are_told_by_the_clock_that_is_asked_for() {
         assert!(text(&output.stderr).contains(why), "{hz}: {}", text(&output.stderr));
     }
 }
+
+#[test]
+fn parameters_that_a_configuration_gives_are_built_in() {
+    const NAT: &str = "examples/nat/nat.grv";
+    let object = object("fixed.o");
+    let made = |more: &[&str]| {
+        let output = build(NAT, &object, &[&["--allow-unproved"], more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        manifest(&object)
+    };
+    let fixed = |manifest: &Value| {
+        let all = manifest["parameters"].as_array().expect("a list").clone();
+        all.iter().filter(|of| of["fixed"].is_u64()).map(|of| (of["name"].to_string(), of["fixed"].as_u64())).collect::<Vec<_>>()
+    };
+    let (open, built_in) = (made(&[]), made(&["--config", "examples/nat/config.json"]));
+    assert_eq!(fixed(&open), []);
+    assert_eq!(fixed(&built_in).len(), built_in["parameters"].as_array().expect("a list").len());
+    assert!(fixed(&built_in).contains(&("\"public\"".to_string(), Some(0xcb00_7101))), "{:?}", fixed(&built_in));
+    let length = |manifest: &Value| manifest["budget"]["instructions"].as_u64().expect("a number");
+    assert!(length(&built_in) < length(&open), "{} and {}", length(&built_in), length(&open));
+
+    let config = self::object("wrong.json");
+    std::fs::write(&config, r#"{"params": {"publik": "203.0.113.1"}}"#).expect("a file");
+    let output = build(NAT, &object, &["--config", &config.display().to_string()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("params.publik: there is no such parameter"), "{}", text(&output.stderr));
+}

@@ -226,3 +226,27 @@ fn an_object_for_a_kernel_with_another_clock_is_refused() {
     // No kernel has both.
     assert!(loaded.last() == Some(&"none") && loaded.len() <= 2, "{loaded:?}");
 }
+
+#[test]
+fn what_is_built_in_is_not_changed_by_a_configuration() {
+    if !allowed("what is built in is not changed by a configuration") {
+        return;
+    }
+    let net = Net::new(&["a", "b"]);
+    let file = |end: &str| std::env::temp_dir().join(format!("{}.{end}", net.name));
+    let (object, other) = (file("o"), file("json"));
+    let (path, config) = (object.display().to_string(), other.display().to_string());
+    let build = ["build", "examples/nat/nat.grv", "--target", "ebpf", "--allow-unproved", "-o", &path];
+    net.grv(&[&build[..], &["--config", "examples/nat/config.json"]].concat());
+    let load = ["load", &path, "--name", &net.name, "--port", "inside=a", "--port", "outside=b", "--allow-unproved"];
+    std::fs::write(&other, r#"{"params": {"public": "198.51.100.1"}}"#).expect("a file");
+    let output = net.try_grv(&[&load[..], &["--config", &config]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("`Nat` was built with another `public`"), "{}", text(&output.stderr));
+    // Nothing has to be given; and what sweeps its tables knows what was built in.
+    let output = net.try_grv(&load);
+    assert!(output.status.success() && !text(&output.stderr).contains("another version"), "{}", text(&output.stderr));
+    for file in [object, other] {
+        std::fs::remove_file(&file).expect("the file can be removed");
+    }
+}

@@ -24,7 +24,7 @@ fn after(file: &str, name: &str) -> (Compared, Vec<u8>) {
     let (test, program) = of.tests.iter().find(|(test, _)| test.name == name).unwrap();
     let mut recorded = Recorded::default();
     record(test, program, 1, None, usize::MAX, &mut recorded).unwrap();
-    let loaded = Loaded::new(built(Hook::Xdp, program, &of), program, &recorded.params);
+    let loaded = Loaded::new(built(Hook::Xdp, program, &of, &[]), program, &recorded.params);
     let mut compared = Compared::new(Hook::Xdp, loaded, program, &recorded.params);
     let mut first = None;
     for event in &recorded.events {

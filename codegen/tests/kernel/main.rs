@@ -57,8 +57,9 @@ fn options() -> Options {
     Options { probe: true, ..Options::default() }
 }
 
-fn built(hook: Hook, program: &Arc<Program>, of: &Compilation) -> Artefact {
-    let options = Options { hook, ..options() };
+/// `params`: those that are built in, if any are.
+fn built(hook: Hook, program: &Arc<Program>, of: &Compilation, params: &[Vec<u128>]) -> Artefact {
+    let options = Options { hook, params: params.iter().cloned().map(Some).collect(), ..options() };
     build(program, &of.sources, &options, &Proofs::default()).unwrap_or_else(|e| panic!("{}: {}", program.name, e[0].message))
 }
 
@@ -92,7 +93,7 @@ fn agrees_at(hook: Hook, file: &str, random: Random) {
     for (test, program) in &of.tests {
         let mut recorded = Recorded::default();
         record(test, program, 1, None, usize::MAX, &mut recorded).unwrap_or_else(|e| panic!("{file}: {}: {e}", test.name));
-        let loaded = Loaded::new(built(hook, program, &of), program, &recorded.params);
+        let loaded = Loaded::new(built(hook, program, &of, &[]), program, &recorded.params);
         let mut compared = Compared::new(hook, loaded, program, &recorded.params);
         for (number, event) in recorded.events.iter().enumerate() {
             compared.happens(event, &format!("{file}: test {:?}, event {number}", test.name));
@@ -104,12 +105,14 @@ fn agrees_at(hook: Hook, file: &str, random: Random) {
     let scale = std::env::var("GRV_KERNEL_RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     for program in &of.boxes {
         let runs = Runs::new(program, &scripts(program, &of.tests), None);
-        let artefact = built(hook, program, &of);
+        let artefact = built(hook, program, &of, &[]);
         let mut packets = 0;
         for seed in 0..random.runs * scale {
             let mut events = runs.run(seed);
             let params = events.params.clone();
-            let mut compared = Compared::new(hook, Loaded::new(artefact.clone(), program, &params), program, &params);
+            // Every other run has its parameters built in.
+            let artefact = if seed % 2 == 0 { artefact.clone() } else { built(hook, program, &of, &params) };
+            let mut compared = Compared::new(hook, Loaded::new(artefact, program, &params), program, &params);
             for number in 0..random.packets * 4 {
                 if compared.packets >= random.packets {
                     break;
