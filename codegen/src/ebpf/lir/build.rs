@@ -3,6 +3,7 @@
 
 use super::{Arg, Bin, Block, BlockId, Cmp, Commit, End, Field, Function, Helper, Inst, MapId, Op, Slot, Type, Value};
 use grv_lang::span::Span;
+use std::collections::HashMap;
 
 /// A function in the making, with the block that instructions are put into.
 pub(crate) struct Builder {
@@ -12,6 +13,8 @@ pub(crate) struct Builder {
     bits: Vec<u8>,
     /// By value: the operation of a word that others may look through.
     defs: Vec<Option<(Bin, Arg, Arg)>>,
+    /// Words whose bytes were turned: how many bits, and of what.
+    turned: HashMap<Value, (u8, Arg)>,
     slots: Vec<u16>,
     inputs: Vec<Value>,
     at: BlockId,
@@ -31,6 +34,7 @@ impl Builder {
             types: Vec::new(),
             bits: Vec::new(),
             defs: Vec::new(),
+            turned: HashMap::new(),
             slots: Vec::new(),
             inputs: Vec::new(),
             at: BlockId(0),
@@ -228,7 +232,24 @@ impl Builder {
         if let Some(number) = a.number() {
             return Arg::Number(number.swap_bytes() >> (64 - bits));
         }
-        self.define(Op::Swap { bits, a }, Type::Word, bits)
+        let a = self.lowest(a, bits);
+        match a.value().and_then(|a| self.turned.get(&a).copied()) {
+            // Turned twice.
+            Some((of, before)) if of == bits => self.low(before, bits),
+            _ => {
+                let turned = self.define(Op::Swap { bits, a }, Type::Word, bits);
+                self.turned.extend(turned.value().map(|turned| (turned, (bits, a))));
+                turned
+            }
+        }
+    }
+
+    /// A word with the same low bits, for who looks at no others.
+    fn lowest(&self, a: Arg, bits: u8) -> Arg {
+        match a.value().and_then(|a| self.defs[a.index()]) {
+            Some((Bin::And, of @ Arg::Value(_), Arg::Number(kept))) if kept & mask(bits) == mask(bits) => of,
+            _ => a,
+        }
     }
 
     /// A pointer moved forward.
@@ -255,6 +276,7 @@ impl Builder {
 
     /// Writes bytes.
     pub(crate) fn store(&mut self, base: Arg, offset: i16, bytes: u8, value: Arg) {
+        let value = self.lowest(value, bytes * 8);
         self.push(Op::Store { base, offset, bytes, value }, None);
     }
 
@@ -484,4 +506,43 @@ pub(super) fn evaluate(op: Bin, wide: bool, a: u64, b: u64) -> u64 {
         Bin::Shr => a >> by,
     };
     if wide { result } else { result & mask(32) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_turned_twice_is_not_turned() {
+        let mut b = Builder::new(Span::default(), &[Type::Context]);
+        let word = b.field(b.input(0).value().unwrap(), Field::IngressIfindex);
+        let once = b.swap(16, word);
+        assert_eq!((b.bits(once), once == word), (16, false));
+        // Of a wider word the low bits are left.
+        let twice = b.swap(16, once);
+        let low = Op::Bin { op: Bin::And, wide: true, a: word, b: Arg::Number(0xffff) };
+        assert_eq!(b.blocks[0].0.insts.last().map(|inst| &inst.op), Some(&low));
+        assert_eq!(b.bits(twice), 16);
+        let whole = b.swap(32, word);
+        assert_eq!(b.swap(32, whole), word);
+        // Of other bits it is another word.
+        assert_ne!(b.swap(16, whole), word);
+        assert_eq!(b.swap(32, Arg::Number(0x0102_0304)), Arg::Number(0x0403_0201));
+    }
+
+    #[test]
+    fn bits_that_nobody_looks_at_are_not_cleared() {
+        let mut b = Builder::new(Span::default(), &[Type::Context]);
+        let word = b.field(b.input(0).value().unwrap(), Field::IngressIfindex);
+        let (low, less) = (b.low(word, 16), b.low(word, 15));
+        let slot = b.slot(8);
+        let mut stored = |value: Arg| {
+            b.store(Arg::Stack(slot, 0), 0, 2, value);
+            match b.blocks[0].0.insts.last().map(|inst| inst.op.clone()) {
+                Some(Op::Store { value, .. }) => value,
+                _ => Arg::Number(0),
+            }
+        };
+        assert_eq!((stored(low), stored(less)), (word, less));
+    }
 }

@@ -50,7 +50,6 @@ impl<'f> Made<'f> {
         let (low, high) = facts.get(&self.first(value)).copied().unwrap_or((0, u64::MAX));
         let known = (low, high.min(most));
         match self.by.get(&value).filter(|_| depth > 0) {
-            Some((Bin::Add, a, b)) if let Some(range) = self.folded(facts, *a, *b, depth - 1) => meet(known, range),
             Some((op, a, b)) => {
                 let (a, b) = (self.range(facts, *a, depth - 1), self.range(facts, *b, depth - 1));
                 let (low, high) = result(*op, a, b).unwrap_or((0, u64::MAX));
@@ -58,21 +57,6 @@ impl<'f> Made<'f> {
             }
             None => known,
         }
-    }
-
-    /// What the lower bits of a word and those above them can be together.
-    fn folded(&self, facts: &HashMap<Value, Range>, low: Arg, high: Arg, depth: u32) -> Option<Range> {
-        let ((Bin::And, a, m), (Bin::Shr, b, by)) = (*self.by.get(&low.value()?)?, *self.by.get(&high.value()?)?) else {
-            return None;
-        };
-        let (m, by) = (m.number()?, by.number().filter(|by| *by < 64)?);
-        if a != b || m != mask(by as u8) {
-            return None;
-        }
-        let (_, most) = self.range(facts, a, depth);
-        // Either what is above is the most, or less than that, and the lower bits can all be set.
-        let (above, below) = (most >> by, most & m);
-        Some((0, if above == 0 { below } else { (above + below).max((above - 1).checked_add(m)?) }))
     }
 }
 

@@ -3,7 +3,7 @@
 //! The kernel's verifier lets a program touch what was compared with the packet's end through the same pointer. So a header has
 //! a pointer of its own only where its place depends on the packet's contents; one comparison is made for its fixed part.
 
-use super::super::lir::{Arg, Bin, BlockId, Cmp, Value, mask};
+use super::super::lir::{Arg, Bin, BlockId, Builder, Cmp, Value, mask};
 use super::env::{Env, Place};
 use super::expr::Own;
 use super::linear::Linear;
@@ -293,33 +293,38 @@ impl<'p> Lower<'p> {
         // Numbers of 32 bits come first: what addresses add to the checksums of several headers is computed once.
         let mut changes = changes.to_vec();
         changes.sort_by_key(|change| std::cmp::Reverse(change.width));
+        // A sum of words with their bytes turned is the sum with its bytes turned (RFC 1071, section 2): what is whole words is added as it is in
+        // the packet.
+        let whole = |change: &&Change| matches!((change.width, change.shift % 16), (32 | 16 | 8, 0) | (8, 8));
+        let turned = changes.iter().all(whole);
         // What is taken away is less than the multiple of 65,535 that is added.
         let (mut sum, mut more) = (Arg::Number(0), 0xffff);
         for change in &changes {
             self.width(Scalar::Bits(change.width), span)?;
-            let (mut before, mut after) = (self.eval(env, &change.old, span)?, self.eval(env, &change.new, span)?);
-            if change.shift.is_multiple_of(16) && matches!(change.width, 16 | 32) {
-                // A number of 32 bits is as good as its two words: both leave the same rest of 65,535.
-                more += mask(change.width);
-            } else {
-                let words = (u64::from(change.width) + u64::from(change.shift % 16)).div_ceil(16).max(1);
-                more += words * 0xffff;
-                (before, after) = (self.words(before, change.width, change.shift), self.words(after, change.width, change.shift));
-            }
+            let (before, after) = (self.eval(env, &change.old, span)?, self.eval(env, &change.new, span)?);
+            // A number of 32 bits is as good as its two words: both leave the same rest of 65,535.
+            let words = match (change.width, change.shift % 16) {
+                (32, 0) => mask(32),
+                (width, shift) => (u64::from(width) + u64::from(shift)).div_ceil(16).max(1) * 0xffff,
+            };
+            more += words;
+            let [before, after] = [before, after].map(|number| match (turned, change.width, change.shift % 16) {
+                (true, 8, 0) => self.b.bin(Bin::Shl, number, Arg::Number(8)),
+                (true, 8, _) => number,
+                (true, width, _) => self.b.swap(width, number),
+                (false, 16 | 32, 0) => number,
+                (false, width, shift) => self.words(number, width, shift),
+            });
             let difference = self.b.bin(Bin::Sub, after, before);
             sum = self.b.bin(Bin::Add, sum, difference);
         }
-        let complement = self.b.bin(Bin::Sub, Arg::Number(more), old);
+        let known = if turned { self.b.swap(16, old) } else { old };
+        let complement = self.b.bin(Bin::Sub, Arg::Number(more), known);
         sum = self.b.bin(Bin::Add, sum, complement);
-        // Of at most a few dozen words two folds leave one; of numbers of 32 bits, three, the last of which has no more than a bit to add.
         let wide = changes.iter().any(|change| change.width == 32);
-        for _ in 0..if wide { 2 } else { 1 } {
-            sum = self.fold(sum);
-        }
-        let carry = self.b.bin(Bin::Shr, sum, Arg::Number(16));
-        sum = self.b.bin(Bin::Add, sum, carry);
+        let sum = fold(&mut self.b, sum, wide);
         let new = self.b.bin(Bin::Xor, sum, Arg::Number(0xffff));
-        let new = self.b.low(new, 16);
+        let new = if turned { self.b.swap(16, new) } else { self.b.low(new, 16) };
         let new = if optional {
             let sent = self.pick(Cmp::Eq, new, Arg::Number(0), Arg::Number(0xffff), new, 16);
             self.pick(Cmp::Eq, old, Arg::Number(0), Arg::Number(0), sent, 16)
@@ -343,12 +348,6 @@ impl<'p> Lower<'p> {
             (at, left) = (at + 16, left - 16);
         }
         sum
-    }
-
-    fn fold(&mut self, sum: Arg) -> Arg {
-        let low = self.b.low(sum, 16);
-        let high = self.b.bin(Bin::Shr, sum, Arg::Number(16));
-        self.b.bin(Bin::Add, low, high)
     }
 
     /// Whether the checksum of a header over itself is right: all its words, the checksum among them, add up to 0xffff.
@@ -403,10 +402,8 @@ impl<'p> Lower<'p> {
             self.b.enter(done);
             sum = Arg::Value(total);
         }
-        // Fewer than 2^8 words of 32 bits: after three folds 16 bits are left.
-        for _ in 0..3 {
-            sum = self.fold(sum);
-        }
+        let sum = fold(&mut self.b, sum, true);
+        let sum = self.b.low(sum, 16);
         let valid = self.pick(Cmp::Eq, sum, Arg::Number(0xffff), Arg::Number(1), Arg::Number(0), 1);
         if checksum.optional {
             let own = self.eval(env, &Expr::Field(handle, checksum.field), span)?;
@@ -426,4 +423,50 @@ pub(super) fn pieces(count: u8) -> Vec<(u8, u8)> {
         at += bytes;
     }
     pieces
+}
+
+/// The 16-bit words of a number, each carry added again, in the low 16 bits of the result. Numbers that are not `wide` have 32 bits, others not many more.
+fn fold(b: &mut Builder, mut sum: Arg, wide: bool) -> Arg {
+    if wide {
+        // 2^32 leaves the rest 1. What is left has 32 bits, or is little more than 2^32.
+        let low = b.low(sum, 32);
+        let high = b.bin(Bin::Shr, sum, Arg::Number(32));
+        sum = b.bin(Bin::Add, low, high);
+    }
+    // The word at bit 32 of the product is the sum of both words, and of the carry of that sum, which comes from the word below.
+    let product = b.bin(Bin::Mul, sum, Arg::Number(0x1_0001_0001));
+    b.bin(Bin::Shr, product, Arg::Number(32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grv_lang::span::Span;
+
+    #[test]
+    fn a_sum_is_folded_as_by_adding_each_carry() {
+        let mut b = Builder::new(Span::default(), &[]);
+        let mut check = |sum: u64, wide: bool| {
+            let mut expected = sum;
+            while expected > 0xffff {
+                expected = (expected & 0xffff) + (expected >> 16);
+            }
+            let folded = fold(&mut b, Arg::Number(sum), wide).number().unwrap() & 0xffff;
+            assert_eq!(folded, expected, "{sum:#x}");
+        };
+        let edges = [0, 1, 2, 0x7fff, 0x8000, 0xfffe, 0xffff];
+        for high in edges {
+            for low in edges {
+                let sum = high << 16 | low;
+                check(sum, false);
+                (0..300).for_each(|more| check(more << 32 | sum, true));
+            }
+        }
+        let mut random = 1_u64;
+        for _ in 0..10_000 {
+            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            check(random >> 32, false);
+            check(random >> 24, true);
+        }
+    }
 }
