@@ -129,6 +129,21 @@ impl Insn {
         Insn::new(0x80 | JMP, 0, 0, 0, helper as i32)
     }
 
+    /// Which registers have another value afterwards, as far as is known, by bits.
+    pub(crate) fn changes(self) -> u16 {
+        match self.code & 0x07 {
+            // The second half of a number in two slots.
+            0 if self.code == 0 => 0,
+            0 | 1 | 4 | 7 => 1 << self.dst,
+            2 => 0,
+            3 if self.code & 0xe0 == 0xc0 => 1 | 1 << self.src,
+            3 => 0,
+            // Helpers keep only the registers from 6 on.
+            _ if self.code == 0x80 | JMP => 0x3f,
+            _ => 0,
+        }
+    }
+
     /// Ends the program.
     pub(crate) fn exit() -> Insn {
         Insn::new(0x90 | JMP, 0, 0, 0, 0)

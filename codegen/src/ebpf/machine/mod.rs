@@ -9,7 +9,7 @@ use super::lir::{BlockId, Cmp, Function, Helper, MapId, Slot};
 use grv_lang::span::Span;
 use insn::{FRAME, PSEUDO_FUNCTION, PSEUDO_MAP, PSEUDO_MAP_VALUE};
 pub(crate) use insn::{Insn, LD_IMM64};
-use regalloc2::{Allocation, Edit, InstOrEdit};
+use regalloc2::{Allocation, Edit, Function as _, InstOrEdit};
 use select::Action;
 
 /// What the kernel allows a program to have on its stack.
@@ -78,6 +78,7 @@ pub(crate) fn compile(function: &Function) -> Result<Code, Failure> {
         below,
         span: Span::default(),
         jumps: Vec::new(),
+        held: Vec::new(),
     };
     let mut starts = vec![0; selected.runs.len()];
     let (late, early): (Vec<usize>, Vec<usize>) = (0..starts.len()).partition(|number| selected.runs[*number].late);
@@ -85,6 +86,11 @@ pub(crate) fn compile(function: &Function) -> Result<Code, Failure> {
     for (place, number) in order.iter().copied().enumerate() {
         let run = &selected.runs[number];
         starts[number] = emit.code.insns.len();
+        // What comes from one place, and from right before, finds what was there.
+        let before = place.checked_sub(1).map(|before| regalloc2::Block::new(order[before]));
+        if selected.block_preds(regalloc2::Block::new(number)).iter().ne(&before) {
+            emit.held.clear();
+        }
         let next = BlockId(order.get(place + 1).map_or(u32::MAX, |next| *next as u32));
         for what in output.block_insts_and_edits(&selected, regalloc2::Block::new(number)) {
             match what {
@@ -111,10 +117,14 @@ struct Emit {
     span: Span,
     /// Jumps, and the blocks that they lead to.
     jumps: Vec<(usize, BlockId)>,
+    /// Spill slots and registers that are known to hold the same.
+    held: Vec<(usize, u8)>,
 }
 
 impl Emit {
     fn push(&mut self, insn: Insn) {
+        let changed = insn.changes();
+        self.held.retain(|(_, register)| changed & 1 << register == 0);
         self.code.insns.push(insn);
         self.code.spans.push(self.span);
     }
@@ -131,8 +141,15 @@ impl Emit {
     fn shift(&mut self, from: Allocation, to: Allocation) {
         match (from.as_reg(), from.as_stack(), to.as_reg(), to.as_stack()) {
             (Some(from), _, Some(to), _) if from != to => self.push(Insn::mov(true, number(to), number(from))),
-            (Some(from), _, _, Some(to)) => self.push(Insn::store(8, FRAME, self.spill(to.index()), number(from))),
-            (_, Some(from), Some(to), _) => self.push(Insn::load(8, number(to), FRAME, self.spill(from.index()))),
+            (Some(from), _, _, Some(to)) if !self.held.contains(&(to.index(), number(from))) => {
+                self.push(Insn::store(8, FRAME, self.spill(to.index()), number(from)));
+                self.held.retain(|(slot, _)| *slot != to.index());
+                self.held.push((to.index(), number(from)));
+            }
+            (_, Some(from), Some(to), _) if !self.held.contains(&(from.index(), number(to))) => {
+                self.push(Insn::load(8, number(to), FRAME, self.spill(from.index())));
+                self.held.push((from.index(), number(to)));
+            }
             _ => {}
         }
     }
