@@ -25,6 +25,7 @@
 //! specifications and tests. [`mod@print`] shows a program, [`validate`] checks one.
 
 mod expr;
+pub mod map;
 pub mod print;
 pub mod spec;
 mod stmt;

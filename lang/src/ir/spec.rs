@@ -172,7 +172,7 @@ pub enum Quantifier {
 
 /// Statements of specifications. They read; they change nothing.
 #[derive(Clone, Debug, Serialize)]
-pub enum SpecStmt {
+pub enum SpecStmt<E = Expr> {
     /// Over the live entries of a table (all elements of an array).
     Entries {
         /// How instances are put together.
@@ -184,7 +184,7 @@ pub enum SpecStmt {
         /// Set to the value's scalars; empty if not asked for.
         value: Vec<LocalId>,
         /// Computes `holds`.
-        block: Block,
+        block: Block<E>,
         /// The instance.
         holds: LocalId,
         /// The result.
@@ -197,11 +197,11 @@ pub enum SpecStmt {
         /// The integer.
         var: LocalId,
         /// Least.
-        low: Expr,
+        low: E,
         /// Greatest.
-        high: Expr,
+        high: E,
         /// Computes `holds`.
-        block: Block,
+        block: Block<E>,
         /// The instance.
         holds: LocalId,
         /// The result.
@@ -212,7 +212,7 @@ pub enum SpecStmt {
         /// The table.
         table: TableId,
         /// The key.
-        key: Vec<Expr>,
+        key: Vec<E>,
         /// The result.
         result: LocalId,
     },
@@ -235,7 +235,7 @@ pub enum SpecStmt {
         /// The bucket table.
         table: TableId,
         /// The key.
-        key: Vec<Expr>,
+        key: Vec<E>,
         /// The result.
         result: LocalId,
     },
@@ -252,7 +252,7 @@ pub enum SpecStmt {
         /// Set to each.
         into: PacketId,
         /// Computes `holds`.
-        block: Block,
+        block: Block<E>,
         /// The instance.
         holds: LocalId,
         /// The result.
@@ -286,9 +286,9 @@ pub enum SpecStmt {
     /// Evaluates a block in the state after an event. The choices of steps there are those of the step shown by `Emits`.
     After {
         /// The event.
-        event: AfterEvent,
+        event: AfterEvent<E>,
         /// The block.
-        block: Block,
+        block: Block<E>,
     },
     /// Whether two packets are the same bytes, but for fields of the first's headers.
     Same {
@@ -314,11 +314,11 @@ pub enum SpecStmt {
 
 /// What moves a specification to another state.
 #[derive(Clone, Debug, Serialize)]
-pub enum AfterEvent {
+pub enum AfterEvent<E = Expr> {
     /// A packet is processed.
     Packet(PacketId, PortId),
     /// Time passes: nanoseconds.
-    Time(Expr),
+    Time(E),
 }
 
 /// A `test` block: a script of events and expectations.

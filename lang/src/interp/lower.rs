@@ -1,0 +1,157 @@
+//! From expressions as the IR has them to those that are evaluated ([`super::code`]), for given parameters. This changes when
+//! something is computed, never what: an expression that has no value is left as it is, and has none where it is evaluated.
+
+use super::code::{Act, Code, Leaf, Spot};
+use super::hash;
+use super::packet::Extent;
+use super::value::{Fault, binary, exact, mask, unary};
+use crate::ir::{BinaryOp, Body, Expr, Field, Handle, Header, Local, Program, Scalar, UnaryOp};
+
+/// What the expressions of a body, or of a header's declaration, can name.
+#[derive(Clone, Copy)]
+pub(crate) struct Lowering<'a> {
+    program: &'a Program,
+    /// By parameter and column.
+    params: &'a [Vec<u128>],
+    locals: &'a [Local],
+    handles: &'a [Handle],
+    /// The header whose declaration it is.
+    own: Option<&'a Header>,
+}
+
+impl<'a> Lowering<'a> {
+    /// Of a body's expressions.
+    pub(crate) fn of_body<E>(program: &'a Program, params: &'a [Vec<u128>], body: &'a Body<E>) -> Lowering<'a> {
+        Lowering { program, params, locals: &body.locals, handles: &body.handles, own: None }
+    }
+
+    /// Of expressions outside of bodies.
+    pub(crate) fn outside(program: &'a Program, params: &'a [Vec<u128>]) -> Lowering<'a> {
+        Lowering { program, params, locals: &[], handles: &[], own: None }
+    }
+
+    /// Of a header's declaration.
+    pub(crate) fn of_header(program: &'a Program, header: &'a Header) -> Lowering<'a> {
+        Lowering { program, params: &[], locals: &[], handles: &[], own: Some(header) }
+    }
+
+    /// The expression as it is evaluated.
+    pub(crate) fn code(&self, expr: &Expr) -> Code {
+        self.typed(expr).0
+    }
+
+    /// The same, with its type.
+    fn typed(&self, expr: &Expr) -> (Code, Scalar) {
+        match expr {
+            Expr::Const(bits, ty) => (Leaf::Const(*bits).into(), *ty),
+            Expr::Local(id) => match self.locals.get(id.index()) {
+                Some(local) => (Leaf::Local(id.index()).into(), local.ty),
+                None => fault("a variable that is not declared"),
+            },
+            Expr::Param(id, column) => {
+                let value = self.params.get(id.index()).and_then(|value| value.get(*column as usize));
+                let declared = self.program.params.get(id.index()).and_then(|param| param.columns.get(*column as usize));
+                match (value, declared) {
+                    (Some(bits), Some(column)) => (Leaf::Const(*bits).into(), column.ty),
+                    _ => fault("a parameter that is not declared"),
+                }
+            }
+            Expr::Field(handle, field) => {
+                let declared = self.handles.get(handle.index());
+                let header = declared.and_then(|declared| self.program.headers.get(declared.header.index()));
+                match (declared, header.and_then(|header| header.fields.get(field.index()))) {
+                    (Some(declared), Some(field)) => of_field(handle.0, declared.packet.0, field),
+                    _ => fault("a field that is not declared"),
+                }
+            }
+            Expr::Own(field) => match self.own.and_then(|header| header.fields.get(field.index())) {
+                Some(field) => of_field(0, 0, field),
+                None => fault("a header's own field outside its declaration"),
+            },
+            Expr::HeaderLength(handle) => (Leaf::HeaderLength(handle.index()).into(), Scalar::Bits(16)),
+            Expr::PacketLength(packet) => (Leaf::PacketLength(packet.index()).into(), Scalar::Bits(16)),
+            Expr::Now => (Leaf::Now.into(), Scalar::Bits(64)),
+            Expr::Unary(op, value) => {
+                let (value, ty) = self.typed(value);
+                let result = if *op == UnaryOp::Not { Scalar::Bool } else { ty };
+                (of_unary(*op, ty, value), result)
+            }
+            Expr::Binary(op, left, right) => {
+                let ((left, ty), right) = (self.typed(left), self.code(right));
+                (of_binary(*op, ty, left, right), if op.compares() { Scalar::Bool } else { ty })
+            }
+            Expr::Convert(value, to) => {
+                let (value, from) = self.typed(value);
+                (converted(value, from, *to), *to)
+            }
+            Expr::Select(cond, then, other) => {
+                let (cond, (then, ty), other) = (self.code(cond), self.typed(then), self.code(other));
+                let code = match cond.constant() {
+                    Some(0) => other,
+                    Some(_) => then,
+                    None => with(cond, Act::Select(Box::new([then, other]))),
+                };
+                (code, ty)
+            }
+            Expr::Hash(id, args) => match self.program.hashes.get(id.index()) {
+                Some(function) => {
+                    let args = args.iter().zip(&function.args).map(|(arg, ty)| (self.code(arg), *ty)).collect();
+                    (Leaf::Hash(hash::seed(&function.name), function.width, args).into(), Scalar::Bits(function.width))
+                }
+                None => fault("a hash that is not declared"),
+            },
+        }
+    }
+}
+
+/// What names something that does not exist has no value; its type does not matter.
+fn fault(what: &'static str) -> (Code, Scalar) {
+    (Leaf::Fault(Fault::Malformed(what)).into(), Scalar::Bool)
+}
+
+fn of_field(place: u32, packet: u32, field: &Field) -> (Code, Scalar) {
+    (Leaf::Field(Spot { place, packet, extent: Extent::of(field) }).into(), Scalar::Bits(field.width))
+}
+
+/// What is done to an expression's value.
+fn with(mut code: Code, act: Act) -> Code {
+    code.then.push(act);
+    code
+}
+
+fn of_unary(op: UnaryOp, ty: Scalar, value: Code) -> Code {
+    match (value.constant(), op, ty) {
+        (Some(bits), ..) => Leaf::Const(unary(op, bits, ty)).into(),
+        (None, UnaryOp::Not, _) | (None, _, Scalar::Bool) => with(value, Act::Not),
+        (None, UnaryOp::Complement, Scalar::Bits(width)) => with(value, Act::Flip(mask(width))),
+        (None, UnaryOp::Complement, Scalar::Int) => with(value, Act::Flip(u128::MAX)),
+    }
+}
+
+fn of_binary(op: BinaryOp, ty: Scalar, left: Code, right: Code) -> Code {
+    match (op, left.constant(), right.constant()) {
+        (_, Some(a), Some(b)) if let Ok(bits) = binary(op, a, b, ty) => Leaf::Const(bits).into(),
+        (BinaryOp::Eq, None, Some(bits)) => with(left, Act::Is(bits)),
+        (BinaryOp::Eq, Some(bits), None) => with(right, Act::Is(bits)),
+        (BinaryOp::And, None, Some(bits)) => with(left, Act::Mask(bits)),
+        (BinaryOp::And, Some(bits), None) => with(right, Act::Mask(bits)),
+        _ => with(left, Act::Binary(op, ty, Box::new(right))),
+    }
+}
+
+/// A conversion. Most change no bits: those to a wider type, and to an integer from less than 128 bits.
+fn converted(value: Code, from: Scalar, to: Scalar) -> Code {
+    let width = |ty: Scalar| match ty {
+        Scalar::Bool => Some(1),
+        Scalar::Bits(width) => Some(width),
+        Scalar::Int => None,
+    };
+    match (width(from), width(to), value.constant()) {
+        (_, None, Some(bits)) if exact(bits).is_ok() => value,
+        (_, None, _) if from == Scalar::Bits(128) => with(value, Act::Exact),
+        (_, None, _) => value,
+        (Some(from), Some(to), _) if from <= to => value,
+        (_, Some(to), Some(bits)) => Leaf::Const(bits & mask(to)).into(),
+        (_, Some(to), None) => with(value, Act::Mask(mask(to))),
+    }
+}
