@@ -34,10 +34,18 @@ pub(crate) enum Leaf {
     PacketLength(usize),
     /// The step's time.
     Now,
-    /// A hash function: the starting value, the result's bits, and arguments with their types.
-    Hash(u64, u8, Vec<(Code, Scalar)>),
+    /// A hash function.
+    Hash(Box<Hashed>),
     /// It has no value.
     Fault(Fault),
+}
+
+/// A hash function's arguments with their types, its starting value, and its result's bits.
+#[derive(Clone, Debug)]
+pub(crate) struct Hashed {
+    pub(crate) args: Vec<(Code, Scalar)>,
+    pub(crate) seed: u64,
+    pub(crate) width: u8,
 }
 
 /// What is done to a value.
@@ -123,21 +131,26 @@ pub(crate) trait Leaves: Copy {
         }
     }
 
-    /// The same of other expressions. Most are a variable or a field, held against a constant: whatever needs a call is done by
+    /// The same of other expressions. Most are a variable or a field that is held against constants: whatever needs a call is done by
     /// others, and last, so that these need none.
     #[inline(never)]
     fn bits(self, code: &Code, fault: &Cell<Option<Fault>>) -> u128 {
-        let bits = match &code.first {
+        let first = match &code.first {
+            Leaf::Const(bits) => Some(*bits),
             Leaf::Local(index) => self.local(*index),
             Leaf::Field(spot) => self.field(spot),
             _ => None,
         };
-        match (bits, code.then.as_slice()) {
-            (Some(bits), []) => bits,
-            (Some(bits), [Act::Is(other)]) => u128::from(bits == *other),
-            (Some(bits), acts) => self.acts(bits, acts, fault),
-            (None, acts) => self.acts(self.other(&code.first, fault), acts, fault),
+        let Some(mut bits) = first else { return self.acts(self.other(&code.first, fault), &code.then, fault) };
+        for (at, act) in code.then.iter().enumerate() {
+            bits = match act {
+                Act::Not => u128::from(bits == 0),
+                Act::Is(other) => u128::from(bits == *other),
+                Act::Mask(mask) => bits & mask,
+                _ => return self.acts(bits, &code.then[at..], fault),
+            };
         }
+        bits
     }
 
     /// What becomes of a value.
@@ -168,13 +181,12 @@ pub(crate) trait Leaves: Copy {
     #[inline(never)]
     fn other(self, leaf: &Leaf, fault: &Cell<Option<Fault>>) -> u128 {
         match leaf {
-            Leaf::Const(bits) => *bits,
-            Leaf::Hash(seed, width, args) => {
-                let mut h = *seed;
-                for (arg, ty) in args {
+            Leaf::Hash(of) => {
+                let mut h = of.seed;
+                for (arg, ty) in &of.args {
                     hash::feed(&mut h, self.operand(arg, fault), *ty);
                 }
-                hash::finish(h, *width)
+                hash::finish(h, of.width)
             }
             Leaf::Fault(found) => aside(*found, fault),
             leaf => self.leaf(leaf).unwrap_or_else(|| aside(self.fault(leaf), fault)),

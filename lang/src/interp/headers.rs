@@ -83,29 +83,27 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Finds the headers that a packet starts with here.
+    /// Finds the headers that a packet starts with here: the frame's first.
     pub(crate) fn contract(&mut self, frame: &Frame<'_>, contract: &[HeaderId]) -> Step<()> {
-        let bytes = &self.scratch.vars.packets[frame.packets];
-        let places = self.scratch.vars.places.get_mut(frame.places..frame.places + contract.len());
-        let known = self.scratch.chains.get(frame.packets).and_then(|chain| chain.begins(contract));
-        if let (Some(places), Some(known)) = (places, known) {
-            places.copy_from_slice(known);
+        if let Some(known) = self.scratch.chains.get(frame.packets).and_then(|chain| chain.begins(contract)) {
+            self.scratch.vars.places.extend_from_slice(known);
             return Ok(());
         }
+        let bytes = &self.scratch.vars.packets[frame.packets];
         let (mut start, mut limit) = (0, bytes.len() as u32);
         let mut chain = self.scratch.chains.get_mut(frame.packets).map(std::mem::take).unwrap_or_default();
         chain.truncate(0);
-        for (index, id) in contract.iter().enumerate() {
+        for id in contract {
             let place = self.config.layout(*id).and_then(|layout| layout.parse(bytes, start, limit));
-            let (Some(place), Some(slot)) = (place, self.scratch.vars.places.get_mut(frame.places + index)) else {
+            let Some(place) = place else {
                 let header = self.config.program.headers.get(id.index());
                 let name = header.map_or_else(String::new, |header| header.name.clone());
                 return Err(self.defect(frame, Span::default(), DefectKind::Contract(name)));
             };
-            *slot = place;
             chain.push(*id, place);
             (start, limit) = (place.after(), place.end);
         }
+        self.scratch.vars.places.extend_from_slice(&chain.places);
         if let Some(known) = self.scratch.chains.get_mut(frame.packets) {
             *known = chain;
         }
@@ -165,6 +163,7 @@ impl Run<'_> {
     }
 
     /// A header that was found: its layout, its packet's place on the stack, and its own place.
+    #[inline]
     pub(crate) fn found_header(&self, frame: &Frame<'_>, span: Span, handle: HandleId) -> Step<(HeaderId, usize, Place)> {
         let place = self.sound(frame, span, self.scope(frame).place(handle.index()))?;
         let declared = frame.handles.get(handle.index()).ok_or(Fault::Malformed("a header that is not declared"));

@@ -1,7 +1,7 @@
 //! From expressions as the IR has them to those that are evaluated ([`super::code`]), for given parameters. This changes when
 //! something is computed, never what: an expression that has no value is left as it is, and has none where it is evaluated.
 
-use super::code::{Act, Code, Leaf, Spot};
+use super::code::{Act, Code, Hashed, Leaf, Spot};
 use super::hash;
 use super::packet::Extent;
 use super::value::{Fault, binary, exact, mask, unary};
@@ -96,7 +96,8 @@ impl<'a> Lowering<'a> {
             Expr::Hash(id, args) => match self.program.hashes.get(id.index()) {
                 Some(function) => {
                     let args = args.iter().zip(&function.args).map(|(arg, ty)| (self.code(arg), *ty)).collect();
-                    (Leaf::Hash(hash::seed(&function.name), function.width, args).into(), Scalar::Bits(function.width))
+                    let of = Hashed { args, seed: hash::seed(&function.name), width: function.width };
+                    (Leaf::Hash(Box::new(of)).into(), Scalar::Bits(function.width))
                 }
                 None => fault("a hash that is not declared"),
             },

@@ -205,11 +205,22 @@ impl<'a> Run<'a> {
 
     /// Makes room for a body's variables; those from `locals` on that are there already are its first ones.
     pub(crate) fn enter<'b>(&mut self, body: &'b Body<Code>, element: Option<ElementId>, locals: usize) -> Frame<'b> {
-        let places = self.scratch.vars.places.len();
-        grow(&mut self.scratch.vars.locals, locals + body.locals.len(), &[0; 32]);
-        grow(&mut self.scratch.vars.places, places + body.handles.len(), &[Place::NONE; 8]);
-        let packets = self.scratch.vars.packets.len();
+        let frame = self.frame(body, element, locals);
+        self.handles(&frame);
+        frame
+    }
+
+    /// The same, but for its headers.
+    fn frame<'b>(&mut self, body: &'b Body<Code>, element: Option<ElementId>, locals: usize) -> Frame<'b> {
+        let vars = &mut self.scratch.vars;
+        grow(&mut vars.locals, locals + body.locals.len(), &[0; 32]);
+        let (places, packets) = (vars.places.len(), vars.packets.len());
         Frame { declared: &body.locals, handles: &body.handles, element, locals, places, packets, now: self.state.now }
+    }
+
+    /// Makes room for its headers; those that have a place already are its first ones.
+    fn handles(&mut self, frame: &Frame<'_>) {
+        grow(&mut self.scratch.vars.places, frame.places + frame.handles.len(), &[Place::NONE; 8]);
     }
 
     /// Gives up a body's variables.
@@ -241,7 +252,7 @@ impl<'a> Run<'a> {
         if self.depth > config.inputs {
             return Err(self.fault_at(at.element, Span::default(), "wiring in a circle"));
         }
-        let mut frame = self.enter(body, Some(at.element), locals);
+        let mut frame = self.frame(body, Some(at.element), locals);
         frame.packets -= 1;
         if self.observer.is_some() {
             let values = self.scratch.vars.locals[locals..].iter().copied().take(*args).collect::<Vec<_>>();
@@ -250,6 +261,7 @@ impl<'a> Run<'a> {
             self.scratch.vars.packets[frame.packets] = bytes;
         }
         self.contract(&frame, contract)?;
+        self.handles(&frame);
         self.emitted = 0;
         self.depth += 1;
         let (dropped, next) = match self.block(&frame, &body.block, true) {

@@ -35,13 +35,20 @@ impl Run<'_> {
                 self.values(frame, span, key, values)?;
                 let live = self.state.live(self.config, *table, values);
                 let is_live = live.is_some();
+                // What the lifetime is computed from.
+                let base = self.scratch.vars.locals.len();
+                let slot = live.filter(|_| *touch).map(|entry| {
+                    self.scratch.vars.locals.extend_from_slice(values);
+                    self.scratch.vars.locals.extend(entry.value.iter().take(value.len()));
+                    entry.slot
+                });
                 for (index, local) in value.iter().enumerate() {
                     let bits = live.and_then(|entry| entry.value.get(index)).copied().unwrap_or(0);
                     self.scratch.vars.locals[frame.locals + local.index()] = bits;
                 }
                 self.set(frame, *found, is_live.into());
-                if *touch && is_live {
-                    self.touch(frame, span, *table, values)?;
+                if let Some(slot) = slot {
+                    self.refresh(frame, span, *table, (slot, base))?;
                 }
                 let op = if *touch { TableOp::Touch } else { TableOp::Get };
                 self.tell_table(frame, op, *table, values, value, is_live, span);
@@ -314,18 +321,23 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Refreshes a live entry: `deadline = max(deadline, now + T)`; of an entry that shares another's deadline, the other's.
+    /// Refreshes a live entry.
     fn touch(&mut self, frame: &Frame<'_>, span: Span, table: TableId, key: &[u128]) -> Step<()> {
+        let Some(entry) = self.state.live(self.config, table, key) else { return Ok(()) };
+        let (slot, base) = (entry.slot, self.scratch.vars.locals.len());
+        self.scratch.vars.locals.extend_from_slice(key);
+        let columns = self.config.program.tables[table.index()].value.len();
+        self.scratch.vars.locals.extend(entry.value.iter().take(columns));
+        self.refresh(frame, span, table, (slot, base))
+    }
+
+    /// Refreshes the live entry with that deadline, whose key and value stand from `base` on, and takes them off:
+    /// `deadline = max(deadline, now + T)`; of an entry that shares another's deadline, the other's.
+    fn refresh(&mut self, frame: &Frame<'_>, span: Span, table: TableId, (slot, base): (SlotId, usize)) -> Step<()> {
         let config = self.config;
-        let declared = &config.program.tables[table.index()];
-        let Some(entry) = self.state.live(config, table, key) else { return Ok(()) };
-        let slot = entry.slot;
-        let base = self.scratch.vars.locals.len();
         match &config.lifetimes[table.index()] {
-            Lifetime::Forever | Lifetime::Fixed(_) => {}
+            Lifetime::Forever | Lifetime::Fixed(_) => self.scratch.vars.locals.truncate(base),
             Lifetime::Idle(duration) => {
-                self.scratch.vars.locals.extend_from_slice(key);
-                self.scratch.vars.locals.extend(entry.value.iter().take(declared.value.len()));
                 let at = self.until(frame, span, table, (duration, base))?;
                 self.scratch.vars.locals.truncate(base);
                 // A later deadline needs no word to the stores: nothing dies earlier for it.
@@ -334,8 +346,6 @@ impl Run<'_> {
                 }
             }
             Lifetime::IdleWith { table: other, key: other_key } => {
-                self.scratch.vars.locals.extend_from_slice(key);
-                self.scratch.vars.locals.extend(entry.value.iter().take(declared.value.len()));
                 let other_key = self.computed(frame, span, other_key, base)?;
                 self.scratch.vars.locals.truncate(base);
                 // Another incarnation, or none: nobody knows for how long to refresh.
@@ -348,8 +358,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A lifetime's nanoseconds, of the entry whose key and value stand from `base` on.
-    /// `now + T`, which must fit.
+    /// `now + T`, which must fit, for the entry whose key and value stand from `base` on.
     fn until(
         &mut self,
         frame: &Frame<'_>,
@@ -364,6 +373,7 @@ impl Run<'_> {
         })
     }
 
+    /// A lifetime's nanoseconds.
     fn duration(&mut self, frame: &Frame<'_>, span: Span, function: &LifetimeFn<Code>, base: usize) -> Step<u64> {
         let inner = self.enter(&function.body, frame.element, base);
         self.whole(&inner, span, &function.body.block)?;
