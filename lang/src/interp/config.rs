@@ -10,12 +10,12 @@ use super::step::Frame;
 use super::table::{BYTE, Bucket, Indexed, Store, prefix_mask};
 use super::value::{Fault, fits};
 use crate::ir::{
-    Body, Column, Element, ElementId, Expr, FieldId, HeaderId, InputRef, Lifetime, Output, PortId, Program, Scalar, Stmt, Table,
-    TableId, TableKind, Target, map,
+    Body, Column, Element, ElementId, Expr, FieldId, HeaderId, InputRef, Lifetime, Output, PortId, Program, Property, PropertyId,
+    Scalar, Stmt, Table, TableId, TableKind, Target, map,
 };
 use rustc_hash::FxHashSet;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -44,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) handlers: Vec<Handler>,
     /// By table.
     pub(crate) lifetimes: Vec<Lifetime<Code>>,
+    /// Filled as properties are looked at.
+    properties: Vec<OnceLock<Property<Code>>>,
     /// How many inputs all elements have: no way through the box is longer.
     pub(crate) inputs: usize,
 }
@@ -111,6 +113,7 @@ impl Config {
             elements: elements(&program, &params),
             handlers: handlers(&program, &params),
             lifetimes: program.tables.iter().map(|table| lifetime(&program, &params, table)).collect(),
+            properties: program.properties.iter().map(|_| OnceLock::new()).collect(),
             params,
             inputs: program.elements.iter().map(|element| element.inputs.len()).sum(),
             program,
@@ -164,6 +167,13 @@ impl Config {
     /// The handler of an input.
     pub(crate) fn handler(&self, at: InputRef) -> Option<usize> {
         handler(&self.elements.get(at.element.index())?.inputs, at)
+    }
+
+    /// A property as it is evaluated.
+    pub(crate) fn property(&self, id: PropertyId) -> Option<&Property<Code>> {
+        let property = self.program.properties.get(id.0 as usize)?;
+        let lowering = Lowering::of_body(&self.program, &self.params, &property.body);
+        Some(self.properties.get(id.0 as usize)?.get_or_init(|| map::property(property, &mut |expr| lowering.code(expr))))
     }
 
     /// An expression of a body as it is evaluated.

@@ -1,9 +1,8 @@
 //! Frames as bytes and the places of headers in them. A place is only ever computed here, so that every read and write of a
 //! field is inside the frame; what does not fit is `None`, never a panic.
 
-use super::layout::Layout;
 use super::value::mask;
-use crate::ir::{Field, Header, Program};
+use crate::ir::Field;
 
 /// The longest frame, in bytes.
 pub const MAX_FRAME: usize = 65_535;
@@ -34,16 +33,6 @@ impl Place {
     pub fn after(self) -> u32 {
         self.start + self.length
     }
-}
-
-/// Looks for a well-formed header at `start`: see [`Layout::parse`].
-pub fn parse(program: &Program, header: &Header, bytes: &[u8], start: u32, limit: u32) -> Option<Place> {
-    Layout::new(program, header).parse(bytes, start, limit)
-}
-
-/// The place of a header that is at `start`: see [`Layout::place_of`].
-pub fn place_of(program: &Program, header: &Header, bytes: &[u8], start: u32, length: u32, limit: u32) -> Place {
-    Layout::new(program, header).place_of(bytes, start, length, limit)
 }
 
 /// Moves a place when `length` bytes are put in at `at`.

@@ -29,7 +29,7 @@ pub struct Bindings {
 
 impl Bindings {
     /// Variables of a body; all zero, and no packets.
-    pub fn new(body: &Body) -> Bindings {
+    pub fn new<E>(body: &Body<E>) -> Bindings {
         Bindings {
             locals: vec![0; body.locals.len()],
             places: vec![Place::NONE; body.handles.len()],
@@ -85,8 +85,19 @@ impl Session {
 
     /// Runs statements. Defects of the steps that they speak of are errors.
     pub fn run(&mut self, body: &Body, bindings: &mut Bindings, block: &[Stmt], oracle: &mut dyn Oracle) -> Result<(), Defect> {
-        self.scratch.vars = std::mem::take(bindings);
         let block = self.machine.config.block(body, block);
+        self.run_lowered(body, bindings, &block, oracle)
+    }
+
+    /// The same of statements that were lowered for the machine's configuration.
+    pub(crate) fn run_lowered<E>(
+        &mut self,
+        body: &Body<E>,
+        bindings: &mut Bindings,
+        block: &[Stmt<Code>],
+        oracle: &mut dyn Oracle,
+    ) -> Result<(), Defect> {
+        self.scratch.vars = std::mem::take(bindings);
         let frame = Frame::of(body, self.machine.now());
         let mut outcome = Outcome::default();
         let mut run = Run {
@@ -100,7 +111,7 @@ impl Session {
             depth: 0,
             emitted: 0,
         };
-        let result = run.whole(&frame, Span::default(), &block);
+        let result = run.whole(&frame, Span::default(), block);
         *bindings = std::mem::take(&mut self.scratch.vars);
         bindings.locals.truncate(body.locals.len());
         bindings.places.truncate(body.handles.len());
@@ -110,13 +121,14 @@ impl Session {
 
     /// The value of an expression.
     pub fn eval(&self, body: &Body, bindings: &Bindings, expr: &Expr, span: Span) -> Result<u128, Defect> {
-        let code = self.machine.config.code(body, expr);
+        self.value(body, bindings, &self.machine.config.code(body, expr), span)
+    }
+
+    /// The same of an expression that was lowered.
+    pub(crate) fn value<E>(&self, body: &Body<E>, bindings: &Bindings, code: &Code, span: Span) -> Result<u128, Defect> {
         let frame = Frame::of(body, self.machine.now());
-        Scope { frame: &frame, vars: bindings }.eval(&code).map_err(|fault| Defect {
-            kind: DefectKind::Fault(fault),
-            element: None,
-            span,
-        })
+        let value = Scope { frame: &frame, vars: bindings }.eval(code);
+        value.map_err(|fault| Defect { kind: DefectKind::Fault(fault), element: None, span })
     }
 
     /// What the step of a packet that arrives in this state does: what formulas about it see.

@@ -1,7 +1,7 @@
 //! The same statements with expressions written another way.
 
-use super::spec::AfterEvent;
-use super::{Body, Change, InsertEntry, Lifetime, LifetimeFn, SpecStmt, Stmt, StmtKind, Tier};
+use super::spec::{AfterEvent, Emission, Outcome, Since};
+use super::{Body, Change, EventPattern, Form, InsertEntry, Lifetime, LifetimeFn, Property, SpecStmt, Stmt, StmtKind, Tier};
 
 /// Expressions, each written another way.
 fn all<E, F>(exprs: &[E], write: &mut impl FnMut(&E) -> F) -> Vec<F> {
@@ -39,6 +39,72 @@ pub fn lifetime<E, F>(lifetime: &Lifetime<E>, write: &mut impl FnMut(&Body<E>, &
         Lifetime::Fixed(of) => Lifetime::Fixed(function(of)),
         Lifetime::IdleWith { table, key } => Lifetime::IdleWith { table: *table, key: function(key) },
     }
+}
+
+/// The same property.
+pub fn property<E, F>(property: &Property<E>, write: &mut impl FnMut(&E) -> F) -> Property<F> {
+    Property {
+        name: property.name.clone(),
+        span: property.span,
+        claim: property.claim.clone(),
+        sources: property.sources.clone(),
+        rows: property.rows.clone(),
+        gravel: property.gravel.clone(),
+        assumed: property.assumed.clone(),
+        body: body(&property.body, write),
+        form: form(&property.form, write),
+    }
+}
+
+fn form<E, F>(form: &Form<E>, write: &mut impl FnMut(&E) -> F) -> Form<F> {
+    match form {
+        Form::Always { block: of, holds } => Form::Always { block: block(of, write), holds: *holds },
+        Form::Step { packets, block: of, premise, holds } => {
+            Form::Step { packets: packets.clone(), block: block(of, write), premise: *premise, holds: *holds }
+        }
+        Form::Persists { once, then, outcome, since, condition, holds } => Form::Persists {
+            once: pattern(once, write),
+            then: pattern(then, write),
+            outcome: Outcome { emits: outcome.emits.as_ref().map(|emits| emission(emits, write)), drops: outcome.drops.clone() },
+            since: since.iter().map(|since| Since { event: pattern(&since.event, write), elapsed: since.elapsed }).collect(),
+            condition: block(condition, write),
+            holds: *holds,
+        },
+        Form::OnlyAfter { then, after, within, unless } => Form::OnlyAfter {
+            then: pattern(then, write),
+            after: pattern(after, write),
+            within: within.as_ref().map(&mut *write),
+            unless: unless.as_ref().map(|unless| pattern(unless, write)),
+        },
+        Form::Independent { observed, from, except } => {
+            Form::Independent { observed: pattern(observed, write), from: pattern(from, write), except: except.clone() }
+        }
+        Form::Bound { event, amount, key, interval, block: of, limit } => Form::Bound {
+            event: pattern(event, write),
+            amount: write(amount),
+            key: all(key, write),
+            interval: *interval,
+            block: block(of, write),
+            limit: write(limit),
+        },
+        Form::Reachable { event } => Form::Reachable { event: pattern(event, write) },
+    }
+}
+
+fn pattern<E, F>(pattern: &EventPattern<E>, write: &mut impl FnMut(&E) -> F) -> EventPattern<F> {
+    EventPattern {
+        span: pattern.span,
+        packet: pattern.packet,
+        port: pattern.port,
+        emits: pattern.emits,
+        drops: pattern.drops.clone(),
+        block: block(&pattern.block, write),
+        matches: pattern.matches,
+    }
+}
+
+fn emission<E, F>(emission: &Emission<E>, write: &mut impl FnMut(&E) -> F) -> Emission<F> {
+    Emission { port: emission.port, packet: emission.packet, block: block(&emission.block, write), matches: emission.matches }
 }
 
 /// The same statement.
