@@ -15,7 +15,7 @@ use std::cell::Cell;
 #[derive(Clone, Debug)]
 pub(crate) struct Code {
     pub(crate) first: Leaf,
-    pub(crate) then: Vec<Act>,
+    pub(crate) then: Box<[Act]>,
 }
 
 /// What an expression begins with. Tags are bytes of their own, since each evaluation begins with looking at one.
@@ -23,7 +23,9 @@ pub(crate) struct Code {
 #[repr(u8)]
 pub(crate) enum Leaf {
     /// A constant.
-    Const(u128),
+    Const(u64),
+    /// One that needs more bits. Few do, and small expressions are fast.
+    Wide(Box<u128>),
     /// A variable, by its place among the body's.
     Local(usize),
     /// A field of a header.
@@ -70,17 +72,33 @@ pub(crate) enum Act {
 
 impl From<Leaf> for Code {
     fn from(leaf: Leaf) -> Code {
-        Code { first: leaf, then: Vec::new() }
+        Code { first: leaf, then: Box::default() }
     }
 }
 
 impl Code {
+    /// A constant.
+    pub(crate) fn of(bits: u128) -> Code {
+        match u64::try_from(bits) {
+            Ok(bits) => Leaf::Const(bits).into(),
+            Err(_) => Leaf::Wide(Box::new(bits)).into(),
+        }
+    }
+
     /// Its value, if it is constant.
     pub(crate) fn constant(&self) -> Option<u128> {
-        match self.first {
-            Leaf::Const(bits) if self.then.is_empty() => Some(bits),
+        match &self.first {
+            Leaf::Const(bits) if self.then.is_empty() => Some((*bits).into()),
+            Leaf::Wide(bits) if self.then.is_empty() => Some(**bits),
             _ => None,
         }
+    }
+
+    /// The same with something done to its value.
+    pub(crate) fn with(self, act: Act) -> Code {
+        let mut acts = self.then.into_vec();
+        acts.push(act);
+        Code { first: self.first, then: acts.into() }
     }
 }
 
@@ -123,7 +141,7 @@ pub(crate) trait Leaves: Copy {
     #[inline(always)]
     fn operand(self, code: &Code, fault: &Cell<Option<Fault>>) -> u128 {
         match &code.first {
-            Leaf::Const(bits) if code.then.is_empty() => *bits,
+            Leaf::Const(bits) if code.then.is_empty() => (*bits).into(),
             Leaf::Local(index) if code.then.is_empty() => {
                 self.local(*index).unwrap_or_else(|| aside(self.fault(&code.first), fault))
             }
@@ -136,7 +154,7 @@ pub(crate) trait Leaves: Copy {
     #[inline(never)]
     fn bits(self, code: &Code, fault: &Cell<Option<Fault>>) -> u128 {
         let first = match &code.first {
-            Leaf::Const(bits) => Some(*bits),
+            Leaf::Const(bits) => Some((*bits).into()),
             Leaf::Local(index) => self.local(*index),
             Leaf::Field(spot) => self.field(spot),
             _ => None,
@@ -181,6 +199,7 @@ pub(crate) trait Leaves: Copy {
     #[inline(never)]
     fn other(self, leaf: &Leaf, fault: &Cell<Option<Fault>>) -> u128 {
         match leaf {
+            Leaf::Wide(bits) => **bits,
             Leaf::Hash(of) => {
                 let mut h = of.seed;
                 for (arg, ty) in &of.args {

@@ -56,7 +56,9 @@ pub(crate) struct Handler {
     pub(crate) at: InputRef,
     /// How many values come beside the packet.
     pub(crate) args: usize,
-    /// The headers that it starts with.
+    /// The element's outputs.
+    pub(crate) outputs: Vec<Way>,
+    /// The headers that the packet starts with.
     pub(crate) contract: Vec<HeaderId>,
     pub(crate) body: Body<Code>,
 }
@@ -73,7 +75,6 @@ pub(crate) enum Way {
 pub(crate) struct Lowered {
     /// Its inputs, among [`Config::handlers`].
     inputs: Range<usize>,
-    pub(crate) outputs: Vec<Way>,
     pub(crate) timers: Vec<Body<Code>>,
     pub(crate) update: Option<Body<Code>>,
 }
@@ -101,6 +102,7 @@ impl Config {
                 exact.push(id);
             }
         }
+        let elements = elements(&program, &params);
         let mut config = Config {
             roots,
             families,
@@ -110,8 +112,8 @@ impl Config {
             buckets: Vec::new(),
             initial: Vec::new(),
             layouts: program.headers.iter().map(|header| Layout::new(&program, header)).collect(),
-            elements: elements(&program, &params),
-            handlers: handlers(&program, &params),
+            handlers: handlers(&program, &params, &elements),
+            elements,
             lifetimes: program.tables.iter().map(|table| lifetime(&program, &params, table)).collect(),
             properties: program.properties.iter().map(|_| OnceLock::new()).collect(),
             params,
@@ -166,7 +168,7 @@ impl Config {
 
     /// The handler of an input.
     pub(crate) fn handler(&self, at: InputRef) -> Option<usize> {
-        handler(&self.elements.get(at.element.index())?.inputs, at)
+        handler(&self.elements, at)
     }
 
     /// A property as it is evaluated.
@@ -291,14 +293,32 @@ fn lowered(program: &Program, params: &[Vec<u128>], body: &Body) -> Body<Code> {
     map::body(body, &mut |expr| lowering.code(expr))
 }
 
+/// The elements, with what is not in [`handlers`].
+fn elements(program: &Program, params: &[Vec<u128>]) -> Vec<Lowered> {
+    let mut first = 0;
+    let element = |element: &Element| {
+        let inputs = first..first + element.inputs.len();
+        first = inputs.end;
+        let timers = element.timers.iter().map(|timer| lowered(program, params, &timer.body)).collect();
+        Lowered { inputs, timers, update: element.update.as_ref().map(|body| lowered(program, params, body)) }
+    };
+    program.elements.iter().map(element).collect()
+}
+
 /// All handlers, in order of elements and inputs.
-fn handlers(program: &Program, params: &[Vec<u128>]) -> Vec<Handler> {
+fn handlers(program: &Program, params: &[Vec<u128>], elements: &[Lowered]) -> Vec<Handler> {
+    let way = |output: &Output| match output.target {
+        Target::Port(port) => Way::Port(port),
+        // What leads nowhere is found out by who goes there.
+        Target::Input(at) => Way::Handler(handler(elements, at).unwrap_or(usize::MAX)),
+    };
     let mut handlers = Vec::new();
     for (element, declared) in (0..).map(ElementId).zip(&program.elements) {
         for (number, input) in (0..).zip(&declared.inputs) {
             handlers.push(Handler {
                 at: InputRef { element, input: number },
                 args: input.args.len(),
+                outputs: declared.outputs.iter().map(way).collect(),
                 contract: input.contract.clone(),
                 body: lowered(program, params, &input.body),
             });
@@ -307,32 +327,11 @@ fn handlers(program: &Program, params: &[Vec<u128>]) -> Vec<Handler> {
     handlers
 }
 
-/// The elements, with what is not in [`handlers`].
-fn elements(program: &Program, params: &[Vec<u128>]) -> Vec<Lowered> {
-    let mut ranges = Vec::new();
-    let mut first = 0;
-    for element in &program.elements {
-        ranges.push(first..first + element.inputs.len());
-        first += element.inputs.len();
-    }
-    let way = |output: &Output| match output.target {
-        Target::Port(port) => Way::Port(port),
-        // What leads nowhere is found out by who goes there.
-        Target::Input(at) => Way::Handler(ranges.get(at.element.index()).and_then(|range| handler(range, at)).unwrap_or(first)),
-    };
-    let element = |(element, inputs): (&Element, &Range<usize>)| Lowered {
-        inputs: inputs.clone(),
-        outputs: element.outputs.iter().map(way).collect(),
-        timers: element.timers.iter().map(|timer| lowered(program, params, &timer.body)).collect(),
-        update: element.update.as_ref().map(|body| lowered(program, params, body)),
-    };
-    program.elements.iter().zip(&ranges).map(element).collect()
-}
-
-/// An input's handler, if an element has these.
-fn handler(of_element: &Range<usize>, at: InputRef) -> Option<usize> {
-    let index = of_element.start.checked_add(at.input as usize)?;
-    of_element.contains(&index).then_some(index)
+/// The handler of an input.
+fn handler(elements: &[Lowered], at: InputRef) -> Option<usize> {
+    let inputs = &elements.get(at.element.index())?.inputs;
+    let index = inputs.start.checked_add(at.input as usize)?;
+    inputs.contains(&index).then_some(index)
 }
 
 fn lifetime(program: &Program, params: &[Vec<u128>], table: &Table) -> Lifetime<Code> {

@@ -1,7 +1,7 @@
 //! Statements on the headers of a packet: finding them, writing fields and checksums, putting headers in and taking them out.
 
 use super::checksum;
-use super::code::{Code, Leaves};
+use super::code::Code;
 use super::error::DefectKind;
 use super::layout::Entry;
 use super::packet::{self, MAX_FRAME, Place};
@@ -211,24 +211,13 @@ impl Run<'_> {
         }
         let old = entry.extent.get(&self.scratch.vars.packets[packet], place.start);
         let old = self.sound(frame, span, old.ok_or(OUTSIDE))? as u16;
-        let scope = self.scope(frame);
-        let mut fault = None;
-        let mut value = |code: &Code| match scope.eval(code) {
-            Ok(value) => value,
-            Err(found) => {
-                fault = Some(found);
-                0
+        let mut new = old;
+        if let Some(mut update) = checksum::Update::of(old, optional) {
+            for Change { old, new, width, shift } in changes {
+                let (old, new) = (self.eval(frame, span, old)?, self.eval(frame, span, new)?);
+                update.change(checksum::Changed { old, new, width: *width, shift: *shift });
             }
-        };
-        let changed = changes.iter().map(|change| checksum::Changed {
-            old: value(&change.old),
-            new: value(&change.new),
-            width: change.width,
-            shift: change.shift,
-        });
-        let new = checksum::update(old, optional, changed);
-        if let Some(fault) = fault {
-            return Err(self.defect(frame, span, fault.into()));
+            new = update.checksum();
         }
         if !entry.extent.set(&mut self.scratch.vars.packets[packet], place.start, new.into()) {
             return Err(self.defect(frame, span, OUTSIDE.into()));

@@ -43,7 +43,7 @@ impl<'a> Lowering<'a> {
     /// The same, with its type.
     fn typed(&self, expr: &Expr) -> (Code, Scalar) {
         match expr {
-            Expr::Const(bits, ty) => (Leaf::Const(*bits).into(), *ty),
+            Expr::Const(bits, ty) => (Code::of(*bits), *ty),
             Expr::Local(id) => match self.locals.get(id.index()) {
                 Some(local) => (Leaf::Local(id.index()).into(), local.ty),
                 None => fault("a variable that is not declared"),
@@ -52,7 +52,7 @@ impl<'a> Lowering<'a> {
                 let value = self.params.get(id.index()).and_then(|value| value.get(*column as usize));
                 let declared = self.program.params.get(id.index()).and_then(|param| param.columns.get(*column as usize));
                 match (value, declared) {
-                    (Some(bits), Some(column)) => (Leaf::Const(*bits).into(), column.ty),
+                    (Some(bits), Some(column)) => (Code::of(*bits), column.ty),
                     _ => fault("a parameter that is not declared"),
                 }
             }
@@ -89,7 +89,7 @@ impl<'a> Lowering<'a> {
                 let code = match cond.constant() {
                     Some(0) => other,
                     Some(_) => then,
-                    None => with(cond, Act::Select(Box::new([then, other]))),
+                    None => cond.with(Act::Select(Box::new([then, other]))),
                 };
                 (code, ty)
             }
@@ -114,29 +114,23 @@ fn of_field(place: u32, packet: u32, field: &Field) -> (Code, Scalar) {
     (Leaf::Field(Spot { place, packet, extent: Extent::of(field) }).into(), Scalar::Bits(field.width))
 }
 
-/// What is done to an expression's value.
-fn with(mut code: Code, act: Act) -> Code {
-    code.then.push(act);
-    code
-}
-
 fn of_unary(op: UnaryOp, ty: Scalar, value: Code) -> Code {
     match (value.constant(), op, ty) {
-        (Some(bits), ..) => Leaf::Const(unary(op, bits, ty)).into(),
-        (None, UnaryOp::Not, _) | (None, _, Scalar::Bool) => with(value, Act::Not),
-        (None, UnaryOp::Complement, Scalar::Bits(width)) => with(value, Act::Flip(mask(width))),
-        (None, UnaryOp::Complement, Scalar::Int) => with(value, Act::Flip(u128::MAX)),
+        (Some(bits), ..) => Code::of(unary(op, bits, ty)),
+        (None, UnaryOp::Not, _) | (None, _, Scalar::Bool) => value.with(Act::Not),
+        (None, UnaryOp::Complement, Scalar::Bits(width)) => value.with(Act::Flip(mask(width))),
+        (None, UnaryOp::Complement, Scalar::Int) => value.with(Act::Flip(u128::MAX)),
     }
 }
 
 fn of_binary(op: BinaryOp, ty: Scalar, left: Code, right: Code) -> Code {
     match (op, left.constant(), right.constant()) {
-        (_, Some(a), Some(b)) if let Ok(bits) = binary(op, a, b, ty) => Leaf::Const(bits).into(),
-        (BinaryOp::Eq, None, Some(bits)) => with(left, Act::Is(bits)),
-        (BinaryOp::Eq, Some(bits), None) => with(right, Act::Is(bits)),
-        (BinaryOp::And, None, Some(bits)) => with(left, Act::Mask(bits)),
-        (BinaryOp::And, Some(bits), None) => with(right, Act::Mask(bits)),
-        _ => with(left, Act::Binary(op, ty, Box::new(right))),
+        (_, Some(a), Some(b)) if let Ok(bits) = binary(op, a, b, ty) => Code::of(bits),
+        (BinaryOp::Eq, None, Some(bits)) => left.with(Act::Is(bits)),
+        (BinaryOp::Eq, Some(bits), None) => right.with(Act::Is(bits)),
+        (BinaryOp::And, None, Some(bits)) => left.with(Act::Mask(bits)),
+        (BinaryOp::And, Some(bits), None) => right.with(Act::Mask(bits)),
+        _ => left.with(Act::Binary(op, ty, Box::new(right))),
     }
 }
 
@@ -149,10 +143,10 @@ fn converted(value: Code, from: Scalar, to: Scalar) -> Code {
     };
     match (width(from), width(to), value.constant()) {
         (_, None, Some(bits)) if exact(bits).is_ok() => value,
-        (_, None, _) if from == Scalar::Bits(128) => with(value, Act::Exact),
+        (_, None, _) if from == Scalar::Bits(128) => value.with(Act::Exact),
         (_, None, _) => value,
         (Some(from), Some(to), _) if from <= to => value,
-        (_, Some(to), Some(bits)) => Leaf::Const(bits & mask(to)).into(),
-        (_, Some(to), None) => with(value, Act::Mask(mask(to))),
+        (_, Some(to), Some(bits)) => Code::of(bits & mask(to)),
+        (_, Some(to), None) => value.with(Act::Mask(mask(to))),
     }
 }

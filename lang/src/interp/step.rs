@@ -119,6 +119,8 @@ pub(crate) struct Frame<'b> {
     /// The headers that it declares.
     pub(crate) handles: &'b [Handle],
     pub(crate) element: Option<ElementId>,
+    /// Where the element's outputs lead.
+    pub(crate) outputs: &'b [Way],
     pub(crate) locals: usize,
     pub(crate) places: usize,
     pub(crate) packets: usize,
@@ -129,7 +131,8 @@ pub(crate) struct Frame<'b> {
 impl<'b> Frame<'b> {
     /// Of a body that is run by itself.
     pub(crate) fn of<E>(body: &'b Body<E>, now: u64) -> Frame<'b> {
-        Frame { declared: &body.locals, handles: &body.handles, element: None, locals: 0, places: 0, packets: 0, now }
+        let (declared, handles, outputs) = (body.locals.as_slice(), body.handles.as_slice(), [].as_slice());
+        Frame { declared, handles, element: None, outputs, locals: 0, places: 0, packets: 0, now }
     }
 }
 
@@ -215,7 +218,8 @@ impl<'a> Run<'a> {
         let vars = &mut self.scratch.vars;
         grow(&mut vars.locals, locals + body.locals.len(), &[0; 32]);
         let (places, packets) = (vars.places.len(), vars.packets.len());
-        Frame { declared: &body.locals, handles: &body.handles, element, locals, places, packets, now: self.state.now }
+        let (declared, handles, outputs) = (body.locals.as_slice(), body.handles.as_slice(), [].as_slice());
+        Frame { declared, handles, element, outputs, locals, places, packets, now: self.state.now }
     }
 
     /// Makes room for its headers; those that have a place already are its first ones.
@@ -246,14 +250,14 @@ impl<'a> Run<'a> {
     #[inline(always)]
     fn handler(&mut self, handler: usize, locals: usize) -> Step<Option<usize>> {
         let config = self.config;
-        let Some(Handler { at, args, contract, body }) = config.handlers.get(handler) else {
+        let Some(Handler { at, args, outputs, contract, body }) = config.handlers.get(handler) else {
             return Err(self.nowhere());
         };
         if self.depth > config.inputs {
             return Err(self.fault_at(at.element, Span::default(), "wiring in a circle"));
         }
         let mut frame = self.frame(body, Some(at.element), locals);
-        frame.packets -= 1;
+        (frame.packets, frame.outputs) = (frame.packets - 1, outputs);
         if self.observer.is_some() {
             let values = self.scratch.vars.locals[locals..].iter().copied().take(*args).collect::<Vec<_>>();
             let bytes = std::mem::take(&mut self.scratch.vars.packets[frame.packets]);
@@ -417,9 +421,7 @@ impl<'a> Run<'a> {
     /// a copy: there is none, and the handler ends.
     #[inline(never)]
     fn emit(&mut self, frame: &Frame<'_>, span: Span, output: u32, args: &[Code], last: bool) -> Result<(), End> {
-        let config = self.config;
-        let element = frame.element.and_then(|id| Some((id, config.element(id)?)));
-        let Some((id, way)) = element.and_then(|(id, element)| Some((id, *element.outputs.get(output as usize)?))) else {
+        let (Some(element), Some(way)) = (frame.element, frame.outputs.get(output as usize)) else {
             return Err(self.defect(frame, span, Fault::Malformed("an output that is not declared").into()).into());
         };
         let locals = self.scratch.vars.locals.len();
@@ -431,10 +433,10 @@ impl<'a> Run<'a> {
             return Err(self.defect(frame, span, Fault::NoPacket.into()).into());
         };
         if let Some(observer) = &mut self.observer {
-            observer.event(Event::Emit { element: id, output, bytes, span });
+            observer.event(Event::Emit { element, output, bytes, span });
         }
         self.emitted += 1;
-        match way {
+        match *way {
             Way::Port(port) => {
                 let sent = self.scratch.sent(frame.packets, last);
                 if let Some(count) = self.state.accounting.sent.get_mut(port.index()) {
@@ -447,7 +449,9 @@ impl<'a> Run<'a> {
             }
             Way::Handler(handler) if last => {
                 let values = &mut self.scratch.vars.locals;
-                values.copy_within(locals.., frame.locals);
+                if !args.is_empty() {
+                    values.copy_within(locals.., frame.locals);
+                }
                 values.truncate(frame.locals + args.len());
                 Err(End::Sent(handler))
             }
