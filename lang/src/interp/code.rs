@@ -6,7 +6,7 @@ use super::hash;
 use super::packet::{Extent, Place};
 use super::spec::Bindings;
 use super::step::Frame;
-use super::value::{Fault, binary, exact};
+use super::value::{Fault, exact, integer, of_bits};
 use crate::ir::{BinaryOp, Scalar};
 use std::cell::Cell;
 
@@ -62,8 +62,10 @@ pub(crate) enum Act {
     Mask(u128),
     /// These bits of it flipped.
     Flip(u128),
-    /// It and another value, of which the first is of that type.
-    Binary(BinaryOp, Scalar, Box<Code>),
+    /// It and another value, both of so many bits (but for the distance of a shift).
+    Bits(BinaryOp, u8, Box<Code>),
+    /// It and another value, both integers.
+    Integers(BinaryOp, Box<Code>),
     /// 128 bits as an integer.
     Exact,
     /// If it is not zero the first of these, else the second.
@@ -179,14 +181,9 @@ pub(crate) trait Leaves: Copy {
                 Act::Is(other) => u128::from(bits == *other),
                 Act::Mask(mask) => bits & mask,
                 Act::Flip(mask) => bits ^ mask,
-                Act::Binary(op, ty, right) => {
-                    let right = self.operand(right, fault);
-                    match op {
-                        BinaryOp::And => bits & right,
-                        BinaryOp::Or => bits | right,
-                        BinaryOp::Eq => u128::from(bits == right),
-                        _ => binary(*op, bits, right, *ty).unwrap_or_else(|found| aside(found, fault)),
-                    }
+                Act::Bits(op, width, right) => of_bits(*op, bits, self.operand(right, fault), *width),
+                Act::Integers(op, right) => {
+                    integer(*op, bits, self.operand(right, fault)).unwrap_or_else(|found| aside(found, fault))
                 }
                 Act::Exact => exact(bits).unwrap_or_else(|found| aside(found, fault)),
                 Act::Select(ways) => self.operand(&ways[usize::from(bits == 0)], fault),

@@ -130,23 +130,30 @@ fn of_binary(op: BinaryOp, ty: Scalar, left: Code, right: Code) -> Code {
         (BinaryOp::Eq, Some(bits), None) => right.with(Act::Is(bits)),
         (BinaryOp::And, None, Some(bits)) => left.with(Act::Mask(bits)),
         (BinaryOp::And, Some(bits), None) => right.with(Act::Mask(bits)),
-        _ => left.with(Act::Binary(op, ty, Box::new(right))),
+        _ => match bits_of(ty) {
+            Some(width) => left.with(Act::Bits(op, width, Box::new(right))),
+            None => left.with(Act::Integers(op, Box::new(right))),
+        },
     }
 }
 
 /// A conversion. Most change no bits: those to a wider type, and to an integer from less than 128 bits.
 fn converted(value: Code, from: Scalar, to: Scalar) -> Code {
-    let width = |ty: Scalar| match ty {
-        Scalar::Bool => Some(1),
-        Scalar::Bits(width) => Some(width),
-        Scalar::Int => None,
-    };
-    match (width(from), width(to), value.constant()) {
+    match (bits_of(from), bits_of(to), value.constant()) {
         (_, None, Some(bits)) if exact(bits).is_ok() => value,
         (_, None, _) if from == Scalar::Bits(128) => value.with(Act::Exact),
         (_, None, _) => value,
         (Some(from), Some(to), _) if from <= to => value,
         (_, Some(to), Some(bits)) => Code::of(bits & mask(to)),
         (_, Some(to), None) => value.with(Act::Mask(mask(to))),
+    }
+}
+
+/// How many bits a value of that type has.
+fn bits_of(ty: Scalar) -> Option<u8> {
+    match ty {
+        Scalar::Bool => Some(1),
+        Scalar::Bits(width) => Some(width),
+        Scalar::Int => None,
     }
 }

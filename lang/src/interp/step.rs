@@ -312,15 +312,15 @@ impl<'a> Run<'a> {
     fn stmt<'b>(&mut self, frame: &Frame<'_>, stmt: &'b Stmt<Code>, last: bool) -> Result<&'b [Stmt<Code>], End> {
         match &stmt.kind {
             StmtKind::Assign { dst, value } => {
-                let value = self.eval(frame, stmt.span, value)?;
+                let value = self.eval_of(frame, stmt, value)?;
                 self.set(frame, *dst, value);
             }
             StmtKind::If { cond, then, other } => {
-                return Ok(if self.eval(frame, stmt.span, cond)? != 0 { then } else { other });
+                return Ok(if self.eval_of(frame, stmt, cond)? != 0 { then } else { other });
             }
             StmtKind::Branch { implied } => self.tell(|| Event::Branch { implied: *implied, span: stmt.span }),
             StmtKind::Switch { on, cases, default } => {
-                let on = self.eval(frame, stmt.span, on)?;
+                let on = self.eval_of(frame, stmt, on)?;
                 return Ok(cases.iter().find(|(value, ..)| *value == on).map_or(default, |(_, _, block)| block));
             }
             StmtKind::Parse { packet, header, after, into, ok, malformed } => {
@@ -381,6 +381,12 @@ impl<'a> Run<'a> {
     #[inline(always)]
     pub(crate) fn eval(&self, frame: &Frame<'_>, span: Span, code: &Code) -> Step<u128> {
         self.scope(frame).eval(code).map_err(|fault| self.defect(frame, span, fault.into()))
+    }
+
+    /// The value of one of a statement's expressions. Where the statement is in the source is looked up in case of a fault only.
+    #[inline(always)]
+    fn eval_of(&self, frame: &Frame<'_>, stmt: &Stmt<Code>, code: &Code) -> Step<u128> {
+        self.scope(frame).eval(code).map_err(|fault| self.defect(frame, stmt.span, fault.into()))
     }
 
     /// Sets a variable.

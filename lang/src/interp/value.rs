@@ -51,14 +51,15 @@ pub fn unary(op: UnaryOp, bits: u128, ty: Scalar) -> u128 {
 #[inline]
 pub fn binary(op: BinaryOp, a: u128, b: u128, ty: Scalar) -> Result<u128, Fault> {
     match ty {
-        Scalar::Int => integer(op, a as i128, b as i128),
-        Scalar::Bits(width) => Ok(bits(op, a, b, width)),
-        Scalar::Bool => Ok(bits(op, a, b, 1)),
+        Scalar::Int => integer(op, a, b),
+        Scalar::Bits(width) => Ok(of_bits(op, a, b, width)),
+        Scalar::Bool => Ok(of_bits(op, a, b, 1)),
     }
 }
 
 /// The same on bits of that width.
-fn bits(op: BinaryOp, a: u128, b: u128, width: u8) -> u128 {
+#[inline]
+pub fn of_bits(op: BinaryOp, a: u128, b: u128, width: u8) -> u128 {
     let most = mask(width);
     match op {
         BinaryOp::Add => a.wrapping_add(b) & most,
@@ -89,7 +90,8 @@ fn shift(by: u128) -> Option<u32> {
 }
 
 /// Mathematical integers: exact, or a fault. Division rounds down; a saturating difference is at least zero.
-fn integer(op: BinaryOp, a: i128, b: i128) -> Result<u128, Fault> {
+pub fn integer(op: BinaryOp, a: u128, b: u128) -> Result<u128, Fault> {
+    let (a, b) = (a as i128, b as i128);
     let result = match op {
         BinaryOp::Add | BinaryOp::SatAdd => a.checked_add(b),
         BinaryOp::Sub => a.checked_sub(b),
