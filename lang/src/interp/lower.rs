@@ -157,3 +157,143 @@ fn bits_of(ty: Scalar) -> Option<u8> {
         Scalar::Int => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::code::{Leaves, Scope};
+    use super::super::spec::Bindings;
+    use super::super::step::Frame;
+    use super::*;
+    use crate::ir::LocalId;
+    use proptest::prelude::*;
+
+    const WIDTHS: [u8; 7] = [1, 4, 8, 16, 48, 64, 128];
+    const OPS: [BinaryOp; 19] = [
+        BinaryOp::Add,
+        BinaryOp::Sub,
+        BinaryOp::Mul,
+        BinaryOp::Div,
+        BinaryOp::Rem,
+        BinaryOp::SatAdd,
+        BinaryOp::SatSub,
+        BinaryOp::And,
+        BinaryOp::Or,
+        BinaryOp::Xor,
+        BinaryOp::Shl,
+        BinaryOp::Shr,
+        BinaryOp::Eq,
+        BinaryOp::Ne,
+        BinaryOp::Lt,
+        BinaryOp::Le,
+        BinaryOp::AddOverflows,
+        BinaryOp::SubOverflows,
+        BinaryOp::MulOverflows,
+    ];
+
+    fn program() -> Program {
+        Program {
+            name: String::new(),
+            span: Default::default(),
+            params: Vec::new(),
+            headers: Vec::new(),
+            hashes: Vec::new(),
+            ports: Vec::new(),
+            elements: Vec::new(),
+            tables: Vec::new(),
+            reasons: Vec::new(),
+            requires: Vec::new(),
+            properties: Vec::new(),
+        }
+    }
+
+    /// The value, with these variables.
+    fn value(expr: &Expr, locals: &[(u128, Scalar)]) -> Result<u128, Fault> {
+        let local = |(_, ty): &(u128, Scalar)| Local { name: String::new(), ty: *ty };
+        let body: Body = Body { locals: locals.iter().map(local).collect(), ..Body::default() };
+        let vars = Bindings { locals: locals.iter().map(|(bits, _)| *bits).collect(), ..Bindings::default() };
+        let code = Lowering::of_body(&program(), &[], &body).code(expr);
+        Scope { frame: &Frame::of(&body, 0), vars: &vars }.eval(&code)
+    }
+
+    /// An expression over variables, the same over their values, and its type.
+    #[derive(Clone, Debug)]
+    struct Pair(Expr, Expr, Scalar);
+
+    impl Pair {
+        fn map(self, ty: Scalar, make: impl Fn(Box<Expr>) -> Expr) -> Pair {
+            Pair(make(Box::new(self.0)), make(Box::new(self.1)), ty)
+        }
+
+        /// The same as another type.
+        fn to(self, ty: Scalar) -> Pair {
+            if self.2 == ty { self } else { self.map(ty, |value| Expr::Convert(value, ty)) }
+        }
+
+        fn with(self, op: BinaryOp, right: Pair) -> Pair {
+            let ty = if op.compares() { Scalar::Bool } else { self.2 };
+            let right = if matches!(op, BinaryOp::Shl | BinaryOp::Shr) { right } else { right.to(self.2) };
+            let make = |a, b| Expr::Binary(op, Box::new(a), Box::new(b));
+            Pair(make(self.0, right.0), make(self.1, right.1), ty)
+        }
+    }
+
+    /// Variables with values, and pairs over them.
+    fn pairs() -> impl Strategy<Value = (Vec<(u128, Scalar)>, Pair)> {
+        let local = (0..WIDTHS.len(), any::<u128>(), any::<bool>()).prop_map(|(width, bits, small)| {
+            let bits = if small { bits % 8 } else { bits };
+            (bits & mask(WIDTHS[width]), Scalar::Bits(WIDTHS[width]))
+        });
+        prop::collection::vec(local, 4).prop_flat_map(|locals| {
+            let known = locals.clone();
+            let leaf = (0..known.len()).prop_map(move |index| {
+                let (bits, ty) = known[index];
+                Pair(Expr::Local(LocalId(index as u32)), Expr::Const(bits, ty), ty)
+            });
+            let pair = leaf.prop_recursive(5, 40, 3, |inner| {
+                prop_oneof![
+                    (0..OPS.len(), inner.clone(), inner.clone()).prop_map(|(op, a, b)| a.with(OPS[op], b)),
+                    (0..WIDTHS.len(), inner.clone()).prop_map(|(width, a)| a.to(Scalar::Bits(WIDTHS[width]))),
+                    inner.clone().prop_map(|a| a.to(Scalar::Int)),
+                    inner.clone().prop_map(|a| a.to(Scalar::Bool).map(Scalar::Bool, |a| Expr::Unary(UnaryOp::Not, a))),
+                    inner.clone().prop_map(|a| {
+                        let ty = a.2;
+                        a.map(ty, |a| Expr::Unary(UnaryOp::Complement, a))
+                    }),
+                    (inner.clone(), inner.clone(), inner).prop_map(|(cond, then, other)| {
+                        let (cond, other, ty) = (cond.to(Scalar::Bool), other.to(then.2), then.2);
+                        let make = |a, b, c| Expr::Select(Box::new(a), Box::new(b), Box::new(c));
+                        Pair(make(cond.0, then.0, other.0), make(cond.1, then.1, other.1), ty)
+                    }),
+                ]
+            });
+            (Just(locals), pair)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_computed_before_is_what_is_computed_where_it_is_needed((locals, pair) in pairs()) {
+            let evaluated = value(&pair.0, &locals);
+            prop_assert_eq!(evaluated, value(&pair.1, &[]));
+            if let (Ok(bits), Scalar::Bits(width)) = (evaluated, pair.2) {
+                prop_assert!(bits <= mask(width));
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_value_has_none_where_it_is_evaluated_and_harms_nobody_else() {
+        let wide = Expr::Convert(Box::new(Expr::Const(u128::MAX, Scalar::Bits(128))), Scalar::Int);
+        assert_eq!(value(&wide, &[]), Err(Fault::IntegerRange));
+        let chosen = |cond| Expr::Select(Box::new(Expr::Const(cond, Scalar::Bool)), Box::new(wide.clone()), Box::new(Expr::Now));
+        assert_eq!(value(&chosen(0), &[]), Ok(0));
+        assert_eq!(value(&chosen(1), &[]), Err(Fault::IntegerRange));
+        assert_eq!(value(&Expr::Local(LocalId(7)), &[]), Err(Fault::Malformed("a variable that is not declared")));
+    }
+
+    #[test]
+    fn integers_become_bits_modulo_their_width() {
+        let minus_one = Expr::Const(-1i128 as u128, Scalar::Int);
+        assert_eq!(value(&Expr::Convert(Box::new(minus_one), Scalar::Bits(8)), &[]), Ok(255));
+    }
+}

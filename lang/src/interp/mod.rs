@@ -12,7 +12,9 @@
 //! - Control tables by generations, `require` before installation: [`machine::Machine::update`].
 //! - Buckets in exact units: [`table::Bucket`]. Counters wrap: [`tables`].
 //! - Choice, tier by tier: [`choice`]; whatever the rules leave open is an [`oracle::Oracle`]'s to decide.
-//! - Frames, headers and their places, room: [`packet`] and [`headers`]; checksums: [`checksum`].
+//! - Frames, headers and their places, room: [`packet`], [`layout`] and [`headers`]; checksums: [`checksum`].
+//! - Expressions: [`code`] has them as they are evaluated, [`value`] the operators. There is one way from the IR to there: whatever is
+//!   run or evaluated, handlers and specifications alike, is lowered first ([`lower`]), for a program and its parameters ([`config`]).
 //! - States and steps as specifications see them: [`spec`]; what properties say of traces: `judge`; tests: [`mod@test`].
 
 mod build;
