@@ -118,10 +118,10 @@ pub(crate) trait Leaves: Copy {
     /// The value of a variable.
     fn local(self, index: usize) -> Option<u128>;
 
-    /// The value of a field.
-    fn field(self, spot: &Spot) -> Option<u128>;
+    /// The value of a field that can be read as a machine word.
+    fn word(self, spot: &Spot) -> Option<u64>;
 
-    /// The value of another leaf.
+    /// The value of a leaf that is no constant.
     fn leaf(self, leaf: &Leaf) -> Option<u128>;
 
     /// Why a leaf has no value.
@@ -151,31 +151,39 @@ pub(crate) trait Leaves: Copy {
         }
     }
 
-    /// The same of other expressions. Most are a variable or a field that is held against constants: whatever needs a call is done by
-    /// others, and last, so that these need none.
+    /// The same of other expressions. Most are a variable or a field that is held against constants. Whatever needs a call is left
+    /// to others, and last, so that little has to be saved here.
     #[inline(never)]
     fn bits(self, code: &Code, fault: &Cell<Option<Fault>>) -> u128 {
         let first = match &code.first {
             Leaf::Const(bits) => Some((*bits).into()),
             Leaf::Local(index) => self.local(*index),
-            Leaf::Field(spot) => self.field(spot),
+            Leaf::Field(spot) => self.word(spot).map(u128::from),
             _ => None,
         };
-        let Some(mut bits) = first else { return self.acts(self.other(&code.first, fault), &code.then, fault) };
-        for (at, act) in code.then.iter().enumerate() {
+        let Some(first) = first else { return self.rare(code, fault) };
+        let mut bits = first;
+        for act in &code.then {
             bits = match act {
                 Act::Not => u128::from(bits == 0),
                 Act::Is(other) => u128::from(bits == *other),
                 Act::Mask(mask) => bits & mask,
-                _ => return self.acts(bits, &code.then[at..], fault),
+                _ => return self.acts(code, first, fault),
             };
         }
         bits
     }
 
-    /// What becomes of a value.
-    fn acts(self, mut bits: u128, acts: &[Act], fault: &Cell<Option<Fault>>) -> u128 {
-        for act in acts {
+    /// The same of an expression that begins with something else.
+    #[inline(never)]
+    fn rare(self, code: &Code, fault: &Cell<Option<Fault>>) -> u128 {
+        self.acts(code, self.first(&code.first, fault), fault)
+    }
+
+    /// What becomes of the value that an expression begins with.
+    #[inline(never)]
+    fn acts(self, code: &Code, mut bits: u128, fault: &Cell<Option<Fault>>) -> u128 {
+        for act in &code.then {
             bits = match act {
                 Act::Not => u128::from(bits == 0),
                 Act::Is(other) => u128::from(bits == *other),
@@ -192,10 +200,10 @@ pub(crate) trait Leaves: Copy {
         bits
     }
 
-    /// Another leaf, or one without a value.
-    #[inline(never)]
-    fn other(self, leaf: &Leaf, fault: &Cell<Option<Fault>>) -> u128 {
+    /// The value that an expression begins with.
+    fn first(self, leaf: &Leaf, fault: &Cell<Option<Fault>>) -> u128 {
         match leaf {
+            Leaf::Const(bits) => (*bits).into(),
             Leaf::Wide(bits) => **bits,
             Leaf::Hash(of) => {
                 let mut h = of.seed;
@@ -231,15 +239,18 @@ impl Leaves for Scope<'_> {
     }
 
     #[inline(always)]
-    fn field(self, spot: &Spot) -> Option<u128> {
-        let place = self.vars.places.get(self.frame.places + spot.place as usize)?;
-        let packet = self.vars.packets.get(self.frame.packets + spot.packet as usize)?;
-        // What starts nowhere (`Place::NONE`) is outside of every packet.
-        spot.extent.get(packet, place.start)
+    fn word(self, spot: &Spot) -> Option<u64> {
+        let (packet, start) = self.at(spot)?;
+        spot.extent.word(packet, start)
     }
 
     fn leaf(self, leaf: &Leaf) -> Option<u128> {
         match leaf {
+            Leaf::Local(index) => self.local(*index),
+            Leaf::Field(spot) => {
+                let (packet, start) = self.at(spot)?;
+                spot.extent.get(packet, start)
+            }
             Leaf::HeaderLength(place) => Some(self.place(*place).ok()?.length.into()),
             Leaf::PacketLength(packet) => Some(self.packet(*packet).ok()?.len() as u128),
             Leaf::Now => Some(self.frame.now.into()),
@@ -261,6 +272,14 @@ impl Leaves for Scope<'_> {
 }
 
 impl<'a> Scope<'a> {
+    /// The packet that a field is in, and where its header starts. What starts nowhere (`Place::NONE`) is outside of every packet.
+    #[inline(always)]
+    fn at(self, spot: &Spot) -> Option<(&'a [u8], u32)> {
+        let place = self.vars.places.get(self.frame.places + spot.place as usize)?;
+        let packet = self.vars.packets.get(self.frame.packets + spot.packet as usize)?;
+        Some((packet, place.start))
+    }
+
     /// The place of a header that was found or made.
     #[inline(always)]
     pub(crate) fn place(self, handle: usize) -> Result<Place, Fault> {
@@ -288,12 +307,12 @@ impl Leaves for Own<'_> {
     }
 
     #[inline(always)]
-    fn field(self, spot: &Spot) -> Option<u128> {
-        spot.extent.get(self.0, 0)
+    fn word(self, spot: &Spot) -> Option<u64> {
+        spot.extent.word(self.0, 0)
     }
 
-    fn leaf(self, _leaf: &Leaf) -> Option<u128> {
-        None
+    fn leaf(self, leaf: &Leaf) -> Option<u128> {
+        if let Leaf::Field(spot) = leaf { spot.extent.get(self.0, 0) } else { None }
     }
 
     #[cold]

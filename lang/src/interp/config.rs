@@ -46,8 +46,6 @@ pub(crate) struct Config {
     pub(crate) lifetimes: Vec<Lifetime<Code>>,
     /// Filled as properties are looked at.
     properties: Vec<OnceLock<Property<Code>>>,
-    /// How many inputs all elements have: no way through the box is longer.
-    pub(crate) inputs: usize,
 }
 
 /// An input of an element, and what is done with the packets that come there.
@@ -117,7 +115,6 @@ impl Config {
             lifetimes: program.tables.iter().map(|table| lifetime(&program, &params, table)).collect(),
             properties: program.properties.iter().map(|_| OnceLock::new()).collect(),
             params,
-            inputs: program.elements.iter().map(|element| element.inputs.len()).sum(),
             program,
         };
         let program = config.program.clone();

@@ -88,14 +88,18 @@ impl Extent {
         Extent { byte: field.offset / 8, before: (first % 8) as u8, width: field.width, word: in_a_word(first, field.width) }
     }
 
-    /// Reads the field of a header that starts there.
+    /// Reads the field of a header that starts there, if it is in a word.
     #[inline(always)]
+    pub(crate) fn word(self, bytes: &[u8], start: u32) -> Option<u64> {
+        let word = bytes.get(start as usize + self.byte as usize..)?.first_chunk().filter(|_| self.word)?;
+        Some(u64::from_be_bytes(*word) << self.before >> (64 - self.width))
+    }
+
+    /// Reads the field of a header that starts there.
+    #[inline]
     pub(crate) fn get(self, bytes: &[u8], start: u32) -> Option<u128> {
-        let first = start as usize + self.byte as usize;
-        match bytes.get(first..)?.first_chunk() {
-            Some(word) if self.word => Some((u64::from_be_bytes(*word) << self.before >> (64 - self.width)).into()),
-            _ => get_bytes(bytes, first * 8 + usize::from(self.before), self.width),
-        }
+        let first = (start as usize + self.byte as usize) * 8 + usize::from(self.before);
+        self.word(bytes, start).map_or_else(|| get_bytes(bytes, first, self.width), |bits| Some(bits.into()))
     }
 
     /// Writes it, and nothing else. False if it is not inside.

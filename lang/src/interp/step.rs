@@ -253,7 +253,8 @@ impl<'a> Run<'a> {
         let Some(Handler { at, args, outputs, contract, body }) = config.handlers.get(handler) else {
             return Err(self.nowhere());
         };
-        if self.depth > config.inputs {
+        // No way through the box is longer than there are inputs.
+        if self.depth > config.handlers.len() {
             return Err(self.fault_at(at.element, Span::default(), "wiring in a circle"));
         }
         let mut frame = self.frame(body, Some(at.element), locals);
