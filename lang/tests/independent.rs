@@ -4,8 +4,8 @@
 
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use grv_lang::compile::compile;
-use grv_lang::interp::packet::{Place, get_bits, parse};
-use grv_lang::interp::{Machine, Outcome, Seeded, checksum, with_defaults};
+use grv_lang::interp::packet::{Place, get_bits};
+use grv_lang::interp::{Layout, Machine, Outcome, Seeded, checksum, with_defaults};
 use grv_lang::ir::{Header, HeaderId, PortId, Program};
 use grv_lang::source::NoModules;
 use proptest::prelude::*;
@@ -66,7 +66,8 @@ fn places(bytes: &[u8], names: &[&str]) -> Vec<(HeaderId, Place)> {
     let mut found = Vec::new();
     for name in names {
         let (id, header) = header(name);
-        let place = parse(&PROGRAM, header, bytes, start, limit).unwrap_or_else(|| panic!("{name} is malformed"));
+        let place = Layout::new(&PROGRAM, header).parse(bytes, start, limit);
+        let place = place.unwrap_or_else(|| panic!("{name} is malformed"));
         found.push((id, place));
         (start, limit) = (place.after(), place.end);
     }

@@ -1,6 +1,7 @@
 //! Packets of tests: headers with their lengths, selectors and checksums filled in.
 
 use super::checksum;
+use super::layout::Layout;
 use super::packet::{self, MAX_FRAME, Place};
 use super::spec::{Bindings, Session};
 use super::value::Fault;
@@ -140,7 +141,8 @@ impl Builder<'_> {
         let (mut start, mut limit) = (0, bytes.len() as u32);
         for (part, length) in parts.iter().zip(lengths) {
             let header = &self.program.headers[part.header.index()];
-            let place = packet::place_of(self.program, header, &bytes, start, *length as u32, limit);
+            let layout = Layout::new(self.program, header);
+            let place = layout.place_of(&bytes, start, *length as u32, limit);
             places.push((part.header, place));
             (start, limit) = (place.after(), place.end);
         }

@@ -28,10 +28,15 @@ impl Sum {
     pub fn number(&mut self, value: u128, shift: u8) {
         let shift = u32::from(shift % 16);
         self.word(((value << shift) & 0xffff) as u16);
-        let mut rest = value >> (16 - shift);
-        while rest != 0 {
-            self.word(rest as u16);
-            rest >>= 16;
+        let rest = value >> (16 - shift);
+        self.words(rest as u64);
+        self.words((rest >> 64) as u64);
+    }
+
+    fn words(&mut self, mut words: u64) {
+        while words != 0 {
+            self.word(words as u16);
+            words >>= 16;
         }
     }
 
@@ -68,21 +73,31 @@ pub struct Changed {
     pub shift: u8,
 }
 
-/// The checksum after changes: `HC' = ~(~HC + sum(~m + m'))`. With `optional`, zero stays zero and a result of zero becomes
-/// 0xffff.
-pub fn update(checksum: u16, optional: bool, changes: impl Iterator<Item = Changed>) -> u16 {
-    if optional && checksum == 0 {
-        return 0;
+/// A checksum that is updated: `HC' = ~(~HC + sum(~m + m'))`.
+#[derive(Clone, Copy, Debug)]
+pub struct Update {
+    sum: Sum,
+    optional: bool,
+}
+
+impl Update {
+    /// Begins with a checksum as it is. None: it is an optional one and zero, and stays so.
+    pub fn of(checksum: u16, optional: bool) -> Option<Update> {
+        (!optional || checksum != 0).then_some(Update { sum: Sum((!checksum).into()), optional })
     }
-    let mut sum = Sum::default();
-    sum.word(!checksum);
-    for change in changes {
-        sum.complement(change.old, change.width, change.shift);
-        sum.number(change.new, change.shift);
+
+    /// Takes a change in.
+    pub fn change(&mut self, change: Changed) {
+        self.sum.complement(change.old, change.width, change.shift);
+        self.sum.number(change.new, change.shift);
     }
-    match !sum.fold() {
-        0 if optional => 0xffff,
-        result => result,
+
+    /// The checksum after the changes. An optional one of zero is sent as 0xffff.
+    pub fn checksum(self) -> u16 {
+        match !self.sum.fold() {
+            0 if self.optional => 0xffff,
+            result => result,
+        }
     }
 }
 
@@ -169,6 +184,12 @@ mod tests {
         !sum.fold()
     }
 
+    fn updated(checksum: u16, optional: bool, change: Changed) -> u16 {
+        let Some(mut update) = Update::of(checksum, optional) else { return checksum };
+        update.change(change);
+        update.checksum()
+    }
+
     #[test]
     fn the_example_of_rfc_1071_adds_up() {
         let mut sum = Sum::default();
@@ -180,14 +201,14 @@ mod tests {
     fn the_example_of_rfc_1624_comes_out_zero() {
         // HC = 0xdd2f, m = 0x5555, m' = 0x3285: equation 3 gives 0x0000.
         let change = Changed { old: 0x5555, new: 0x3285, width: 16, shift: 0 };
-        assert_eq!(update(0xdd2f, false, [change].into_iter()), 0x0000);
-        assert_eq!(update(0xdd2f, true, [change].into_iter()), 0xffff);
+        assert_eq!(updated(0xdd2f, false, change), 0x0000);
+        assert_eq!(updated(0xdd2f, true, change), 0xffff);
     }
 
     #[test]
     fn an_optional_checksum_of_zero_stays_zero() {
         let change = Changed { old: 1, new: 2, width: 16, shift: 0 };
-        assert_eq!(update(0, true, [change].into_iter()), 0);
+        assert_eq!(updated(0, true, change), 0);
     }
 
     proptest! {
@@ -209,7 +230,7 @@ mod tests {
             let new = new & super::super::value::mask(width);
             prop_assert!(packet::set_bits(&mut bytes, first, width, new));
             let change = Changed { old, new, width, shift: shift as u8 };
-            prop_assert_eq!(update(before, false, [change].into_iter()), full(&bytes));
+            prop_assert_eq!(updated(before, false, change), full(&bytes));
         }
     }
 }

@@ -2,6 +2,7 @@
 //! distinct ones of them (`within N`), were refused; a tier of the form `x == e` is always tried; `else` runs only after the
 //! last tier was so left. What is open within that, the oracle decides; an outcome given from outside is checked.
 
+use super::code::Code;
 use super::error::DefectKind;
 use super::machine::Chosen;
 use super::oracle::{Choice, Patience, Pick};
@@ -22,9 +23,9 @@ struct Search<'c> {
     low: u128,
     high: u128,
     within: Option<u32>,
-    test: &'c Block,
+    test: &'c Block<Code>,
     holds: LocalId,
-    tiers: &'c [Tier],
+    tiers: &'c [Tier<Code>],
     tries: u64,
 }
 
@@ -35,7 +36,7 @@ enum Tried {
 }
 
 impl Run<'_> {
-    pub(crate) fn search(&mut self, frame: &Frame<'_>, stmt: &Stmt) -> Step<()> {
+    pub(crate) fn search(&mut self, frame: &Frame<'_>, stmt: &Stmt<Code>) -> Step<()> {
         let span = stmt.span;
         match &stmt.kind {
             StmtKind::First { table, index, value, test, holds, found } => {
@@ -80,7 +81,7 @@ impl Run<'_> {
                 let (value, left) = self.choose(&mut search)?;
                 self.set(frame, *var, value.unwrap_or(0));
                 self.set(frame, *ok, value.is_some().into());
-                let name = &frame.body.locals[var.index()].name;
+                let name = &frame.declared[var.index()].name;
                 self.outcome.choices.push(Chosen { name: name.clone(), value, left, span });
                 self.tell(|| Event::Choice { name, value, left, span });
                 Ok(())
@@ -95,7 +96,7 @@ impl Run<'_> {
         if search.low > search.high {
             return Ok((None, last + 1));
         }
-        let name = search.frame.body.locals[search.var.index()].name.as_str();
+        let name = search.frame.declared[search.var.index()].name.as_str();
         let pick = self.oracle.choose(&Choice { name, low: search.low, high: search.high, within: search.within });
         let made = match pick {
             Pick::Given(value) => self.given(search, value)?,
@@ -148,7 +149,7 @@ impl Run<'_> {
     /// An outcome from outside: allowed if its tier is the first it belongs to and all before it may be left.
     fn given(&mut self, search: &mut Search<'_>, value: Option<u128>) -> Step<(Option<u128>, u32)> {
         let illegal = |run: &Self, search: &Search<'_>| {
-            let name = search.frame.body.locals[search.var.index()].name.clone();
+            let name = search.frame.declared[search.var.index()].name.clone();
             run.defect(search.frame, search.span, DefectKind::IllegalChoice { name, value })
         };
         let tiers = search.tiers.len() as u32;
@@ -204,7 +205,7 @@ impl Run<'_> {
     fn count(&mut self, search: &mut Search<'_>) -> Step<()> {
         search.tries += 1;
         if search.tries > MOST_TRIES {
-            let name = search.frame.body.locals[search.var.index()].name.clone();
+            let name = search.frame.declared[search.var.index()].name.clone();
             return Err(self.defect(search.frame, search.span, DefectKind::SearchTooLong(name)));
         }
         Ok(())

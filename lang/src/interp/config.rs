@@ -1,25 +1,27 @@
 //! A program with its parameters: all that stays the same while a box runs, computed once.
 
+use super::code::{Code, Leaves, Scope};
 use super::error::{ConfigError, ContentError};
-use super::expr::{Leaves, Scope};
+use super::layout::{Entry, Layout};
+use super::lower::Lowering;
 use super::spec::Bindings;
+use super::state;
 use super::step::Frame;
 use super::table::{BYTE, Bucket, Indexed, Store, prefix_mask};
 use super::value::{Fault, fits};
-use super::{hash, state};
 use crate::ir::{
-    Body, Column, Expr, Field, FieldId, Hash, HashId, Header, HeaderId, Lifetime, Program, Scalar, Table, TableId, TableKind,
+    Body, Column, Element, ElementId, Expr, FieldId, HeaderId, InputRef, Lifetime, Output, PortId, Program, Property, PropertyId,
+    Scalar, Stmt, Table, TableId, TableKind, Target, map,
 };
 use rustc_hash::FxHashSet;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) program: Arc<Program>,
     /// By parameter and column.
     pub(crate) params: Vec<Vec<u128>>,
-    /// Starting values of the hash functions.
-    seeds: Vec<u64>,
     /// By table: the one whose clock judges its lifetimes, at the end of the chain of `idle with`.
     pub(crate) roots: Vec<TableId>,
     /// By root: the tables whose entries may share its deadlines, itself included.
@@ -34,21 +36,45 @@ pub(crate) struct Config {
     pub(crate) buckets: Vec<Option<Bucket>>,
     /// By table, the initial value of arrays' elements and cells.
     pub(crate) initial: Vec<Vec<u128>>,
-    /// By header and field.
-    layouts: Vec<Vec<Layout>>,
-    /// How many inputs all elements have: no way through the box is longer.
-    pub(crate) inputs: usize,
+    /// By header.
+    layouts: Vec<Layout>,
+    /// By element.
+    elements: Vec<Lowered>,
+    /// Of all inputs of all elements.
+    pub(crate) handlers: Vec<Handler>,
+    /// By table.
+    pub(crate) lifetimes: Vec<Lifetime<Code>>,
+    /// Filled as properties are looked at.
+    properties: Vec<OnceLock<Property<Code>>>,
 }
 
-/// A field of a header, in short.
+/// An input of an element, and what is done with the packets that come there.
+#[derive(Debug)]
+pub(crate) struct Handler {
+    pub(crate) at: InputRef,
+    /// How many values come beside the packet.
+    pub(crate) args: usize,
+    /// The element's outputs.
+    pub(crate) outputs: Vec<Way>,
+    /// The headers that the packet starts with.
+    pub(crate) contract: Vec<HeaderId>,
+    pub(crate) body: Body<Code>,
+}
+
+/// Where an output leads: out of the box, or to one of [`Config::handlers`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Layout {
-    /// Bits before it.
-    pub(crate) offset: u32,
-    /// Its bits.
-    pub(crate) width: u8,
-    /// Whether the header's length, its body or whether it is valid depends on it.
-    structural: bool,
+pub(crate) enum Way {
+    Port(PortId),
+    Handler(usize),
+}
+
+/// An element.
+#[derive(Debug)]
+pub(crate) struct Lowered {
+    /// Its inputs, among [`Config::handlers`].
+    inputs: Range<usize>,
+    pub(crate) timers: Vec<Body<Code>>,
+    pub(crate) update: Option<Body<Code>>,
 }
 
 /// One table's new contents in an update: keys and values, or of an array the first elements in order (keys empty).
@@ -74,9 +100,8 @@ impl Config {
                 exact.push(id);
             }
         }
+        let elements = elements(&program, &params);
         let mut config = Config {
-            params,
-            seeds: program.hashes.iter().map(|function| hash::seed(&function.name)).collect(),
             roots,
             families,
             depths,
@@ -84,8 +109,12 @@ impl Config {
             exact,
             buckets: Vec::new(),
             initial: Vec::new(),
-            layouts: program.headers.iter().map(layouts).collect(),
-            inputs: program.elements.iter().map(|element| element.inputs.len()).sum(),
+            layouts: program.headers.iter().map(|header| Layout::new(&program, header)).collect(),
+            handlers: handlers(&program, &params, &elements),
+            elements,
+            lifetimes: program.tables.iter().map(|table| lifetime(&program, &params, table)).collect(),
+            properties: program.properties.iter().map(|_| OnceLock::new()).collect(),
+            params,
             program,
         };
         let program = config.program.clone();
@@ -116,30 +145,50 @@ impl Config {
         Ok(config)
     }
 
-    /// Whether places depend on a field.
-    pub(crate) fn is_structural(&self, header: HeaderId, field: FieldId) -> bool {
-        self.layout(header, field).is_none_or(|layout| layout.structural)
+    /// A header's layout.
+    #[inline]
+    pub(crate) fn layout(&self, header: HeaderId) -> Option<&Layout> {
+        self.layouts.get(header.index())
     }
 
     /// Where a field is in its header.
     #[inline]
-    pub(crate) fn layout(&self, header: HeaderId, field: FieldId) -> Option<&Layout> {
-        self.layouts.get(header.index())?.get(field.index())
+    pub(crate) fn field(&self, header: HeaderId, field: FieldId) -> Option<Entry> {
+        self.layout(header)?.field(field)
     }
 
-    /// A hash function and its starting value.
-    pub(crate) fn hash(&self, id: HashId) -> Result<(&Hash, u64), Fault> {
-        match (self.program.hashes.get(id.index()), self.seeds.get(id.index())) {
-            (Some(function), Some(seed)) => Ok((function, *seed)),
-            _ => Err(Fault::Malformed("a hash that is not declared")),
-        }
+    /// An element.
+    #[inline]
+    pub(crate) fn element(&self, id: ElementId) -> Option<&Lowered> {
+        self.elements.get(id.index())
+    }
+
+    /// The handler of an input.
+    pub(crate) fn handler(&self, at: InputRef) -> Option<usize> {
+        handler(&self.elements, at)
+    }
+
+    /// A property as it is evaluated.
+    pub(crate) fn property(&self, id: PropertyId) -> Option<&Property<Code>> {
+        let property = self.program.properties.get(id.0 as usize)?;
+        let lowering = Lowering::of_body(&self.program, &self.params, &property.body);
+        Some(self.properties.get(id.0 as usize)?.get_or_init(|| map::property(property, &mut |expr| lowering.code(expr))))
+    }
+
+    /// An expression of a body as it is evaluated.
+    pub(crate) fn code<E>(&self, body: &Body<E>, expr: &Expr) -> Code {
+        Lowering::of_body(&self.program, &self.params, body).code(expr)
+    }
+
+    /// Statements of a body as they are run.
+    pub(crate) fn block(&self, body: &Body, block: &[Stmt]) -> Vec<Stmt<Code>> {
+        map::block(block, &mut |expr| self.code(body, expr))
     }
 
     /// The value of an expression over constants and parameters.
     fn constant(&self, expr: &Expr) -> Result<u128, Fault> {
-        let body = Body::default();
-        let scope = Scope { config: self, frame: &Frame::of(&body), vars: &Bindings::default(), now: 0 };
-        scope.eval(expr)
+        let code = Lowering::outside(&self.program, &self.params).code(expr);
+        Scope { frame: &Frame::of::<Code>(&Body::default(), 0), vars: &Bindings::default() }.eval(&code)
     }
 
     /// A control table's store with new contents.
@@ -235,32 +284,53 @@ fn roots(program: &Program) -> Result<(Vec<TableId>, Vec<u32>), ConfigError> {
     Ok((roots, depths))
 }
 
-/// The fields of a header; its length, its body and its validity say which are structural.
-fn layouts(header: &Header) -> Vec<Layout> {
-    fn mark(expr: &Expr, fields: &mut [Layout]) {
-        match expr {
-            Expr::Own(field) => {
-                if let Some(field) = fields.get_mut(field.index()) {
-                    field.structural = true;
-                }
-            }
-            Expr::Unary(_, a) | Expr::Convert(a, _) => mark(a, fields),
-            Expr::Binary(_, a, b) => {
-                mark(a, fields);
-                mark(b, fields);
-            }
-            Expr::Select(a, b, c) => {
-                mark(a, fields);
-                mark(b, fields);
-                mark(c, fields);
-            }
-            Expr::Hash(_, args) => args.iter().for_each(|arg| mark(arg, fields)),
-            _ => {}
+/// A body as it is run.
+fn lowered(program: &Program, params: &[Vec<u128>], body: &Body) -> Body<Code> {
+    let lowering = Lowering::of_body(program, params, body);
+    map::body(body, &mut |expr| lowering.code(expr))
+}
+
+/// The elements, with what is not in [`handlers`].
+fn elements(program: &Program, params: &[Vec<u128>]) -> Vec<Lowered> {
+    let mut first = 0;
+    let element = |element: &Element| {
+        let inputs = first..first + element.inputs.len();
+        first = inputs.end;
+        let timers = element.timers.iter().map(|timer| lowered(program, params, &timer.body)).collect();
+        Lowered { inputs, timers, update: element.update.as_ref().map(|body| lowered(program, params, body)) }
+    };
+    program.elements.iter().map(element).collect()
+}
+
+/// All handlers, in order of elements and inputs.
+fn handlers(program: &Program, params: &[Vec<u128>], elements: &[Lowered]) -> Vec<Handler> {
+    let way = |output: &Output| match output.target {
+        Target::Port(port) => Way::Port(port),
+        // What leads nowhere is found out by who goes there.
+        Target::Input(at) => Way::Handler(handler(elements, at).unwrap_or(usize::MAX)),
+    };
+    let mut handlers = Vec::new();
+    for (element, declared) in (0..).map(ElementId).zip(&program.elements) {
+        for (number, input) in (0..).zip(&declared.inputs) {
+            handlers.push(Handler {
+                at: InputRef { element, input: number },
+                args: input.args.len(),
+                outputs: declared.outputs.iter().map(way).collect(),
+                contract: input.contract.clone(),
+                body: lowered(program, params, &input.body),
+            });
         }
     }
-    let layout = |field: &Field| Layout { offset: field.offset, width: field.width, structural: false };
-    let mut fields: Vec<Layout> = header.fields.iter().map(layout).collect();
-    mark(&header.valid, &mut fields);
-    header.body.iter().chain(header.variable.iter().map(|(_, e)| e)).for_each(|e| mark(e, &mut fields));
-    fields
+    handlers
+}
+
+/// The handler of an input.
+fn handler(elements: &[Lowered], at: InputRef) -> Option<usize> {
+    let inputs = &elements.get(at.element.index())?.inputs;
+    let index = inputs.start.checked_add(at.input as usize)?;
+    inputs.contains(&index).then_some(index)
+}
+
+fn lifetime(program: &Program, params: &[Vec<u128>], table: &Table) -> Lifetime<Code> {
+    map::lifetime(&table.lifetime, &mut |body, expr| Lowering::of_body(program, params, body).code(expr))
 }

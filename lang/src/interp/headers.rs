@@ -1,13 +1,14 @@
 //! Statements on the headers of a packet: finding them, writing fields and checksums, putting headers in and taking them out.
 
 use super::checksum;
+use super::code::Code;
 use super::error::DefectKind;
-use super::expr::Leaves;
+use super::layout::Entry;
 use super::packet::{self, MAX_FRAME, Place};
 use super::step::{Frame, Run, Step};
 use super::trace::Event;
 use super::value::Fault;
-use crate::ir::{Change, Expr, FieldId, HandleId, HeaderId, PacketId, Stmt, StmtKind};
+use crate::ir::{Change, FieldId, HandleId, HeaderId, PacketId, Stmt, StmtKind};
 use crate::span::Span;
 
 /// Headers one behind the other, with their places.
@@ -43,7 +44,7 @@ impl Chain {
 }
 
 impl Run<'_> {
-    pub(crate) fn header_stmt(&mut self, frame: &Frame<'_>, stmt: &Stmt) -> Step<()> {
+    pub(crate) fn header_stmt(&mut self, frame: &Frame<'_>, stmt: &Stmt<Code>) -> Step<()> {
         let span = stmt.span;
         match &stmt.kind {
             StmtKind::SetField { handle, field, value } => {
@@ -51,7 +52,7 @@ impl Run<'_> {
                 self.set_field(frame, span, *handle, *field, value)?;
             }
             StmtKind::UpdateChecksum { handle, field, optional, changes } => {
-                self.update_checksum(frame, span, *handle, field.index(), *optional, changes)?;
+                self.update_checksum(frame, span, (*handle, *field), *optional, changes)?;
             }
             StmtKind::VerifyChecksums { handle, result } => {
                 let valid = self.checksums_valid(frame, span, *handle)?;
@@ -63,9 +64,9 @@ impl Run<'_> {
                 self.tell(|| Event::Push { header: *header, ok: done, span });
             }
             StmtKind::Pop { handle } => {
-                let place = self.scope(frame).place(*handle);
+                let place = self.scope(frame).place(handle.index());
                 let place = self.sound(frame, span, place)?;
-                let handles = &frame.body.handles;
+                let handles = frame.handles;
                 let header = handles[handle.index()].header;
                 let packet = handles[handle.index()].packet;
                 let bytes = &mut self.scratch.vars.packets[frame.packets + packet.index()];
@@ -82,30 +83,27 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Finds the headers that a packet starts with here.
+    /// Finds the headers that a packet starts with here: the frame's first.
     pub(crate) fn contract(&mut self, frame: &Frame<'_>, contract: &[HeaderId]) -> Step<()> {
-        let bytes = &self.scratch.vars.packets[frame.packets];
-        let places = self.scratch.vars.places.get_mut(frame.places..frame.places + contract.len());
-        let known = self.scratch.chains.get(frame.packets).and_then(|chain| chain.begins(contract));
-        if let (Some(places), Some(known)) = (places, known) {
-            places.copy_from_slice(known);
+        if let Some(known) = self.scratch.chains.get(frame.packets).and_then(|chain| chain.begins(contract)) {
+            self.scratch.vars.places.extend_from_slice(known);
             return Ok(());
         }
+        let bytes = &self.scratch.vars.packets[frame.packets];
         let (mut start, mut limit) = (0, bytes.len() as u32);
         let mut chain = self.scratch.chains.get_mut(frame.packets).map(std::mem::take).unwrap_or_default();
         chain.truncate(0);
-        for (index, id) in contract.iter().enumerate() {
-            let program = &*self.config.program;
-            let header = program.headers.get(id.index());
-            let place = header.and_then(|header| packet::parse(program, header, bytes, start, limit));
-            let (Some(place), Some(slot)) = (place, self.scratch.vars.places.get_mut(frame.places + index)) else {
+        for id in contract {
+            let place = self.config.layout(*id).and_then(|layout| layout.parse(bytes, start, limit));
+            let Some(place) = place else {
+                let header = self.config.program.headers.get(id.index());
                 let name = header.map_or_else(String::new, |header| header.name.clone());
                 return Err(self.defect(frame, Span::default(), DefectKind::Contract(name)));
             };
-            *slot = place;
             chain.push(*id, place);
             (start, limit) = (place.after(), place.end);
         }
+        self.scratch.vars.places.extend_from_slice(&chain.places);
         if let Some(known) = self.scratch.chains.get_mut(frame.packets) {
             *known = chain;
         }
@@ -141,19 +139,18 @@ impl Run<'_> {
         into: HandleId,
     ) -> Step<bool> {
         let scope = self.scope(frame);
-        let bytes = self.sound(frame, span, scope.packet(packet))?;
+        let bytes = self.sound(frame, span, scope.packet(packet.index()))?;
         let (start, limit) = match after {
             None => (0, bytes.len() as u32),
             Some(handle) => {
-                let place = self.sound(frame, span, scope.place(handle))?;
+                let place = self.sound(frame, span, scope.place(handle.index()))?;
                 (place.after(), place.end)
             }
         };
-        let program = &*self.config.program;
-        let Some(layout) = program.headers.get(header.index()) else {
+        let Some(layout) = self.config.layout(header) else {
             return Err(self.defect(frame, span, Fault::Malformed("a header that is not declared").into()));
         };
-        let place = packet::parse(program, layout, bytes, start, limit);
+        let place = layout.parse(bytes, start, limit);
         if let Some(observer) = &mut self.observer {
             let bytes = &self.scratch.vars.packets[frame.packets + packet.index()];
             observer.event(Event::Header { header, place, bytes, span });
@@ -165,19 +162,35 @@ impl Run<'_> {
         Ok(place.is_some())
     }
 
-    fn set_field(&mut self, frame: &Frame<'_>, span: Span, handle: HandleId, field: FieldId, value: u128) -> Step<()> {
-        let scope = self.scope(frame);
-        let place = self.sound(frame, span, scope.place(handle))?;
-        let (declared, packet) = self.sound(frame, span, scope.field(handle, field))?;
-        let (width, first) = (declared.width, place.start as usize * 8 + declared.offset as usize);
-        let header = frame.body.handles[handle.index()].header;
-        let bytes = &mut self.scratch.vars.packets[frame.packets + packet.index()];
-        let old = packet::get_bits(bytes, first, width);
-        if !packet::set_bits(bytes, first, width, value) {
-            return Err(self.defect(frame, span, Fault::Malformed("a field outside its packet").into()));
+    /// A header that was found: its layout, its packet's place on the stack, and its own place.
+    #[inline]
+    pub(crate) fn found_header(&self, frame: &Frame<'_>, span: Span, handle: HandleId) -> Step<(HeaderId, usize, Place)> {
+        let place = self.sound(frame, span, self.scope(frame).place(handle.index()))?;
+        let declared = frame.handles.get(handle.index()).ok_or(Fault::Malformed("a header that is not declared"));
+        let declared = self.sound(frame, span, declared)?;
+        let packet = frame.packets + declared.packet.index();
+        if packet >= self.scratch.vars.packets.len() {
+            return Err(self.defect(frame, span, Fault::NoPacket.into()));
         }
-        if self.config.is_structural(header, field) {
-            self.changed(frame.packets + packet.index());
+        Ok((declared.header, packet, place))
+    }
+
+    /// A field of it.
+    pub(crate) fn entry(&self, frame: &Frame<'_>, span: Span, header: HeaderId, field: FieldId) -> Step<Entry> {
+        let entry = self.config.field(header, field).ok_or(Fault::Malformed("a field that is not declared"));
+        self.sound(frame, span, entry)
+    }
+
+    fn set_field(&mut self, frame: &Frame<'_>, span: Span, handle: HandleId, field: FieldId, value: u128) -> Step<()> {
+        let (header, packet, place) = self.found_header(frame, span, handle)?;
+        let entry = self.entry(frame, span, header, field)?;
+        let bytes = &mut self.scratch.vars.packets[packet];
+        let old = if self.observer.is_some() { entry.extent.get(bytes, place.start) } else { None };
+        if !entry.extent.set(bytes, place.start, value) {
+            return Err(self.defect(frame, span, OUTSIDE.into()));
+        }
+        if entry.structural {
+            self.changed(packet);
         }
         self.tell(|| Event::SetField { header, field, old: old.unwrap_or(0), new: value, span });
         Ok(())
@@ -187,46 +200,30 @@ impl Run<'_> {
         &mut self,
         frame: &Frame<'_>,
         span: Span,
-        handle: HandleId,
-        field: usize,
+        (handle, field): (HandleId, FieldId),
         optional: bool,
-        changes: &[Change],
+        changes: &[Change<Code>],
     ) -> Step<()> {
-        let scope = self.scope(frame);
-        let place = self.sound(frame, span, scope.place(handle))?;
-        let (header, packet) = self.sound(frame, span, scope.layout(handle))?;
-        let declared = header.fields.get(field).filter(|field| field.width == 16);
-        let declared = self.sound(frame, span, declared.ok_or(Fault::Malformed("a checksum field of other than 16 bits")))?;
-        let first = place.start as usize * 8 + declared.offset as usize;
-        let bytes = self.sound(frame, span, scope.packet(packet))?;
-        let outside = Fault::Malformed("a field outside its packet");
-        let old = self.sound(frame, span, packet::get_bits(bytes, first, 16).ok_or(outside))? as u16;
-        let mut fault = None;
-        let mut value = |expr: &Expr| match scope.eval(expr) {
-            Ok(value) => value,
-            Err(found) => {
-                fault = Some(found);
-                0
+        let (header, packet, place) = self.found_header(frame, span, handle)?;
+        let entry = self.entry(frame, span, header, field)?;
+        if entry.extent.width != 16 {
+            return Err(self.defect(frame, span, Fault::Malformed("a checksum field of other than 16 bits").into()));
+        }
+        let old = entry.extent.get(&self.scratch.vars.packets[packet], place.start);
+        let old = self.sound(frame, span, old.ok_or(OUTSIDE))? as u16;
+        let mut new = old;
+        if let Some(mut update) = checksum::Update::of(old, optional) {
+            for Change { old, new, width, shift } in changes {
+                let (old, new) = (self.eval(frame, span, old)?, self.eval(frame, span, new)?);
+                update.change(checksum::Changed { old, new, width: *width, shift: *shift });
             }
-        };
-        let changed = changes.iter().map(|change| checksum::Changed {
-            old: value(&change.old),
-            new: value(&change.new),
-            width: change.width,
-            shift: change.shift,
-        });
-        let new = checksum::update(old, optional, changed);
-        if let Some(fault) = fault {
-            return Err(self.defect(frame, span, fault.into()));
+            new = update.checksum();
         }
-        let bytes = &mut self.scratch.vars.packets[frame.packets + packet.index()];
-        if !packet::set_bits(bytes, first, 16, new.into()) {
-            return Err(self.defect(frame, span, outside.into()));
+        if !entry.extent.set(&mut self.scratch.vars.packets[packet], place.start, new.into()) {
+            return Err(self.defect(frame, span, OUTSIDE.into()));
         }
-        let header = frame.body.handles[handle.index()].header;
-        let field = crate::ir::FieldId(field as u32);
-        if self.config.is_structural(header, field) {
-            self.changed(frame.packets + packet.index());
+        if entry.structural {
+            self.changed(packet);
         }
         self.tell(|| Event::SetField { header, field, old: old.into(), new: new.into(), span });
         Ok(())
@@ -240,36 +237,36 @@ impl Run<'_> {
         header: HeaderId,
         before: HandleId,
         into: HandleId,
-        fields: &[Expr],
+        fields: &[Code],
     ) -> Step<bool> {
         let config = self.config;
-        let Some(layout) = config.program.headers.get(header.index()) else {
+        let Some(layout) = config.layout(header) else {
             return Err(self.defect(frame, span, Fault::Malformed("a header that is not declared").into()));
         };
-        let scope = self.scope(frame);
-        let at = self.sound(frame, span, scope.place(before))?;
-        let (_, packet) = self.sound(frame, span, scope.layout(before))?;
+        let (_, packet, at) = self.found_header(frame, span, before)?;
         let mut made = vec![0; layout.fixed as usize];
-        for (field, value) in layout.fields.iter().zip(fields) {
+        for (field, value) in (0..).map(FieldId).zip(fields) {
             let value = self.eval(frame, span, value)?;
-            if !packet::set_bits(&mut made, field.offset as usize, field.width, value) {
+            if !self.entry(frame, span, header, field)?.extent.set(&mut made, 0, value) {
                 return Err(self.defect(frame, span, Fault::Malformed("a field outside its header").into()));
             }
         }
-        let bytes = &mut self.scratch.vars.packets[frame.packets + packet.index()];
+        let bytes = &mut self.scratch.vars.packets[packet];
         if bytes.len() + made.len() > MAX_FRAME || self.oracle.no_room() {
             return Ok(false);
         }
         bytes.splice(at.start as usize..at.start as usize, made);
-        self.changed(frame.packets + packet.index());
-        let handles = frame.body.handles.iter().enumerate();
-        for (index, _) in handles.filter(|(_, handle)| handle.packet == packet) {
+        self.changed(packet);
+        let handles = frame.handles.iter().enumerate();
+        for (index, _) in handles.filter(|(_, handle)| frame.packets + handle.packet.index() == packet) {
             packet::inserted(&mut self.scratch.vars.places[frame.places + index], at.start, layout.fixed);
         }
         let limit = at.limit + layout.fixed;
-        let bytes = &self.scratch.vars.packets[frame.packets + packet.index()];
-        let place = packet::place_of(&config.program, layout, bytes, at.start, layout.fixed, limit);
+        let place = layout.place_of(&self.scratch.vars.packets[packet], at.start, layout.fixed, limit);
         self.scratch.vars.places[frame.places + into.index()] = place;
         Ok(true)
     }
 }
+
+/// A place that is not inside of its packet: the places of a validated program always are.
+const OUTSIDE: Fault = Fault::Malformed("a field outside its packet");

@@ -1,8 +1,12 @@
 //! What a property says of a run: evaluated behind its last event, over all that happened before.
 
+use super::code::Code;
 use super::{Bindings, Defect, Machine, Outcome, Replay, Seeded, Session, Stimulus};
 use crate::ir::spec::{EventPattern, Form, Outcome as Wanted, Since};
-use crate::ir::{LocalId, PortId, Property, ReasonId};
+use crate::ir::{Block, LocalId, PortId, PropertyId, ReasonId};
+
+/// A property as it is evaluated.
+type Property = crate::ir::Property<Code>;
 
 /// An event that happened.
 #[derive(Clone, Debug)]
@@ -45,7 +49,7 @@ impl Verdict {
 }
 
 /// The ports of the packets that a property speaks of beyond the events of the run: those that may arrive behind them.
-pub(crate) fn arrivals(form: &Form) -> Vec<PortId> {
+pub(crate) fn arrivals<E>(form: &Form<E>) -> Vec<PortId> {
     match form {
         Form::Step { packets, .. } => packets.iter().map(|(_, port)| *port).collect(),
         Form::Independent { observed, from, .. } => vec![from.port, observed.port],
@@ -54,21 +58,22 @@ pub(crate) fn arrivals(form: &Form) -> Vec<PortId> {
 }
 
 /// Whether a property says that something must have happened before, however long ago.
-pub(crate) fn asks_for_all_of_the_past(form: &Form) -> bool {
+pub(crate) fn asks_for_all_of_the_past<E>(form: &Form<E>) -> bool {
     matches!(form, Form::OnlyAfter { .. })
 }
 
 /// What a property says behind the last event, of these packets.
 pub(crate) fn judge(
-    property: &Property,
+    id: PropertyId,
     machine: &Machine,
     past: &[Moment],
     arrivals: &[(PortId, Vec<u8>)],
 ) -> Result<Verdict, Defect> {
+    let Some(property) = machine.config.property(id) else { return Ok(Verdict::Fits) };
     let mut bindings = Bindings::new(&property.body);
     match &property.form {
         Form::Always { block, holds } => {
-            Session::new(machine).run(&property.body, &mut bindings, block, &mut exact())?;
+            Session::new(machine).run_lowered(&property.body, &mut bindings, block, &mut exact())?;
             Ok(Verdict::of(bindings.holds(*holds)))
         }
         Form::Step { packets, block, premise, holds } => {
@@ -76,7 +81,7 @@ pub(crate) fn judge(
                 bindings.set_packet(*packet, bytes);
             }
             let mut oracle = oracle(arrivals);
-            Session::new(machine).run(&property.body, &mut bindings, block, &mut oracle)?;
+            Session::new(machine).run_lowered(&property.body, &mut bindings, block, &mut oracle)?;
             Ok(if bindings.holds(*premise) { Verdict::of(bindings.holds(*holds)) } else { Verdict::Fits })
         }
         Form::Independent { observed, from, except } => {
@@ -90,7 +95,7 @@ pub(crate) fn judge(
                     let mut verdict = Verdict::Fits;
                     for bound in matching(property, then, &bindings, last)? {
                         let allowed = match within {
-                            Some(expr) => Some(Session::new(&last.before).eval(&property.body, &bound, expr, property.span)?),
+                            Some(expr) => Some(Session::new(&last.before).value(&property.body, &bound, expr, property.span)?),
                             None => None,
                         };
                         let seen = was_before(property, (after, unless.as_ref()), &bound, (earlier, last), allowed)?;
@@ -136,7 +141,12 @@ fn seed_of(arrivals: &[(PortId, Vec<u8>)]) -> u64 {
 }
 
 /// The ways in which what happened is an instance of a pattern.
-fn matching(property: &Property, pattern: &EventPattern, known: &Bindings, moment: &Moment) -> Result<Vec<Bindings>, Defect> {
+fn matching(
+    property: &Property,
+    pattern: &EventPattern<Code>,
+    known: &Bindings,
+    moment: &Moment,
+) -> Result<Vec<Bindings>, Defect> {
     match &moment.event {
         Stimulus::Packet(port, bytes) => {
             fits(property, pattern, known, &moment.before, (*port, bytes, &moment.outcome, &moment.oracle))
@@ -147,7 +157,7 @@ fn matching(property: &Property, pattern: &EventPattern, known: &Bindings, momen
 
 fn fits(
     property: &Property,
-    pattern: &EventPattern,
+    pattern: &EventPattern<Code>,
     known: &Bindings,
     before: &Machine,
     (port, bytes, outcome, oracle): (PortId, &[u8], &Outcome, &Replay<Seeded>),
@@ -174,7 +184,7 @@ fn fits(
         }
         bindings.set(pattern.matches, 0);
         // What the pattern says of the packet's step it says of the one that was taken.
-        Session::new(before).run(&property.body, &mut bindings, &pattern.block, &mut oracle.clone())?;
+        Session::new(before).run_lowered(&property.body, &mut bindings, &pattern.block, &mut oracle.clone())?;
         if bindings.holds(pattern.matches) {
             found.push(bindings);
         }
@@ -185,7 +195,7 @@ fn fits(
 /// Whether A has happened, at most so many nanoseconds ago, and nothing undid it since.
 fn was_before(
     property: &Property,
-    (after, unless): (&EventPattern, Option<&EventPattern>),
+    (after, unless): (&EventPattern<Code>, Option<&EventPattern<Code>>),
     known: &Bindings,
     (earlier, last): (&[Moment], &Moment),
     within: Option<u128>,
@@ -212,10 +222,10 @@ fn was_before(
 
 /// `then ... must ... for as long as ...`.
 struct Promise<'p> {
-    then: &'p EventPattern,
-    outcome: &'p Wanted,
-    since: &'p [Since],
-    condition: &'p crate::ir::Block,
+    then: &'p EventPattern<Code>,
+    outcome: &'p Wanted<Code>,
+    since: &'p [Since<Code>],
+    condition: &'p Block<Code>,
     holds: LocalId,
 }
 
@@ -250,7 +260,7 @@ impl Promise<'_> {
             }
             bound.set(since.elapsed, u128::from(last.before.now() - from));
         }
-        Session::new(&last.before).run(&property.body, &mut bound, self.condition, &mut exact())?;
+        Session::new(&last.before).run_lowered(&property.body, &mut bound, self.condition, &mut exact())?;
         Ok(bound.holds(self.holds))
     }
 
@@ -265,7 +275,7 @@ impl Promise<'_> {
             let mut bound = bound.clone();
             bound.set_packet(emission.packet, bytes);
             bound.set(emission.matches, 0);
-            Session::new(&last.before).run(&property.body, &mut bound, &emission.block, &mut exact())?;
+            Session::new(&last.before).run_lowered(&property.body, &mut bound, &emission.block, &mut exact())?;
             if bound.holds(emission.matches) {
                 return Ok(true);
             }
@@ -279,8 +289,8 @@ impl Promise<'_> {
 fn independent(
     property: &Property,
     machine: &Machine,
-    (observed, (port, bytes)): (&EventPattern, &(PortId, Vec<u8>)),
-    (from, (other_port, other)): (&EventPattern, &(PortId, Vec<u8>)),
+    (observed, (port, bytes)): (&EventPattern<Code>, &(PortId, Vec<u8>)),
+    (from, (other_port, other)): (&EventPattern<Code>, &(PortId, Vec<u8>)),
     except: &[ReasonId],
 ) -> Result<Verdict, Defect> {
     let mut alone = machine.clone();
@@ -305,7 +315,12 @@ fn independent(
 }
 
 /// What an event counts for a promise about sums over intervals: for whom, and how much.
-pub(crate) fn counted(property: &Property, moment: &Moment) -> Result<Vec<(Vec<u128>, i128)>, Defect> {
+pub(crate) fn counted(id: PropertyId, moment: &Moment) -> Result<Vec<(Vec<u128>, i128)>, Defect> {
+    let Some(property) = moment.before.config.property(id) else { return Ok(Vec::new()) };
+    counts(property, moment)
+}
+
+fn counts(property: &Property, moment: &Moment) -> Result<Vec<(Vec<u128>, i128)>, Defect> {
     Ok(instances(property, moment)?.into_iter().map(|(_, key, amount)| (key, amount)).collect())
 }
 
@@ -314,7 +329,7 @@ fn instances(property: &Property, moment: &Moment) -> Result<Vec<(Bindings, Vec<
     let Form::Bound { event, amount, key, .. } = &property.form else { return Ok(Vec::new()) };
     let mut all = Vec::new();
     for bound in matching(property, event, &Bindings::new(&property.body), moment)? {
-        let value = |expr| Session::new(&moment.before).eval(&property.body, &bound, expr, property.span);
+        let value = |expr| Session::new(&moment.before).value(&property.body, &bound, expr, property.span);
         let of = key.iter().map(value).collect::<Result<_, _>>()?;
         let amount = value(amount)? as i128;
         all.push((bound, of, amount));
@@ -331,15 +346,15 @@ fn bound(property: &Property, past: &[Moment]) -> Result<Verdict, Defect> {
         let mut sum = 0i128;
         for moment in past.iter().rev() {
             let own: Vec<i128> =
-                counted(property, moment)?.into_iter().filter(|(key, _)| *key == of).map(|(_, amount)| amount).collect();
+                counts(property, moment)?.into_iter().filter(|(key, _)| *key == of).map(|(_, amount)| amount).collect();
             if own.is_empty() {
                 continue;
             }
             sum += own.iter().sum::<i128>();
             now.set(*interval, u128::from(last.before.now() - moment.before.now()));
             let mut session = Session::new(&last.before);
-            session.run(&property.body, &mut now, block, &mut exact())?;
-            let most = session.eval(&property.body, &now, limit, property.span)? as i128;
+            session.run_lowered(&property.body, &mut now, block, &mut exact())?;
+            let most = session.value(&property.body, &now, limit, property.span)? as i128;
             verdict = verdict.and(Verdict::of(sum <= most));
         }
     }

@@ -12,20 +12,24 @@
 //! - Control tables by generations, `require` before installation: [`machine::Machine::update`].
 //! - Buckets in exact units: [`table::Bucket`]. Counters wrap: [`tables`].
 //! - Choice, tier by tier: [`choice`]; whatever the rules leave open is an [`oracle::Oracle`]'s to decide.
-//! - Frames, headers and their places, room: [`packet`] and [`headers`]; checksums: [`checksum`].
+//! - Frames, headers and their places, room: [`packet`], [`layout`] and [`headers`]; checksums: [`checksum`].
+//! - Expressions: [`code`] has them as they are evaluated, [`value`] the operators. There is one way from the IR to there: whatever is
+//!   run or evaluated, handlers and specifications alike, is lowered first ([`lower`]), for a program and its parameters ([`config`]).
 //! - States and steps as specifications see them: [`spec`]; what properties say of traces: `judge`; tests: [`mod@test`].
 
 mod build;
 pub mod checksum;
 mod choice;
+mod code;
 mod config;
 mod cover;
 pub mod error;
-mod expr;
 pub mod hash;
 mod headers;
 mod inside;
 pub(crate) mod judge;
+mod layout;
+mod lower;
 pub mod machine;
 pub mod maglev;
 pub mod oracle;
@@ -45,6 +49,7 @@ pub use config::{TableUpdate, with_defaults};
 pub use cover::{Cover, Passage};
 pub use error::{ConfigError, ContentError, Defect, DefectKind, FeedError, UpdateError};
 pub use inside::Physical;
+pub use layout::Layout;
 pub use machine::{Chosen, Dropped, EntryView, Machine, Outcome};
 pub use oracle::{Decision, Oracle, Recording, Replay, Seeded};
 pub use packet::Place;

@@ -1,9 +1,8 @@
 //! Frames as bytes and the places of headers in them. A place is only ever computed here, so that every read and write of a
 //! field is inside the frame; what does not fit is `None`, never a panic.
 
-use super::expr::{Leaves, Own};
 use super::value::mask;
-use crate::ir::{Header, Program};
+use crate::ir::Field;
 
 /// The longest frame, in bytes.
 pub const MAX_FRAME: usize = 65_535;
@@ -34,44 +33,6 @@ impl Place {
     pub fn after(self) -> u32 {
         self.start + self.length
     }
-}
-
-/// Looks for a well-formed header at `start`, inside a body that ends at `limit`. Malformed (`None`): its fixed or variable
-/// part or its body does not fit, or `valid` does not hold. A length that is negative, or no number at all, does not fit.
-pub fn parse(program: &Program, header: &Header, bytes: &[u8], start: u32, limit: u32) -> Option<Place> {
-    let limit = limit.min(u32::try_from(bytes.len()).ok()?);
-    let left = limit.checked_sub(start)?;
-    if header.fixed > left {
-        return None;
-    }
-    let scope = Own { program, header, bytes: &bytes[start as usize..] };
-    let mut length = header.fixed;
-    if let Some((_, bytes)) = &header.variable {
-        let variable = u32::try_from(scope.eval(bytes).ok()? as i128).ok()?;
-        length = length.checked_add(variable).filter(|length| *length <= left)?;
-    }
-    if scope.eval(&header.valid).ok()? == 0 {
-        return None;
-    }
-    let end = match &header.body {
-        None => limit,
-        Some(body) => {
-            let body = u32::try_from(scope.eval(body).ok()? as i128).ok()?;
-            (start + length).checked_add(body).filter(|end| *end <= limit)?
-        }
-    };
-    Some(Place { start, length, end, limit })
-}
-
-/// The place of a header that is at `start` with `length` bytes, whether its fields say so or not: its body ends where they
-/// say, or at `limit` if that does not fit.
-pub fn place_of(program: &Program, header: &Header, bytes: &[u8], start: u32, length: u32, limit: u32) -> Place {
-    let end = header.body.as_ref().and_then(|body| {
-        let bytes = bytes.get(start as usize..).filter(|bytes| bytes.len() >= header.fixed as usize)?;
-        let body = u32::try_from(Own { program, header, bytes }.eval(body).ok()? as i128).ok()?;
-        (start + length).checked_add(body).filter(|end| *end <= limit)
-    });
-    Place { start, length, end: end.unwrap_or(limit), limit }
 }
 
 /// Moves a place when `length` bytes are put in at `at`.
@@ -105,6 +66,63 @@ pub fn removed(place: &mut Place, at: u32, length: u32) {
     if place.limit >= at + length {
         place.limit -= length;
     }
+}
+
+/// Where a field is in its header. That it ends in the 8 bytes that begin with its first one, as most do, is found out once:
+/// a machine word that is read at once is much faster.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    /// Its first byte.
+    byte: u32,
+    /// Bits of that byte before it.
+    before: u8,
+    /// Its bits.
+    pub(crate) width: u8,
+    /// Whether it is in a word.
+    word: bool,
+}
+
+impl Extent {
+    pub(crate) fn of(field: &Field) -> Extent {
+        let first = field.offset as usize;
+        Extent { byte: field.offset / 8, before: (first % 8) as u8, width: field.width, word: in_a_word(first, field.width) }
+    }
+
+    /// Reads the field of a header that starts there, if it is in a word.
+    #[inline(always)]
+    pub(crate) fn word(self, bytes: &[u8], start: u32) -> Option<u64> {
+        let word = bytes.get(start as usize + self.byte as usize..)?.first_chunk().filter(|_| self.word)?;
+        Some(u64::from_be_bytes(*word) << self.before >> (64 - self.width))
+    }
+
+    /// Reads the field of a header that starts there.
+    #[inline]
+    pub(crate) fn get(self, bytes: &[u8], start: u32) -> Option<u128> {
+        let first = (start as usize + self.byte as usize) * 8 + usize::from(self.before);
+        self.word(bytes, start).map_or_else(|| get_bytes(bytes, first, self.width), |bits| Some(bits.into()))
+    }
+
+    /// Writes it, and nothing else. False if it is not inside.
+    #[must_use]
+    #[inline]
+    pub(crate) fn set(self, bytes: &mut [u8], start: u32, value: u128) -> bool {
+        let first = start as usize + self.byte as usize;
+        match bytes.get_mut(first..).and_then(|rest| rest.first_chunk_mut()) {
+            Some(word) if self.word => {
+                *word = replaced(*word, self.before, self.width, value as u64);
+                true
+            }
+            _ => set_bytes(bytes, first * 8 + usize::from(self.before), self.width, value & mask(self.width)),
+        }
+    }
+}
+
+/// A word with `width` bits, behind `before` others, replaced.
+fn replaced(word: [u8; 8], before: u8, width: u8, value: u64) -> [u8; 8] {
+    let behind = 64 - before - width;
+    let ones = (u64::MAX >> (64 - width)) << behind;
+    let others = u64::from_be_bytes(word) & !ones;
+    (others | ((value << behind) & ones)).to_be_bytes()
 }
 
 /// Reads `width` bits (1 to 128) from bit `first` on, in network order.
@@ -143,10 +161,7 @@ fn get_bytes(bytes: &[u8], first: usize, width: u8) -> Option<u128> {
 pub fn set_bits(bytes: &mut [u8], first: usize, width: u8, value: u128) -> bool {
     match bytes.get_mut(first / 8..).and_then(|rest| rest.first_chunk_mut()) {
         Some(word) if in_a_word(first, width) => {
-            let behind = 64 - first % 8 - usize::from(width);
-            let ones = (u64::MAX >> (64 - width)) << behind;
-            let others = u64::from_be_bytes(*word) & !ones;
-            *word = (others | (((value as u64) << behind) & ones)).to_be_bytes();
+            *word = replaced(*word, (first % 8) as u8, width, value as u64);
             true
         }
         _ => set_bytes(bytes, first, width, value & mask(width)),

@@ -3,12 +3,12 @@
 //! a packet in a state happens once, so that all that is said of it is said of the same choices.
 
 use super::checksum;
+use super::code::{Code, Leaves, Scope};
 use super::config::Config;
 use super::error::{Defect, DefectKind};
-use super::expr::{Leaves, Scope};
 use super::machine::{Machine, Outcome};
 use super::oracle::Oracle;
-use super::packet::{Place, get_bits, set_bits};
+use super::packet::Place;
 use super::state::State;
 use super::step::{Frame, Run, Scratch, Step};
 use super::table::{BYTE, SlotId};
@@ -29,7 +29,7 @@ pub struct Bindings {
 
 impl Bindings {
     /// Variables of a body; all zero, and no packets.
-    pub fn new(body: &Body) -> Bindings {
+    pub fn new<E>(body: &Body<E>) -> Bindings {
         Bindings {
             locals: vec![0; body.locals.len()],
             places: vec![Place::NONE; body.handles.len()],
@@ -85,8 +85,20 @@ impl Session {
 
     /// Runs statements. Defects of the steps that they speak of are errors.
     pub fn run(&mut self, body: &Body, bindings: &mut Bindings, block: &[Stmt], oracle: &mut dyn Oracle) -> Result<(), Defect> {
+        let block = self.machine.config.block(body, block);
+        self.run_lowered(body, bindings, &block, oracle)
+    }
+
+    /// The same of statements that were lowered for the machine's configuration.
+    pub(crate) fn run_lowered<E>(
+        &mut self,
+        body: &Body<E>,
+        bindings: &mut Bindings,
+        block: &[Stmt<Code>],
+        oracle: &mut dyn Oracle,
+    ) -> Result<(), Defect> {
         self.scratch.vars = std::mem::take(bindings);
-        let frame = Frame::of(body);
+        let frame = Frame::of(body, self.machine.now());
         let mut outcome = Outcome::default();
         let mut run = Run {
             config: &self.machine.config,
@@ -109,9 +121,14 @@ impl Session {
 
     /// The value of an expression.
     pub fn eval(&self, body: &Body, bindings: &Bindings, expr: &Expr, span: Span) -> Result<u128, Defect> {
-        let frame = Frame::of(body);
-        let scope = Scope { config: &self.machine.config, frame: &frame, vars: bindings, now: self.machine.now() };
-        scope.eval(expr).map_err(|fault| Defect { kind: DefectKind::Fault(fault), element: None, span })
+        self.value(body, bindings, &self.machine.config.code(body, expr), span)
+    }
+
+    /// The same of an expression that was lowered.
+    pub(crate) fn value<E>(&self, body: &Body<E>, bindings: &Bindings, code: &Code, span: Span) -> Result<u128, Defect> {
+        let frame = Frame::of(body, self.machine.now());
+        let value = Scope { frame: &frame, vars: bindings }.eval(code);
+        value.map_err(|fault| Defect { kind: DefectKind::Fault(fault), element: None, span })
     }
 
     /// What the step of a packet that arrives in this state does: what formulas about it see.
@@ -194,7 +211,7 @@ impl Instances {
 }
 
 impl Run<'_> {
-    pub(crate) fn spec_stmt(&mut self, frame: &Frame<'_>, span: Span, stmt: &SpecStmt) -> Step<()> {
+    pub(crate) fn spec_stmt(&mut self, frame: &Frame<'_>, span: Span, stmt: &SpecStmt<Code>) -> Step<()> {
         match stmt {
             SpecStmt::Entries { quantifier, table, key, value, block, holds, result } => {
                 let bits = self.entries(frame, span, *quantifier, *table, (key, value), (block, *holds))?;
@@ -282,7 +299,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn key(&mut self, frame: &Frame<'_>, span: Span, key: &[Expr]) -> Step<Vec<u128>> {
+    fn key(&mut self, frame: &Frame<'_>, span: Span, key: &[Code]) -> Step<Vec<u128>> {
         let mut bits = Vec::with_capacity(key.len());
         self.values(frame, span, key, &mut bits)?;
         Ok(bits)
@@ -295,7 +312,7 @@ impl Run<'_> {
         quantifier: Quantifier,
         table: TableId,
         (key, value): (&[LocalId], &[LocalId]),
-        (block, holds): (&[Stmt], LocalId),
+        (block, holds): (&[Stmt<Code>], LocalId),
     ) -> Step<u128> {
         let mut instances = Instances::new(quantifier);
         let capacity = self.config.program.tables.get(table.index()).map_or(0, |t| t.capacity);
@@ -341,7 +358,7 @@ impl Run<'_> {
             slot.clear();
             slot.extend_from_slice(bytes);
         }
-        for (index, _) in frame.body.handles.iter().enumerate().filter(|(_, handle)| handle.packet == packet) {
+        for (index, _) in frame.handles.iter().enumerate().filter(|(_, handle)| handle.packet == packet) {
             self.scratch.vars.places[frame.places + index] = Place::NONE;
         }
     }
@@ -365,7 +382,7 @@ impl Run<'_> {
         }
     }
 
-    fn after(&mut self, frame: &Frame<'_>, span: Span, event: &AfterEvent, block: &[Stmt]) -> Step<()> {
+    fn after(&mut self, frame: &Frame<'_>, span: Span, event: &AfterEvent<Code>, block: &[Stmt<Code>]) -> Step<()> {
         let (next, number) = match event {
             AfterEvent::Packet(packet, port) => {
                 let at = self.known(frame, span, *packet, *port)?;
@@ -389,7 +406,8 @@ impl Run<'_> {
         };
         let before = std::mem::replace(self.state, next);
         let number = self.spec.as_mut().map(|context| std::mem::replace(&mut context.state, number));
-        let result = self.whole(frame, span, block);
+        // The variables stay, and the time is that of the other state.
+        let result = self.whole(&Frame { now: self.state.now, ..*frame }, span, block);
         *self.state = before;
         if let (Some(context), Some(number)) = (&mut self.spec, number) {
             context.state = number;
@@ -400,21 +418,18 @@ impl Run<'_> {
     /// Whether two packets are the same but for some fields of the left one's headers.
     fn same(&self, frame: &Frame<'_>, span: Span, left: PacketId, right: PacketId, except: &[(HandleId, FieldId)]) -> Step<bool> {
         let scope = self.scope(frame);
-        let a = self.sound(frame, span, scope.packet(left))?;
-        let b = self.sound(frame, span, scope.packet(right))?;
+        let a = self.sound(frame, span, scope.packet(left.index()))?;
+        let b = self.sound(frame, span, scope.packet(right.index()))?;
         if a.len() != b.len() {
             return Ok(false);
         }
         let mut b = b.to_vec();
         for (handle, field) in except {
-            let place = self.sound(frame, span, scope.place(*handle))?;
-            let (header, _) = self.sound(frame, span, scope.layout(*handle))?;
-            let field = header.fields.get(field.index()).ok_or(Fault::Malformed("a field that is not declared"));
-            let field = self.sound(frame, span, field)?;
-            let first = place.start as usize * 8 + field.offset as usize;
-            if let Some(bits) = get_bits(a, first, field.width) {
+            let (header, _, place) = self.found_header(frame, span, *handle)?;
+            let extent = self.entry(frame, span, header, *field)?.extent;
+            if let Some(bits) = extent.get(a, place.start) {
                 // The field is inside of `a`, and `b` is as long.
-                let _inside = set_bits(&mut b, first, field.width, bits);
+                let _inside = extent.set(&mut b, place.start, bits);
             }
         }
         Ok(a == b)
@@ -422,10 +437,8 @@ impl Run<'_> {
 
     /// What follows a header, up to the end of its body.
     fn rest(&self, frame: &Frame<'_>, span: Span, handle: HandleId) -> Step<&[u8]> {
-        let scope = self.scope(frame);
-        let place = self.sound(frame, span, scope.place(handle))?;
-        let (_, packet) = self.sound(frame, span, scope.layout(handle))?;
-        let bytes = &self.scratch.vars.packets[frame.packets + packet.index()];
+        let (_, packet, place) = self.found_header(frame, span, handle)?;
+        let bytes = &self.scratch.vars.packets[packet];
         bytes
             .get(place.after() as usize..(place.end as usize).max(place.after() as usize))
             .ok_or_else(|| self.defect(frame, span, Fault::Malformed("a body outside its packet").into()))
@@ -433,16 +446,16 @@ impl Run<'_> {
 
     /// Whether all checksums of a header are right.
     pub(crate) fn checksums_valid(&self, frame: &Frame<'_>, span: Span, handle: HandleId) -> Step<bool> {
-        let scope = self.scope(frame);
-        let place = self.sound(frame, span, scope.place(handle))?;
-        let (header, packet) = self.sound(frame, span, scope.layout(handle))?;
-        let bytes = self.sound(frame, span, scope.packet(packet))?;
+        let (id, packet, place) = self.found_header(frame, span, handle)?;
+        let Some(header) = self.config.program.headers.get(id.index()) else {
+            return Err(self.defect(frame, span, Fault::Malformed("a header that is not declared").into()));
+        };
+        let bytes = &self.scratch.vars.packets[packet];
         let mut around: Vec<(HeaderId, Place)> = frame
-            .body
             .handles
             .iter()
-            .zip(scope.places())
-            .filter(|(other, at)| other.packet == packet && at.is_some() && at.start < place.start)
+            .zip(self.scope(frame).places())
+            .filter(|(other, at)| frame.packets + other.packet.index() == packet && at.is_some() && at.start < place.start)
             .map(|(other, at)| (other.header, *at))
             .collect();
         around.sort_by_key(|(_, at)| at.start);

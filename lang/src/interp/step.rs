@@ -1,9 +1,9 @@
 //! A step: the whole way of one packet through the box, and the same machinery for timers and updates. Effects happen in
 //! program order along the wiring; what is behind an `emit` runs before the next statement.
 
-use super::config::Config;
+use super::code::{Code, Leaves, Scope};
+use super::config::{Config, Handler, Way};
 use super::error::{Defect, DefectKind};
-use super::expr::{Leaves, Scope};
 use super::headers::Chain;
 use super::machine::{Dropped, Outcome};
 use super::oracle::Oracle;
@@ -12,7 +12,7 @@ use super::spec::{Bindings, Context};
 use super::state::State;
 use super::trace::{Event, Observer};
 use super::value::Fault;
-use crate::ir::{Body, ElementId, Expr, InputRef, LocalId, PortId, ReasonId, Stmt, StmtKind, Target};
+use crate::ir::{Body, ElementId, Handle, InputRef, Local, LocalId, PortId, ReasonId, Stmt, StmtKind};
 use crate::span::Span;
 
 /// A result, or the defect that stops the machine.
@@ -49,28 +49,26 @@ impl Scratch {
         self.chains[top].truncate(0);
     }
 
-    /// Puts a packet on the stack that was [`Scratch::sent`]: the same headers were found.
-    fn push_sent(&mut self, of: usize, packet: Vec<u8>, last: bool) {
+    /// Puts a copy of one of the stack's packets on top of it: the same headers were found.
+    fn push_copy(&mut self, of: usize) {
         let top = self.vars.packets.len();
-        self.push(packet);
+        let copy = self.sent(of, false);
+        self.push(copy);
         let (below, above) = self.chains.split_at_mut(top);
-        match (below.get_mut(of), above.first_mut()) {
-            (Some(chain), Some(same)) if last => std::mem::swap(chain, same),
-            (Some(chain), Some(same)) => same.extend(chain),
-            _ => {}
+        if let (Some(chain), Some(same)) = (below.get(of), above.first_mut()) {
+            same.extend(chain);
         }
     }
 
     /// One of the stack's packets itself, if nobody looks at it there any more, else a copy.
-    fn sent(&mut self, packet: usize, last: bool) -> Option<Vec<u8>> {
-        let bytes = self.vars.packets.get_mut(packet)?;
+    fn sent(&mut self, packet: usize, last: bool) -> Vec<u8> {
         if last {
-            return Some(std::mem::take(bytes));
+            return std::mem::take(&mut self.vars.packets[packet]);
         }
         let mut buffer = self.pool.pop().unwrap_or_default();
         buffer.clear();
-        buffer.extend_from_slice(bytes);
-        Some(buffer)
+        buffer.extend_from_slice(&self.vars.packets[packet]);
+        buffer
     }
 
     /// Takes the packet off the top of the stack.
@@ -100,6 +98,9 @@ fn grow<T: Copy>(stack: &mut Vec<T>, length: usize, blank: &[T]) {
 pub(crate) enum End {
     /// The packet was dropped.
     Dropped,
+    /// The packet itself, and no copy, goes on to one of the handlers: what this one did last was to send it there. The values that go
+    /// with it stand where this one's variables stood.
+    Sent(usize),
     /// The program is defective.
     Defect(Box<Defect>),
 }
@@ -113,17 +114,25 @@ impl From<Box<Defect>> for End {
 /// Where the variables of a body are.
 #[derive(Clone, Copy)]
 pub(crate) struct Frame<'b> {
-    pub(crate) body: &'b Body,
+    /// The variables that the body declares.
+    pub(crate) declared: &'b [Local],
+    /// The headers that it declares.
+    pub(crate) handles: &'b [Handle],
     pub(crate) element: Option<ElementId>,
+    /// Where the element's outputs lead.
+    pub(crate) outputs: &'b [Way],
     pub(crate) locals: usize,
     pub(crate) places: usize,
     pub(crate) packets: usize,
+    /// The time.
+    pub(crate) now: u64,
 }
 
 impl<'b> Frame<'b> {
     /// Of a body that is run by itself.
-    pub(crate) fn of(body: &'b Body) -> Frame<'b> {
-        Frame { body, element: None, locals: 0, places: 0, packets: 0 }
+    pub(crate) fn of<E>(body: &'b Body<E>, now: u64) -> Frame<'b> {
+        let (declared, handles, outputs) = (body.locals.as_slice(), body.handles.as_slice(), [].as_slice());
+        Frame { declared, handles, element: None, outputs, locals: 0, places: 0, packets: 0, now }
     }
 }
 
@@ -159,7 +168,10 @@ impl<'a> Run<'a> {
         let buffer = self.scratch.copy(bytes);
         self.scratch.push(buffer);
         let locals = self.scratch.vars.locals.len();
-        self.input(entry, locals)
+        match self.config.handler(entry) {
+            Some(handler) => self.way(handler, locals),
+            None => Err(self.nowhere()),
+        }
     }
 
     /// A timer's event.
@@ -167,15 +179,18 @@ impl<'a> Run<'a> {
         let now = self.state.now;
         self.tell(|| Event::Timer { element, timer, now });
         let config = self.config;
-        self.aside(element, &config.program.elements[element.index()].timers[timer as usize].body)
+        match config.element(element).and_then(|element| element.timers.get(timer as usize)) {
+            Some(body) => self.aside(element, body),
+            None => Err(self.fault_at(element, Span::default(), "a timer that is not declared")),
+        }
     }
 
     /// The handlers of an update, after it has been installed.
     pub(crate) fn update(&mut self) -> Step<()> {
         self.tell(|| Event::Update);
         let config = self.config;
-        for (id, element) in (0..).map(ElementId).zip(&config.program.elements) {
-            if let Some(body) = &element.update {
+        for id in (0..config.program.elements.len() as u32).map(ElementId) {
+            if let Some(body) = config.element(id).and_then(|element| element.update.as_ref()) {
                 self.aside(id, body)?;
             }
         }
@@ -183,7 +198,7 @@ impl<'a> Run<'a> {
     }
 
     /// Runs a handler that has no packet.
-    fn aside(&mut self, element: ElementId, body: &Body) -> Step<()> {
+    fn aside(&mut self, element: ElementId, body: &Body<Code>) -> Step<()> {
         let locals = self.scratch.vars.locals.len();
         let frame = self.enter(body, Some(element), locals);
         self.whole(&frame, Span::default(), &body.block)?;
@@ -192,11 +207,24 @@ impl<'a> Run<'a> {
     }
 
     /// Makes room for a body's variables; those from `locals` on that are there already are its first ones.
-    pub(crate) fn enter<'b>(&mut self, body: &'b Body, element: Option<ElementId>, locals: usize) -> Frame<'b> {
-        let places = self.scratch.vars.places.len();
-        grow(&mut self.scratch.vars.locals, locals + body.locals.len(), &[0; 32]);
-        grow(&mut self.scratch.vars.places, places + body.handles.len(), &[Place::NONE; 8]);
-        Frame { body, element, locals, places, packets: self.scratch.vars.packets.len() }
+    pub(crate) fn enter<'b>(&mut self, body: &'b Body<Code>, element: Option<ElementId>, locals: usize) -> Frame<'b> {
+        let frame = self.frame(body, element, locals);
+        self.handles(&frame);
+        frame
+    }
+
+    /// The same, but for its headers.
+    fn frame<'b>(&mut self, body: &'b Body<Code>, element: Option<ElementId>, locals: usize) -> Frame<'b> {
+        let vars = &mut self.scratch.vars;
+        grow(&mut vars.locals, locals + body.locals.len(), &[0; 32]);
+        let (places, packets) = (vars.places.len(), vars.packets.len());
+        let (declared, handles, outputs) = (body.locals.as_slice(), body.handles.as_slice(), [].as_slice());
+        Frame { declared, handles, element, outputs, locals, places, packets, now: self.state.now }
+    }
+
+    /// Makes room for its headers; those that have a place already are its first ones.
+    fn handles(&mut self, frame: &Frame<'_>) {
+        grow(&mut self.scratch.vars.places, frame.places + frame.handles.len(), &[Place::NONE; 8]);
     }
 
     /// Gives up a body's variables.
@@ -205,47 +233,59 @@ impl<'a> Run<'a> {
         self.scratch.vars.places.truncate(frame.places);
     }
 
-    /// Runs the handler of an input on the packet on top of the stack, with the values that stand from `locals` on.
-    fn input(&mut self, at: InputRef, locals: usize) -> Step<()> {
-        let config = self.config;
-        let program = &*config.program;
-        let element = program.elements.get(at.element.index());
-        let Some(input) = element.and_then(|element| element.inputs.get(at.input as usize)) else {
-            return Err(self.fault_at(at.element, Span::default(), "a connection to an input that is not declared"));
-        };
-        if self.depth > config.inputs {
-            return Err(self.fault_at(at.element, Span::default(), "wiring in a circle"));
+    /// The way of the packet on top of the stack from a handler on, with the values that stand from `locals` on. What is sent by a
+    /// handler's last statement goes on in the next round, so that only copies take up the stack.
+    fn way(&mut self, mut from: usize, locals: usize) -> Step<()> {
+        let (depth, emitted) = (self.depth, self.emitted);
+        while let Some(next) = self.handler(from, locals)? {
+            from = next;
         }
-        let mut frame = self.enter(&input.body, Some(at.element), locals);
-        frame.packets -= 1;
-        if self.observer.is_some() {
-            let args = self.scratch.vars.locals[locals..].iter().copied().take(input.args.len()).collect::<Vec<_>>();
-            let bytes = std::mem::take(&mut self.scratch.vars.packets[frame.packets]);
-            self.tell(|| Event::Enter { input: at, args: &args, bytes: &bytes });
-            self.scratch.vars.packets[frame.packets] = bytes;
-        }
-        self.contract(&frame, &input.contract)?;
-        let outer = std::mem::replace(&mut self.emitted, 0);
-        self.depth += 1;
-        let dropped = match self.block(&frame, &input.body.block, true) {
-            Ok(()) => 0,
-            Err(End::Dropped) => 1,
-            Err(End::Defect(defect)) => return Err(defect),
-        };
-        self.depth -= 1;
-        let ends = std::mem::replace(&mut self.emitted, outer) + dropped;
-        let Some(copies) = ends.checked_sub(1) else {
-            let span = input.body.block.last().map_or(Span::default(), |stmt| stmt.span);
-            return Err(self.defect(&frame, span, DefectKind::Lost));
-        };
-        self.state.accounting.copies += copies;
-        self.leave(&frame);
+        (self.depth, self.emitted) = (depth, emitted);
+        self.scratch.vars.locals.truncate(locals);
         self.scratch.pop();
         Ok(())
     }
 
+    /// Runs a handler, and says at which one the packet goes on.
+    #[inline(always)]
+    fn handler(&mut self, handler: usize, locals: usize) -> Step<Option<usize>> {
+        let config = self.config;
+        let Some(Handler { at, args, outputs, contract, body }) = config.handlers.get(handler) else {
+            return Err(self.nowhere());
+        };
+        // No way through the box is longer than there are inputs.
+        if self.depth > config.handlers.len() {
+            return Err(self.fault_at(at.element, Span::default(), "wiring in a circle"));
+        }
+        let mut frame = self.frame(body, Some(at.element), locals);
+        (frame.packets, frame.outputs) = (frame.packets - 1, outputs);
+        if self.observer.is_some() {
+            let values = self.scratch.vars.locals[locals..].iter().copied().take(*args).collect::<Vec<_>>();
+            let bytes = std::mem::take(&mut self.scratch.vars.packets[frame.packets]);
+            self.tell(|| Event::Enter { input: *at, args: &values, bytes: &bytes });
+            self.scratch.vars.packets[frame.packets] = bytes;
+        }
+        self.contract(&frame, contract)?;
+        self.handles(&frame);
+        self.emitted = 0;
+        self.depth += 1;
+        let (dropped, next) = match self.block(&frame, &body.block, true) {
+            Ok(()) => (0, None),
+            Err(End::Dropped) => (1, None),
+            Err(End::Sent(next)) => (0, Some(next)),
+            Err(End::Defect(defect)) => return Err(defect),
+        };
+        let Some(copies) = (self.emitted + dropped).checked_sub(1) else {
+            let span = body.block.last().map_or(Span::default(), |stmt| stmt.span);
+            return Err(self.defect(&frame, span, DefectKind::Lost));
+        };
+        self.state.accounting.copies += copies;
+        self.scratch.vars.places.truncate(frame.places);
+        Ok(next)
+    }
+
     /// Statements in order; whether these are the last ones of a handler.
-    fn block(&mut self, frame: &Frame<'_>, mut block: &[Stmt], last: bool) -> Result<(), End> {
+    fn block(&mut self, frame: &Frame<'_>, mut block: &[Stmt<Code>], last: bool) -> Result<(), End> {
         while let Some((stmt, rest)) = block.split_first() {
             let branch = self.stmt(frame, stmt, last && rest.is_empty())?;
             // What follows the last statement is its branch; no call is needed for that.
@@ -258,28 +298,30 @@ impl<'a> Run<'a> {
     }
 
     /// A block that goes on to its end, since there is no packet that it could drop.
-    pub(crate) fn whole(&mut self, frame: &Frame<'_>, span: Span, block: &[Stmt]) -> Step<()> {
+    pub(crate) fn whole(&mut self, frame: &Frame<'_>, span: Span, block: &[Stmt<Code>]) -> Step<()> {
         self.block(frame, block, false).map_err(|end| match end {
             End::Defect(defect) => defect,
-            End::Dropped => self.defect(frame, span, Fault::Malformed("a drop outside a handler of packets").into()),
+            End::Dropped | End::Sent(_) => {
+                self.defect(frame, span, Fault::Malformed("a drop outside a handler of packets").into())
+            }
         })
     }
 
     /// One statement, and the branch that it goes on with, if it has any. Here are those that there are most of; the others are out
     /// of their way.
     #[inline(always)]
-    fn stmt<'b>(&mut self, frame: &Frame<'_>, stmt: &'b Stmt, last: bool) -> Result<&'b [Stmt], End> {
+    fn stmt<'b>(&mut self, frame: &Frame<'_>, stmt: &'b Stmt<Code>, last: bool) -> Result<&'b [Stmt<Code>], End> {
         match &stmt.kind {
             StmtKind::Assign { dst, value } => {
-                let value = self.eval(frame, stmt.span, value)?;
+                let value = self.eval_of(frame, stmt, value)?;
                 self.set(frame, *dst, value);
             }
             StmtKind::If { cond, then, other } => {
-                return Ok(if self.eval(frame, stmt.span, cond)? != 0 { then } else { other });
+                return Ok(if self.eval_of(frame, stmt, cond)? != 0 { then } else { other });
             }
             StmtKind::Branch { implied } => self.tell(|| Event::Branch { implied: *implied, span: stmt.span }),
             StmtKind::Switch { on, cases, default } => {
-                let on = self.eval(frame, stmt.span, on)?;
+                let on = self.eval_of(frame, stmt, on)?;
                 return Ok(cases.iter().find(|(value, ..)| *value == on).map_or(default, |(_, _, block)| block));
             }
             StmtKind::Parse { packet, header, after, into, ok, malformed } => {
@@ -294,7 +336,7 @@ impl<'a> Run<'a> {
 
     /// A statement without branches.
     #[inline(never)]
-    fn plain_stmt(&mut self, frame: &Frame<'_>, stmt: &Stmt) -> Result<(), End> {
+    fn plain_stmt(&mut self, frame: &Frame<'_>, stmt: &Stmt<Code>) -> Result<(), End> {
         let span = stmt.span;
         match &stmt.kind {
             StmtKind::Check { cond, what } => {
@@ -333,13 +375,19 @@ impl<'a> Run<'a> {
 
     /// What expressions of a frame see.
     pub(crate) fn scope<'s>(&'s self, frame: &'s Frame<'s>) -> Scope<'s> {
-        Scope { config: self.config, frame, vars: &self.scratch.vars, now: self.state.now }
+        Scope { frame, vars: &self.scratch.vars }
     }
 
     /// An expression's value.
     #[inline(always)]
-    pub(crate) fn eval(&self, frame: &Frame<'_>, span: Span, expr: &Expr) -> Step<u128> {
-        self.scope(frame).eval(expr).map_err(|fault| self.defect(frame, span, fault.into()))
+    pub(crate) fn eval(&self, frame: &Frame<'_>, span: Span, code: &Code) -> Step<u128> {
+        self.scope(frame).eval(code).map_err(|fault| self.defect(frame, span, fault.into()))
+    }
+
+    /// The value of one of a statement's expressions. Where the statement is in the source is looked up in case of a fault only.
+    #[inline(always)]
+    fn eval_of(&self, frame: &Frame<'_>, stmt: &Stmt<Code>, code: &Code) -> Step<u128> {
+        self.scope(frame).eval(code).map_err(|fault| self.defect(frame, stmt.span, fault.into()))
     }
 
     /// Sets a variable.
@@ -365,32 +413,39 @@ impl<'a> Run<'a> {
     }
 
     #[cold]
+    fn nowhere(&self) -> Box<Defect> {
+        let kind = Fault::Malformed("a connection to an input that is not declared").into();
+        Box::new(Defect { kind, element: None, span: Span::default() })
+    }
+
+    #[cold]
     fn fault_at(&self, element: ElementId, span: Span, what: &'static str) -> Box<Defect> {
         let element = self.config.program.elements.get(element.index()).map(|element| element.name.clone());
         Box::new(Defect { kind: Fault::Malformed(what).into(), element, span })
     }
 
     /// Sends a copy of the packet along an output, and runs what is behind it. Of what a handler does last nobody sees whether it is
-    /// a copy: there is none.
+    /// a copy: there is none, and the handler ends.
     #[inline(never)]
-    fn emit(&mut self, frame: &Frame<'_>, span: Span, output: u32, args: &[Expr], last: bool) -> Step<()> {
-        let config = self.config;
-        let element = frame.element.and_then(|id| Some((id, config.program.elements.get(id.index())?)));
-        let Some((id, output_of)) = element.and_then(|(id, element)| Some((id, element.outputs.get(output as usize)?))) else {
-            return Err(self.defect(frame, span, Fault::Malformed("an output that is not declared").into()));
+    fn emit(&mut self, frame: &Frame<'_>, span: Span, output: u32, args: &[Code], last: bool) -> Result<(), End> {
+        let (Some(element), Some(way)) = (frame.element, frame.outputs.get(output as usize)) else {
+            return Err(self.defect(frame, span, Fault::Malformed("an output that is not declared").into()).into());
         };
         let locals = self.scratch.vars.locals.len();
         for arg in args {
             let value = self.eval(frame, span, arg)?;
             self.scratch.vars.locals.push(value);
         }
-        let Some(sent) = self.scratch.sent(frame.packets, last) else {
-            return Err(self.defect(frame, span, Fault::NoPacket.into()));
+        let Some(bytes) = self.scratch.vars.packets.get(frame.packets) else {
+            return Err(self.defect(frame, span, Fault::NoPacket.into()).into());
         };
+        if let Some(observer) = &mut self.observer {
+            observer.event(Event::Emit { element, output, bytes, span });
+        }
         self.emitted += 1;
-        self.tell(|| Event::Emit { element: id, output, bytes: &sent, span });
-        match output_of.target {
-            Target::Port(port) => {
+        match *way {
+            Way::Port(port) => {
+                let sent = self.scratch.sent(frame.packets, last);
                 if let Some(count) = self.state.accounting.sent.get_mut(port.index()) {
                     *count += 1;
                 }
@@ -399,9 +454,17 @@ impl<'a> Run<'a> {
                 self.outcome.out.push((port, sent));
                 Ok(())
             }
-            Target::Input(input) => {
-                self.scratch.push_sent(frame.packets, sent, last);
-                self.input(input, locals)
+            Way::Handler(handler) if last => {
+                let values = &mut self.scratch.vars.locals;
+                if !args.is_empty() {
+                    values.copy_within(locals.., frame.locals);
+                }
+                values.truncate(frame.locals + args.len());
+                Err(End::Sent(handler))
+            }
+            Way::Handler(handler) => {
+                self.scratch.push_copy(frame.packets);
+                Ok(self.way(handler, locals)?)
             }
         }
     }

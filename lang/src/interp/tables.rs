@@ -1,25 +1,25 @@
 //! Statements on tables: look-ups, insertion of groups, lifetimes, buckets, arrays, cells and counters.
 
+use super::code::{Code, Leaves};
 use super::error::DefectKind;
-use super::expr::Leaves;
 use super::step::{Frame, Run, Step};
 use super::table::{BYTE, Entry, SlotId, table_name};
 use super::trace::{Event, TableOp};
 use super::value::Fault;
-use crate::ir::{Expr, InsertEntry, Lifetime, LifetimeFn, LocalId, Scalar, Stmt, StmtKind, TableId};
+use crate::ir::{InsertEntry, Lifetime, LifetimeFn, LocalId, Scalar, Stmt, StmtKind, TableId};
 use crate::span::Span;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Where an entry's key and value stand among evaluated scalars.
 struct Part<'p> {
-    entry: &'p InsertEntry,
+    entry: &'p InsertEntry<Code>,
     key: Range<usize>,
     value: Range<usize>,
 }
 
 impl Run<'_> {
-    pub(crate) fn table_stmt(&mut self, frame: &Frame<'_>, stmt: &Stmt) -> Step<()> {
+    pub(crate) fn table_stmt(&mut self, frame: &Frame<'_>, stmt: &Stmt<Code>) -> Step<()> {
         let mut values = std::mem::take(&mut self.scratch.values);
         values.clear();
         let result = self.table_stmt_with(frame, stmt, &mut values);
@@ -28,27 +28,35 @@ impl Run<'_> {
     }
 
     /// The statement, with a buffer for evaluated scalars.
-    fn table_stmt_with(&mut self, frame: &Frame<'_>, stmt: &Stmt, values: &mut Vec<u128>) -> Step<()> {
+    fn table_stmt_with(&mut self, frame: &Frame<'_>, stmt: &Stmt<Code>, values: &mut Vec<u128>) -> Step<()> {
         let span = stmt.span;
         match &stmt.kind {
             StmtKind::Lookup { table, key, touch, found, value } => {
                 self.values(frame, span, key, values)?;
                 let live = self.state.live(self.config, *table, values);
                 let is_live = live.is_some();
+                // What the lifetime is computed from.
+                let base = self.scratch.vars.locals.len();
+                let slot = live.filter(|_| *touch).map(|entry| {
+                    self.scratch.vars.locals.extend_from_slice(values);
+                    self.scratch.vars.locals.extend(entry.value.iter().take(value.len()));
+                    entry.slot
+                });
                 for (index, local) in value.iter().enumerate() {
                     let bits = live.and_then(|entry| entry.value.get(index)).copied().unwrap_or(0);
                     self.scratch.vars.locals[frame.locals + local.index()] = bits;
                 }
                 self.set(frame, *found, is_live.into());
-                if *touch && is_live {
-                    self.touch(frame, span, *table, values)?;
+                if let Some(slot) = slot {
+                    self.refresh(frame, span, *table, (slot, base))?;
                 }
                 let op = if *touch { TableOp::Touch } else { TableOp::Get };
                 self.tell_table(frame, op, *table, values, value, is_live, span);
             }
             StmtKind::Longest { table, key, found, length, value } => {
                 let address = self.eval(frame, span, key)?;
-                let width = if let Scalar::Bits(width) = self.scope(frame).ty(key) { width } else { 1 };
+                let column = self.config.program.tables.get(table.index()).and_then(|table| table.key.first());
+                let width = if let Some(Scalar::Bits(width)) = column.map(|column| column.ty) { width } else { 1 };
                 let store = self.state.keyed(*table);
                 let mut prefixes = store.into_iter().flat_map(|store| store.prefixes(address, width));
                 let hit = prefixes.find(|(_, entry)| self.state.is_live(self.config, *table, entry));
@@ -155,10 +163,10 @@ impl Run<'_> {
     }
 
     /// Evaluates scalars.
-    pub(crate) fn values(&self, frame: &Frame<'_>, span: Span, exprs: &[Expr], into: &mut Vec<u128>) -> Step<()> {
+    pub(crate) fn values(&self, frame: &Frame<'_>, span: Span, codes: &[Code], into: &mut Vec<u128>) -> Step<()> {
         let scope = self.scope(frame);
-        for expr in exprs {
-            match scope.eval(expr) {
+        for code in codes {
+            match scope.eval(code) {
                 Ok(value) => into.push(value),
                 Err(fault) => return Err(self.defect(frame, span, fault.into())),
             }
@@ -249,7 +257,7 @@ impl Run<'_> {
     /// Puts one entry in: a live one is replaced and refreshed, a dead one makes room. There is room.
     fn put(&mut self, frame: &Frame<'_>, span: Span, table: TableId, key: &[u128], value: &[u128]) -> Step<()> {
         let config = self.config;
-        let lifetime = &config.program.tables[table.index()].lifetime;
+        let lifetime = &config.lifetimes[table.index()];
         let live = self.state.live(config, table, key).map(|entry| entry.slot);
         if live.is_none() {
             self.state.take_out(table, key);
@@ -313,18 +321,23 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Refreshes a live entry: `deadline = max(deadline, now + T)`; of an entry that shares another's deadline, the other's.
+    /// Refreshes a live entry.
     fn touch(&mut self, frame: &Frame<'_>, span: Span, table: TableId, key: &[u128]) -> Step<()> {
+        let Some(entry) = self.state.live(self.config, table, key) else { return Ok(()) };
+        let (slot, base) = (entry.slot, self.scratch.vars.locals.len());
+        self.scratch.vars.locals.extend_from_slice(key);
+        let columns = self.config.program.tables[table.index()].value.len();
+        self.scratch.vars.locals.extend(entry.value.iter().take(columns));
+        self.refresh(frame, span, table, (slot, base))
+    }
+
+    /// Refreshes the live entry with that deadline, whose key and value stand from `base` on, and takes them off:
+    /// `deadline = max(deadline, now + T)`; of an entry that shares another's deadline, the other's.
+    fn refresh(&mut self, frame: &Frame<'_>, span: Span, table: TableId, (slot, base): (SlotId, usize)) -> Step<()> {
         let config = self.config;
-        let declared = &config.program.tables[table.index()];
-        let Some(entry) = self.state.live(config, table, key) else { return Ok(()) };
-        let slot = entry.slot;
-        let base = self.scratch.vars.locals.len();
-        match &declared.lifetime {
-            Lifetime::Forever | Lifetime::Fixed(_) => {}
+        match &config.lifetimes[table.index()] {
+            Lifetime::Forever | Lifetime::Fixed(_) => self.scratch.vars.locals.truncate(base),
             Lifetime::Idle(duration) => {
-                self.scratch.vars.locals.extend_from_slice(key);
-                self.scratch.vars.locals.extend(entry.value.iter().take(declared.value.len()));
                 let at = self.until(frame, span, table, (duration, base))?;
                 self.scratch.vars.locals.truncate(base);
                 // A later deadline needs no word to the stores: nothing dies earlier for it.
@@ -333,8 +346,6 @@ impl Run<'_> {
                 }
             }
             Lifetime::IdleWith { table: other, key: other_key } => {
-                self.scratch.vars.locals.extend_from_slice(key);
-                self.scratch.vars.locals.extend(entry.value.iter().take(declared.value.len()));
                 let other_key = self.computed(frame, span, other_key, base)?;
                 self.scratch.vars.locals.truncate(base);
                 // Another incarnation, or none: nobody knows for how long to refresh.
@@ -347,9 +358,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A lifetime's nanoseconds, of the entry whose key and value stand from `base` on.
-    /// `now + T`, which must fit.
-    fn until(&mut self, frame: &Frame<'_>, span: Span, table: TableId, (function, base): (&LifetimeFn, usize)) -> Step<u64> {
+    /// `now + T`, which must fit, for the entry whose key and value stand from `base` on.
+    fn until(
+        &mut self,
+        frame: &Frame<'_>,
+        span: Span,
+        table: TableId,
+        (function, base): (&LifetimeFn<Code>, usize),
+    ) -> Step<u64> {
         let duration = self.duration(frame, span, function, base)?;
         self.state.now.checked_add(duration).ok_or_else(|| {
             let name = self.config.program.tables[table.index()].name.clone();
@@ -357,7 +373,8 @@ impl Run<'_> {
         })
     }
 
-    fn duration(&mut self, frame: &Frame<'_>, span: Span, function: &LifetimeFn, base: usize) -> Step<u64> {
+    /// A lifetime's nanoseconds.
+    fn duration(&mut self, frame: &Frame<'_>, span: Span, function: &LifetimeFn<Code>, base: usize) -> Step<u64> {
         let inner = self.enter(&function.body, frame.element, base);
         self.whole(&inner, span, &function.body.block)?;
         let result = match function.result.first() {
@@ -369,7 +386,7 @@ impl Run<'_> {
     }
 
     /// The key of the entry that shares its deadline with the one whose key and value stand from `base` on.
-    fn computed(&mut self, frame: &Frame<'_>, span: Span, function: &LifetimeFn, base: usize) -> Step<Vec<u128>> {
+    fn computed(&mut self, frame: &Frame<'_>, span: Span, function: &LifetimeFn<Code>, base: usize) -> Step<Vec<u128>> {
         let inner = self.enter(&function.body, frame.element, base);
         self.whole(&inner, span, &function.body.block)?;
         let mut key = Vec::with_capacity(function.result.len());
@@ -436,7 +453,7 @@ impl Run<'_> {
     }
 
     /// An index below the table's length.
-    fn index(&self, frame: &Frame<'_>, span: Span, table: TableId, index: &Expr) -> Step<u64> {
+    fn index(&self, frame: &Frame<'_>, span: Span, table: TableId, index: &Code) -> Step<u64> {
         let index = self.eval(frame, span, index)?;
         let length = self.config.program.tables.get(table.index()).map_or(0, |table| table.capacity.max(1));
         match u64::try_from(index).ok().filter(|index| *index < length) {
@@ -462,7 +479,7 @@ impl Run<'_> {
         span: Span,
         table: TableId,
         index: u64,
-        value: &[Expr],
+        value: &[Code],
         values: &mut Vec<u128>,
     ) -> Step<()> {
         self.values(frame, span, value, values)?;

@@ -382,7 +382,7 @@ impl Script<'_> {
         let past = self.past.as_deref().unwrap_or_default();
         for id in properties {
             let Some(property) = self.machine.program().properties.get(id.0 as usize) else { continue };
-            match judge::judge(property, &self.machine, past, &arrivals) {
+            match judge::judge(*id, &self.machine, past, &arrivals) {
                 Ok(Verdict::Fails) => return Err(Failure { span, kind: FailureKind::Broken(property.name.clone()) }),
                 Ok(Verdict::Fits | Verdict::Holds | Verdict::Shown) => {}
                 Err(defect) => return Err(Failure { span, kind: defect.into() }),

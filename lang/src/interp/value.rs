@@ -33,14 +33,9 @@ pub fn fits(bits: u128, ty: Scalar) -> bool {
     }
 }
 
-/// Zero-extends, truncates, or converts from or to an integer. An integer that does not fit is reduced modulo 2^width.
-pub fn convert(bits: u128, from: Scalar, to: Scalar) -> Result<u128, Fault> {
-    match to {
-        Scalar::Bool => Ok(bits & 1),
-        Scalar::Bits(width) => Ok(bits & mask(width)),
-        Scalar::Int if from == Scalar::Int || i128::try_from(bits).is_ok() => Ok(bits),
-        Scalar::Int => Err(Fault::IntegerRange),
-    }
+/// Bits as an integer, if it fits.
+pub fn exact(bits: u128) -> Result<u128, Fault> {
+    if i128::try_from(bits).is_ok() { Ok(bits) } else { Err(Fault::IntegerRange) }
 }
 
 /// Applies an operator to an operand of that type.
@@ -55,13 +50,18 @@ pub fn unary(op: UnaryOp, bits: u128, ty: Scalar) -> u128 {
 /// Applies an operator to two operands, of which the left one is of that type.
 #[inline]
 pub fn binary(op: BinaryOp, a: u128, b: u128, ty: Scalar) -> Result<u128, Fault> {
-    let width = match ty {
-        Scalar::Int => return integer(op, a as i128, b as i128),
-        Scalar::Bits(width) => width,
-        Scalar::Bool => 1,
-    };
+    match ty {
+        Scalar::Int => integer(op, a, b),
+        Scalar::Bits(width) => Ok(of_bits(op, a, b, width)),
+        Scalar::Bool => Ok(of_bits(op, a, b, 1)),
+    }
+}
+
+/// The same on bits of that width.
+#[inline]
+pub fn of_bits(op: BinaryOp, a: u128, b: u128, width: u8) -> u128 {
     let most = mask(width);
-    Ok(match op {
+    match op {
         BinaryOp::Add => a.wrapping_add(b) & most,
         BinaryOp::Sub => a.wrapping_sub(b) & most,
         BinaryOp::Mul => a.wrapping_mul(b) & most,
@@ -81,7 +81,7 @@ pub fn binary(op: BinaryOp, a: u128, b: u128, ty: Scalar) -> Result<u128, Fault>
         BinaryOp::AddOverflows => a.checked_add(b).is_none_or(|sum| sum > most).into(),
         BinaryOp::SubOverflows => (a < b).into(),
         BinaryOp::MulOverflows => a.checked_mul(b).is_none_or(|product| product > most).into(),
-    })
+    }
 }
 
 /// The distance of a shift, if it is below 128.
@@ -90,7 +90,8 @@ fn shift(by: u128) -> Option<u32> {
 }
 
 /// Mathematical integers: exact, or a fault. Division rounds down; a saturating difference is at least zero.
-fn integer(op: BinaryOp, a: i128, b: i128) -> Result<u128, Fault> {
+pub fn integer(op: BinaryOp, a: u128, b: u128) -> Result<u128, Fault> {
+    let (a, b) = (a as i128, b as i128);
     let result = match op {
         BinaryOp::Add | BinaryOp::SatAdd => a.checked_add(b),
         BinaryOp::Sub => a.checked_sub(b),
@@ -166,8 +167,8 @@ mod tests {
         assert_eq!(int(BinaryOp::Div, i128::MIN, -1), Err(Fault::IntegerRange));
         assert_eq!(int(BinaryOp::Rem, i128::MIN, -1), Err(Fault::IntegerRange));
         assert_eq!(int(BinaryOp::Lt, -1, 0), Ok(1));
-        assert_eq!(convert(u128::MAX, Scalar::Bits(128), Scalar::Int), Err(Fault::IntegerRange));
-        assert_eq!(convert(-1i128 as u128, Scalar::Int, Scalar::Bits(8)), Ok(255));
+        assert_eq!(exact(u128::MAX), Err(Fault::IntegerRange));
+        assert_eq!(exact(7), Ok(7));
     }
 
     proptest! {

@@ -22,9 +22,10 @@
 //!
 //! # Files
 //! Here are programs, headers, elements and ports; `stmt.rs`, `expr.rs` and `table.rs` have blocks, expressions and state, [`spec`]
-//! specifications and tests. [`mod@print`] shows a program, [`validate`] checks one.
+//! specifications and tests. [`mod@print`] shows a program, [`validate`] checks one, [`map`] writes the expressions of statements another way.
 
 mod expr;
+pub mod map;
 pub mod print;
 pub mod spec;
 mod stmt;

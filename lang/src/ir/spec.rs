@@ -10,7 +10,7 @@ pub struct PropertyId(pub u32);
 
 /// A promise of the box: an invariant, a property, or a property of a spec that it claims.
 #[derive(Clone, Debug, Serialize)]
-pub struct Property {
+pub struct Property<E = Expr> {
     /// Name; with the index of each port array that it ranges over, e.g. `never_back[0]`.
     pub name: String,
     /// Where it is declared.
@@ -26,18 +26,18 @@ pub struct Property {
     /// The reason, if it is assumed and not to be proved.
     pub assumed: Option<String>,
     /// Variables of all its blocks; its own block is empty.
-    pub body: Body,
+    pub body: Body<E>,
     /// What it says.
-    pub form: Form,
+    pub form: Form<E>,
 }
 
 /// The forms of properties. Blocks of one property share their variables: a later block sees what an earlier one bound.
 #[derive(Clone, Debug, Serialize)]
-pub enum Form {
+pub enum Form<E = Expr> {
     /// In every reachable state.
     Always {
         /// Computes `holds`.
-        block: Block,
+        block: Block<E>,
         /// The formula.
         holds: LocalId,
     },
@@ -46,7 +46,7 @@ pub enum Form {
         /// The packets and the ports at which they arrive.
         packets: Vec<(PacketId, PortId)>,
         /// Computes both; both start false.
-        block: Block,
+        block: Block<E>,
         /// Whether the packets are of the shapes named and the `where` holds.
         premise: LocalId,
         /// What must hold then.
@@ -55,63 +55,63 @@ pub enum Form {
     /// Once A, then B for as long as C.
     Persists {
         /// A.
-        once: EventPattern,
+        once: EventPattern<E>,
         /// The packets that B speaks of: `emits` is not set.
-        then: EventPattern,
+        then: EventPattern<E>,
         /// What must happen to them.
-        outcome: Outcome,
+        outcome: Outcome<E>,
         /// The clocks that C reads.
-        since: Vec<Since>,
+        since: Vec<Since<E>>,
         /// Computes `holds`: C, at the time of `then`'s packet.
-        condition: Block,
+        condition: Block<E>,
         /// C.
         holds: LocalId,
     },
     /// B only if A has happened before.
     OnlyAfter {
         /// B.
-        then: EventPattern,
+        then: EventPattern<E>,
         /// A; sees the variables of `then`: earlier events are matched for each B.
-        after: EventPattern,
+        after: EventPattern<E>,
         /// At most that many nanoseconds before.
-        within: Option<Expr>,
+        within: Option<E>,
         /// What undoes A if it happens after A; sees the variables of both.
-        unless: Option<EventPattern>,
+        unless: Option<EventPattern<E>>,
     },
     /// What happens to packets of `observed` does not depend on the events of `from`.
     Independent {
         /// V.
-        observed: EventPattern,
+        observed: EventPattern<E>,
         /// U; sees the variables of `observed`: it is matched for each pair.
-        from: EventPattern,
+        from: EventPattern<E>,
         /// Drop reasons through which V may depend on U.
         except: Vec<ReasonId>,
     },
     /// The sum of an amount over every interval of a trace stays below a limit, per key.
     Bound {
         /// The events that count; its block also computes `amount` and `key`.
-        event: EventPattern,
+        event: EventPattern<E>,
         /// What each adds, an integer.
-        amount: Expr,
+        amount: E,
         /// Per which key.
-        key: Vec<Expr>,
+        key: Vec<E>,
         /// Set to the interval's length in nanoseconds, an integer.
         interval: LocalId,
         /// Computes what `limit` needs.
-        block: Block,
+        block: Block<E>,
         /// The limit, an integer.
-        limit: Expr,
+        limit: E,
     },
     /// A trace exists in which this happens.
     Reachable {
         /// The event.
-        event: EventPattern,
+        event: EventPattern<E>,
     },
 }
 
 /// A packet that arrives at a port and what becomes of it.
 #[derive(Clone, Debug, Serialize)]
-pub struct EventPattern {
+pub struct EventPattern<E = Expr> {
     /// Where it is written.
     pub span: Span,
     /// The packet.
@@ -123,38 +123,38 @@ pub struct EventPattern {
     /// Whether its step drops it, for one of these reasons (any, if empty).
     pub drops: Option<Vec<ReasonId>>,
     /// Computes `matches` from both packets; it starts false. Evaluated in the state before the step.
-    pub block: Block,
+    pub block: Block<E>,
     /// Whether the shapes and the `where` fit.
     pub matches: LocalId,
 }
 
 /// What must become of a packet.
 #[derive(Clone, Debug, Serialize)]
-pub struct Outcome {
+pub struct Outcome<E = Expr> {
     /// It is emitted on that port as a packet for which `matches` holds.
-    pub emits: Option<Emission>,
+    pub emits: Option<Emission<E>>,
     /// Or dropped for one of these reasons.
     pub drops: Vec<ReasonId>,
 }
 
 /// A packet that a step emits.
 #[derive(Clone, Debug, Serialize)]
-pub struct Emission {
+pub struct Emission<E = Expr> {
     /// On which port.
     pub port: PortId,
     /// Bound to it.
     pub packet: PacketId,
     /// Computes `matches`; it starts false.
-    pub block: Block,
+    pub block: Block<E>,
     /// Whether it is as asked.
     pub matches: LocalId,
 }
 
 /// The time since the last event of a kind.
 #[derive(Clone, Debug, Serialize)]
-pub struct Since {
+pub struct Since<E = Expr> {
     /// The event; sees what `once` bound.
-    pub event: EventPattern,
+    pub event: EventPattern<E>,
     /// Set to the nanoseconds since its last occurrence, an integer; since `once`'s event, if it has not happened.
     pub elapsed: LocalId,
 }
@@ -172,7 +172,7 @@ pub enum Quantifier {
 
 /// Statements of specifications. They read; they change nothing.
 #[derive(Clone, Debug, Serialize)]
-pub enum SpecStmt {
+pub enum SpecStmt<E = Expr> {
     /// Over the live entries of a table (all elements of an array).
     Entries {
         /// How instances are put together.
@@ -184,7 +184,7 @@ pub enum SpecStmt {
         /// Set to the value's scalars; empty if not asked for.
         value: Vec<LocalId>,
         /// Computes `holds`.
-        block: Block,
+        block: Block<E>,
         /// The instance.
         holds: LocalId,
         /// The result.
@@ -197,11 +197,11 @@ pub enum SpecStmt {
         /// The integer.
         var: LocalId,
         /// Least.
-        low: Expr,
+        low: E,
         /// Greatest.
-        high: Expr,
+        high: E,
         /// Computes `holds`.
-        block: Block,
+        block: Block<E>,
         /// The instance.
         holds: LocalId,
         /// The result.
@@ -212,7 +212,7 @@ pub enum SpecStmt {
         /// The table.
         table: TableId,
         /// The key.
-        key: Vec<Expr>,
+        key: Vec<E>,
         /// The result.
         result: LocalId,
     },
@@ -235,7 +235,7 @@ pub enum SpecStmt {
         /// The bucket table.
         table: TableId,
         /// The key.
-        key: Vec<Expr>,
+        key: Vec<E>,
         /// The result.
         result: LocalId,
     },
@@ -252,7 +252,7 @@ pub enum SpecStmt {
         /// Set to each.
         into: PacketId,
         /// Computes `holds`.
-        block: Block,
+        block: Block<E>,
         /// The instance.
         holds: LocalId,
         /// The result.
@@ -286,9 +286,9 @@ pub enum SpecStmt {
     /// Evaluates a block in the state after an event. The choices of steps there are those of the step shown by `Emits`.
     After {
         /// The event.
-        event: AfterEvent,
+        event: AfterEvent<E>,
         /// The block.
-        block: Block,
+        block: Block<E>,
     },
     /// Whether two packets are the same bytes, but for fields of the first's headers.
     Same {
@@ -314,11 +314,11 @@ pub enum SpecStmt {
 
 /// What moves a specification to another state.
 #[derive(Clone, Debug, Serialize)]
-pub enum AfterEvent {
+pub enum AfterEvent<E = Expr> {
     /// A packet is processed.
     Packet(PacketId, PortId),
     /// Time passes: nanoseconds.
-    Time(Expr),
+    Time(E),
 }
 
 /// A `test` block: a script of events and expectations.

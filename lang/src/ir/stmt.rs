@@ -1,12 +1,13 @@
-//! Blocks: statements, and the variables that they use.
+//! Blocks: statements, and the variables that they use. How expressions are written is left open: as trees ([`Expr`]), or as
+//! somebody makes of them who runs statements often.
 
 use super::{Expr, FieldId, HandleId, HeaderId, LocalId, PacketId, ReasonId, Scalar, SpecStmt, TableId, TestStmt};
 use crate::span::Span;
 use serde::Serialize;
 
 /// A block with the variables it uses.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Body {
+#[derive(Clone, Debug, Serialize)]
+pub struct Body<E = Expr> {
     /// Scalar variables.
     pub locals: Vec<Local>,
     /// Headers found or made.
@@ -14,7 +15,13 @@ pub struct Body {
     /// Packets: in a handler the one that came in; in specifications one per variable.
     pub packets: Vec<String>,
     /// The statements.
-    pub block: Block,
+    pub block: Block<E>,
+}
+
+impl<E> Default for Body<E> {
+    fn default() -> Body<E> {
+        Body { locals: Vec::new(), handles: Vec::new(), packets: Vec::new(), block: Vec::new() }
+    }
 }
 
 /// A scalar variable.
@@ -38,35 +45,36 @@ pub struct Handle {
 }
 
 /// Statements in order.
-pub type Block = Vec<Stmt>;
+pub type Block<E = Expr> = Vec<Stmt<E>>;
 
 /// A statement with its place in the source.
 #[derive(Clone, Debug, Serialize)]
-pub struct Stmt {
+pub struct Stmt<E = Expr> {
     /// What it does.
-    pub kind: StmtKind,
+    pub kind: StmtKind<E>,
     /// The words in the source that it comes from.
     pub span: Span,
 }
 
-/// A statement.
+/// A statement. The tag is a byte of its own, since who runs a statement begins with looking at it.
 #[derive(Clone, Debug, Serialize)]
-pub enum StmtKind {
+#[repr(u8)]
+pub enum StmtKind<E = Expr> {
     /// `dst = value`.
     Assign {
         /// The variable.
         dst: LocalId,
         /// The value, of the variable's type.
-        value: Expr,
+        value: E,
     },
     /// Runs one of two blocks.
     If {
         /// The condition.
-        cond: Expr,
+        cond: E,
         /// If it holds.
-        then: Block,
+        then: Block<E>,
         /// If not.
-        other: Block,
+        other: Block<E>,
     },
     /// A branch that the source wrote begins here: an arm, or a side of an `if` or an `else`. It does nothing, and some event must come by.
     /// In handlers only; not in the standard library, which need not be used to the full.
@@ -79,16 +87,16 @@ pub enum StmtKind {
     /// several ways). What was established there is established in the case.
     Switch {
         /// What is compared.
-        on: Expr,
+        on: E,
         /// Cases: value, place in the source of the arm, block.
-        cases: Vec<(u128, Span, Block)>,
+        cases: Vec<(u128, Span, Block<E>)>,
         /// If no case equals it.
-        default: Block,
+        default: Block<E>,
     },
     /// An automatic obligation: `cond` must hold. The interpreter stops with an error where it does not.
     Check {
         /// What must hold.
-        cond: Expr,
+        cond: E,
         /// Why.
         what: Obligation,
     },
@@ -105,9 +113,9 @@ pub enum StmtKind {
         /// The handle that is set for `ok`.
         into: HandleId,
         /// It is there.
-        ok: Block,
+        ok: Block<E>,
         /// It is malformed.
-        malformed: Block,
+        malformed: Block<E>,
     },
     /// Writes one field, and nothing else.
     SetField {
@@ -116,7 +124,7 @@ pub enum StmtKind {
         /// The field.
         field: FieldId,
         /// The new value, of the field's width.
-        value: Expr,
+        value: E,
     },
     /// Updates a checksum incrementally (RFC 1624, equation 3): `HC' = ~(~HC + sum(~m + m'))` over all changes, each
     /// change's bits shifted left by `shift` and split into 16-bit words. With `optional`, a field of zero stays zero and a
@@ -129,7 +137,7 @@ pub enum StmtKind {
         /// See [`super::Checksum::optional`].
         optional: bool,
         /// What changed.
-        changes: Vec<Change>,
+        changes: Vec<Change<E>>,
     },
     /// Whether all of a header's checksums are right: the ones'-complement sum over what each covers, itself included, is zero in either of
     /// its forms, 0xffff or 0. An optional checksum of zero is right. In handlers, of headers whose checksums cover nothing but themselves.
@@ -148,7 +156,7 @@ pub enum StmtKind {
         /// The handle of the new header.
         into: HandleId,
         /// One value per field.
-        fields: Vec<Expr>,
+        fields: Vec<E>,
         /// Whether there was room.
         ok: LocalId,
     },
@@ -163,7 +171,7 @@ pub enum StmtKind {
         /// Index into [`super::Element::outputs`].
         output: u32,
         /// Values beside the packet.
-        args: Vec<Expr>,
+        args: Vec<E>,
     },
     /// Ends the handler; the packet is dropped.
     Drop {
@@ -175,7 +183,7 @@ pub enum StmtKind {
         /// The table.
         table: TableId,
         /// The key's scalars.
-        key: Vec<Expr>,
+        key: Vec<E>,
         /// Whether a live entry's lifetime is refreshed (`touch`).
         touch: bool,
         /// Whether there is a live entry.
@@ -188,7 +196,7 @@ pub enum StmtKind {
         /// An lpm table.
         table: TableId,
         /// The address.
-        key: Expr,
+        key: E,
         /// Whether a prefix holds it.
         found: LocalId,
         /// The matching prefix's length.
@@ -199,7 +207,7 @@ pub enum StmtKind {
     /// Inserts entries, all or none. `ok` is false if a table is full, or for a target's declared transient reason.
     Insert {
         /// The entries, in order.
-        entries: Vec<InsertEntry>,
+        entries: Vec<InsertEntry<E>>,
         /// Whether they are there now.
         ok: LocalId,
     },
@@ -208,34 +216,34 @@ pub enum StmtKind {
         /// The table.
         table: TableId,
         /// The key.
-        key: Vec<Expr>,
+        key: Vec<E>,
         /// The value.
-        value: Vec<Expr>,
+        value: Vec<E>,
     },
     /// Removes an entry, if it is there.
     Remove {
         /// The table.
         table: TableId,
         /// The key.
-        key: Vec<Expr>,
+        key: Vec<E>,
     },
     /// Sets a live entry's deadline outright. A key that is not live is a defect.
     ExpireAt {
         /// The table.
         table: TableId,
         /// The key.
-        key: Vec<Expr>,
+        key: Vec<E>,
         /// The deadline.
-        at: Expr,
+        at: E,
     },
     /// Takes tokens from a bucket: `result` is 0 conforms, 1 exceeds, 2 no room for a new key.
     Take {
         /// The bucket table.
         table: TableId,
         /// The key.
-        key: Vec<Expr>,
+        key: Vec<E>,
         /// Bytes.
-        amount: Expr,
+        amount: E,
         /// The result, 8 bits.
         result: LocalId,
     },
@@ -244,7 +252,7 @@ pub enum StmtKind {
         /// The array.
         table: TableId,
         /// The index.
-        index: Expr,
+        index: E,
         /// The element's scalars.
         value: Vec<LocalId>,
     },
@@ -253,9 +261,9 @@ pub enum StmtKind {
         /// The array.
         table: TableId,
         /// The index.
-        index: Expr,
+        index: E,
         /// The element's scalars.
-        value: Vec<Expr>,
+        value: Vec<E>,
     },
     /// Reads a cell.
     ReadCell {
@@ -269,23 +277,23 @@ pub enum StmtKind {
         /// The cell.
         table: TableId,
         /// Its scalars.
-        value: Vec<Expr>,
+        value: Vec<E>,
     },
     /// Adds to a counter, modulo 2^64.
     Count {
         /// The counter.
         table: TableId,
         /// Which one of a counter array.
-        index: Expr,
+        index: E,
         /// How much.
-        amount: Expr,
+        amount: E,
     },
     /// Reads a counter.
     ReadCounter {
         /// The counter.
         table: TableId,
         /// Which one of a counter array.
-        index: Expr,
+        index: E,
         /// The value, 64 bits.
         value: LocalId,
     },
@@ -298,7 +306,7 @@ pub enum StmtKind {
         /// Set to the element before `test`, and for the result.
         value: Vec<LocalId>,
         /// Pure statements and look-ups that compute `holds`.
-        test: Block,
+        test: Block<E>,
         /// The result of `test`.
         holds: LocalId,
         /// Whether there is one. If not, `index` and `value` are zero.
@@ -309,33 +317,33 @@ pub enum StmtKind {
         /// The value's variable: set before each test, and for the result.
         var: LocalId,
         /// Least value.
-        low: Expr,
+        low: E,
         /// Greatest value.
-        high: Expr,
+        high: E,
         /// `within N`: how many distinct values of a tier may be refused before it is left.
         within: Option<u32>,
         /// Pure statements and look-ups that compute `holds`: the `where`.
-        test: Block,
+        test: Block<E>,
         /// The result of `test`.
         holds: LocalId,
         /// Preferences in order; after them comes the tier of all values.
-        tiers: Vec<Tier>,
+        tiers: Vec<Tier<E>>,
         /// Whether a value was chosen.
         ok: LocalId,
     },
     /// Only in specifications.
-    Spec(Box<SpecStmt>),
+    Spec(Box<SpecStmt<E>>),
     /// Only in tests.
     Test(Box<TestStmt>),
 }
 
 /// A change of bits that a checksum covers.
 #[derive(Clone, Debug, Serialize)]
-pub struct Change {
+pub struct Change<E = Expr> {
     /// Before.
-    pub old: Expr,
+    pub old: E,
     /// After.
-    pub new: Expr,
+    pub new: E,
     /// Bits of the field.
     pub width: u8,
     /// Zero bits that follow the field up to the next 16-bit boundary.
@@ -344,24 +352,24 @@ pub struct Change {
 
 /// One part of an insertion.
 #[derive(Clone, Debug, Serialize)]
-pub struct InsertEntry {
+pub struct InsertEntry<E = Expr> {
     /// The table.
     pub table: TableId,
     /// The key.
-    pub key: Vec<Expr>,
+    pub key: Vec<E>,
     /// The value; empty for a set.
-    pub value: Vec<Expr>,
+    pub value: Vec<E>,
     /// Whether a live entry is replaced; otherwise it is a defect.
     pub or_update: bool,
 }
 
 /// A preference of a choice.
 #[derive(Clone, Debug, Serialize)]
-pub enum Tier {
+pub enum Tier<E = Expr> {
     /// `prefer x == e`: that one value, always tried.
-    Exactly(Expr),
+    Exactly(E),
     /// Pure statements and look-ups that compute the variable.
-    Test(Block, LocalId),
+    Test(Block<E>, LocalId),
 }
 
 /// Why a condition must hold.

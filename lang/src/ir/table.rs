@@ -95,27 +95,27 @@ pub enum Role {
 
 /// How long entries live.
 #[derive(Clone, Debug, Serialize)]
-pub enum Lifetime {
+pub enum Lifetime<E = Expr> {
     /// Until removed.
     Forever,
     /// A touch moves the deadline to `max(deadline, now + T)`.
-    Idle(LifetimeFn),
+    Idle(LifetimeFn<E>),
     /// The deadline is that of an entry of another table.
     IdleWith {
         /// The other table.
         table: TableId,
         /// Its key, computed from this entry's.
-        key: LifetimeFn,
+        key: LifetimeFn<E>,
     },
     /// Set once, at insertion.
-    Fixed(LifetimeFn),
+    Fixed(LifetimeFn<E>),
 }
 
 /// Scalars computed from an entry's key and value. The body's first locals are the key's scalars, then the value's.
 #[derive(Clone, Debug, Serialize)]
-pub struct LifetimeFn {
+pub struct LifetimeFn<E = Expr> {
     /// The statements; pure.
-    pub body: Body,
+    pub body: Body<E>,
     /// The results: a duration in nanoseconds, or a key.
-    pub result: Vec<Expr>,
+    pub result: Vec<E>,
 }

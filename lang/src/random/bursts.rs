@@ -9,7 +9,7 @@ use super::trace::{Judged, Trace};
 use crate::interp::judge::{self, Moment};
 use crate::interp::{Machine, Replay, Seeded, Stimulus};
 use crate::ir::spec::Form;
-use crate::ir::{PortId, Property, PropertyId};
+use crate::ir::{PortId, PropertyId};
 use std::cell::Cell;
 
 /// At most so many packets at one instant.
@@ -34,13 +34,12 @@ pub fn overrun<'t>(starts: impl IntoIterator<Item = &'t Trace>, id: PropertyId) 
     let program = starts.peek()?.program.clone();
     let property = program.properties.get(id.0 as usize)?;
     let Form::Bound { event, .. } = &property.form else { return None };
-    let bursts = Bursts { grammar: Grammar::new(&program), property, id, port: event.port, left: Cell::new(0) };
+    let bursts = Bursts { grammar: Grammar::new(&program), id, port: event.port, left: Cell::new(0) };
     starts.find_map(|start| bursts.from(start))
 }
 
 struct Bursts<'p> {
     grammar: Grammar<'p>,
-    property: &'p Property,
     id: PropertyId,
     port: PortId,
     /// So many packets more may be tried.
@@ -134,7 +133,7 @@ impl Bursts<'_> {
         let oracle = Replay::new([], Seeded::exact(0));
         let outcome = machine.clone().happen(&event, &mut oracle.clone(), None).ok()?;
         let moment = Moment { event, before, outcome, oracle };
-        let counted = judge::counted(self.property, &moment).ok()?;
+        let counted = judge::counted(self.id, &moment).ok()?;
         counted.into_iter().next().map(|(key, _)| key)
     }
 

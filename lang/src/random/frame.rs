@@ -2,7 +2,7 @@
 
 use super::packets::{Grammar, wishes};
 use crate::interp::checksum;
-use crate::interp::packet::{Place, get_bits, parse, place_of, set_bits};
+use crate::interp::packet::{Place, get_bits, set_bits};
 use crate::ir::{FieldId, Header, HeaderId};
 
 /// What is wanted of a packet.
@@ -42,8 +42,9 @@ impl Grammar<'_> {
                 break;
             }
             self.write(header, &chain, at, &mut bytes, wanted);
-            let place = parse(self.program, header, &bytes, at, limit)
-                .unwrap_or_else(|| place_of(self.program, header, &bytes, at, header.fixed, limit));
+            let layout = &self.layouts[id.index()];
+            let place = layout.parse(&bytes, at, limit);
+            let place = place.unwrap_or_else(|| layout.place_of(&bytes, at, header.fixed, limit));
             places.push((id, place));
             at = place.after();
             limit = limit.min(place.end).max(at);
@@ -115,7 +116,7 @@ impl Grammar<'_> {
     /// The headers of a packet that are well-formed, as far as the program looks for them.
     pub(super) fn places(&self, bytes: &[u8]) -> Vec<(HeaderId, Place)> {
         let (mut at, mut limit) = (0, bytes.len() as u32);
-        let fits = |id: &HeaderId, at, limit| parse(self.program, &self.program.headers[id.index()], bytes, at, limit);
+        let fits = |id: &HeaderId, at, limit| self.layouts[id.index()].parse(bytes, at, limit);
         let mut next = self.first.iter().find_map(|id| Some((*id, fits(id, at, limit)?)));
         let mut places = Vec::new();
         while let Some((id, place)) = next {

@@ -3,7 +3,8 @@
 
 use super::frame::MOST_HEADERS;
 use super::values::Source;
-use crate::interp::packet::{Place, get_bits, parse, place_of, set_bits};
+use crate::interp::Layout;
+use crate::interp::packet::{Place, get_bits, set_bits};
 use crate::ir::spec::Form;
 use crate::ir::{
     BinaryOp, Block, Body, Expr, FieldId, HandleId, Header, HeaderId, PortId, Program, SpecStmt, StmtKind, TestStmt,
@@ -20,6 +21,8 @@ pub(super) struct Edge {
 /// Which packets there are.
 pub struct Grammar<'p> {
     pub(super) program: &'p Program,
+    /// By header.
+    pub(super) layouts: Vec<Layout>,
     pub(super) first: Vec<HeaderId>,
     pub(super) edges: Vec<Edge>,
     ports: Vec<PortId>,
@@ -29,7 +32,8 @@ impl<'p> Grammar<'p> {
     /// What the program looks for.
     pub fn new(program: &'p Program) -> Grammar<'p> {
         let ports = (0..).map(PortId).zip(&program.ports).filter(|(_, p)| p.entry.is_some()).map(|(id, _)| id).collect();
-        let mut grammar = Grammar { program, first: Vec::new(), edges: Vec::new(), ports };
+        let layouts = program.headers.iter().map(|header| Layout::new(program, header)).collect();
+        let mut grammar = Grammar { program, layouts, first: Vec::new(), edges: Vec::new(), ports };
         for element in &program.elements {
             for input in &element.inputs {
                 grammar.walk(&input.body, &input.body.block, &[]);
@@ -144,8 +148,9 @@ impl<'p> Grammar<'p> {
         let (mut start, mut limit) = (0, whole as u32);
         for (header, (id, selects)) in headers.iter().zip(chain) {
             self.fields(header, selects, &mut bytes, start, source);
-            let place = parse(self.program, header, &bytes, start, limit)
-                .unwrap_or_else(|| place_of(self.program, header, &bytes, start, header.fixed, limit));
+            let layout = &self.layouts[id.index()];
+            let place = layout.parse(&bytes, start, limit);
+            let place = place.unwrap_or_else(|| layout.place_of(&bytes, start, header.fixed, limit));
             places.push((*id, place));
             start += header.fixed;
             limit = limit.min(place.end).max(start);
@@ -183,12 +188,12 @@ impl<'p> Grammar<'p> {
         // A field that the body's length grows with by one says where the packet ends.
         let Some(rest) = (bytes.len() as u128).checked_sub(u128::from(start + header.fixed)) else { return };
         if let Some(f) = header.body.as_ref().and_then(grows).and_then(|field| header.fields.get(field.index())) {
+            let layout = Layout::new(self.program, header);
             let at = start as usize * 8 + f.offset as usize;
             for value in rest..=rest + 60 {
                 if set_bits(bytes, at, f.width, value)
                     && get_bits(bytes, at, f.width) == Some(value)
-                    && parse(self.program, header, bytes, start, bytes.len() as u32)
-                        .is_some_and(|p| p.end as usize == bytes.len())
+                    && layout.parse(bytes, start, bytes.len() as u32).is_some_and(|p| p.end as usize == bytes.len())
                 {
                     break;
                 }

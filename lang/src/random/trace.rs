@@ -92,7 +92,7 @@ impl Trace {
         if !self.bulk.is_empty() && judge::asks_for_all_of_the_past(&property.form) {
             return Ok(Verdict::Fits);
         }
-        judge::judge(property, &self.machine, &self.past, arrivals)
+        judge::judge(id, &self.machine, &self.past, arrivals)
     }
 
     /// Whether a property holds behind the last event, of packets that may arrive then.

@@ -4,8 +4,8 @@
 use crate::sym::{is_keyed, root, shares};
 use crate::term::eval::Concrete;
 use crate::term::{Declared, Sort};
-use grv_lang::interp::packet::{Place, get_bits, parse};
-use grv_lang::interp::{Machine, Physical, hash};
+use grv_lang::interp::packet::{Place, get_bits};
+use grv_lang::interp::{Layout, Machine, Physical, hash};
 use grv_lang::ir::{HashId, HeaderId, ParamId, Program, TableId, TableKind};
 use rustc_hash::FxHashMap;
 
@@ -210,7 +210,7 @@ impl<'m> Snapshot<'m> {
 
     fn place(&self, header: HeaderId, start: u32, end: u32) -> Option<Place> {
         let program = self.machine.program();
-        parse(program, &program.headers[header.index()], self.packet, start, end)
+        Layout::new(program, &program.headers[header.index()]).parse(self.packet, start, end)
     }
 
     /// The sum of the words between a header's fixed part and its end.
