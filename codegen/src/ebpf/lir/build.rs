@@ -376,6 +376,7 @@ impl Builder {
         };
         function.tidy();
         function.simplify();
+        function.merge_alike();
         function.gather();
         function
     }
@@ -465,6 +466,7 @@ impl Op {
             Op::Bin { a, b, .. } => vec![*a, *b],
             Op::Swap { a, .. } => vec![*a],
             Op::Advance { pointer, by } => vec![Arg::Value(*pointer), *by],
+            Op::Place { base, by } => vec![*base, *by],
             Op::Distance { from, to } => vec![Arg::Value(*from), Arg::Value(*to)],
             Op::Load { base, .. } => vec![*base],
             Op::Store { base, value, .. } => vec![*base, *value],

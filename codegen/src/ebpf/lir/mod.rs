@@ -16,6 +16,7 @@
 //! An instruction by which an operation on a table takes effect for all other processors carries a [`Commit`]. What comes before
 //! it in its operation can be repeated; what comes after it looks at what it did.
 
+mod alike;
 mod bits;
 mod build;
 mod check;
@@ -196,6 +197,8 @@ pub(crate) enum Op {
     Swap { bits: u8, a: Arg },
     /// A pointer into a packet, or into an entry, moved forward by a number of bytes.
     Advance { pointer: Value, by: Arg },
+    /// A pointer to what is so many bytes behind a place among global variables.
+    Place { base: Arg, by: Arg },
     /// Bytes between two pointers into one packet.
     Distance { from: Value, to: Value },
     /// Reads 1, 2, 4 or 8 bytes.

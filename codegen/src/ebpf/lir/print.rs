@@ -33,6 +33,7 @@ fn shown(inst: &Inst) -> String {
         Op::Bin { op, wide, a, b } => format!("{op:?}{} {}, {}", if *wide { "" } else { "32" }, arg(*a), arg(*b)).to_lowercase(),
         Op::Swap { bits, a } => format!("swap{bits} {}", arg(*a)),
         Op::Advance { pointer, by } => format!("advance v{} by {}", pointer.0, arg(*by)),
+        Op::Place { base, by } => format!("place {} by {}", arg(*base), arg(*by)),
         Op::Distance { from, to } => format!("distance v{}, v{}", from.0, to.0),
         Op::Load { base, offset, bytes } => format!("load{} {}", bytes * 8, at(*base, *offset)),
         Op::Store { base, offset, bytes, value } => format!("store{} {}, {}", bytes * 8, at(*base, *offset), arg(*value)),

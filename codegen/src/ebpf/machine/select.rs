@@ -305,6 +305,7 @@ impl Select<'_> {
             }
             Op::Bin { op, wide, a, b } => self.alu(*op, *wide, *a, *b, into),
             Op::Advance { pointer, by } => self.alu(Bin::Add, true, Arg::Value(*pointer), *by, into),
+            Op::Place { base, by } => self.alu(Bin::Add, true, *base, *by, into),
             Op::Distance { from, to } => self.alu(Bin::Sub, true, Arg::Value(*to), Arg::Value(*from), into),
             Op::Swap { bits, a } => {
                 let a = self.changed(*a);
