@@ -7,6 +7,7 @@
 mod chains;
 mod places;
 mod put;
+mod repair;
 mod walk;
 
 use super::{Arg, BlockId, End, Function, Op, Value};
@@ -150,13 +151,12 @@ impl Function {
 
     /// About how long it is.
     fn size(&self, places: &Places) -> usize {
-        let numbers = |args: &[Arg]| args.iter().filter(|arg| arg.value().is_none()).count();
         let block = |id: &BlockId| {
             let block = &self.blocks[id.index()];
             let calls =
                 block.insts.iter().filter_map(|inst| if let Op::Call { args, .. } = &inst.op { Some(args) } else { None });
             let end = match &block.end {
-                End::Jump(_, args) => numbers(args),
+                End::Jump(_, args) => args.len(),
                 End::Branch { .. } => 1,
                 End::Return(_) => 2,
             };

@@ -2,6 +2,7 @@
 
 use super::super::simplify::Dominators;
 use super::super::{Arg, BlockId, Cmp, End, Function, Value};
+use std::collections::BTreeSet;
 
 /// Blocks in the tree of those that dominate them, and values.
 pub(super) struct Places {
@@ -58,7 +59,7 @@ impl Places {
 
     /// The block that makes a value.
     pub(super) fn made(&self, value: Value) -> BlockId {
-        self.made[value.index()]
+        self.made.get(value.index()).copied().unwrap_or(BlockId(u32::MAX))
     }
 
     /// What words are at a block, by comparisons that all ways to it lead through: first the nearest. Whether the word is that number, or is not.
@@ -78,26 +79,32 @@ impl Places {
         })
     }
 
-    /// Whether every value is made on all ways to where it is used.
-    pub(super) fn hold(&self, function: &Function) -> bool {
+    /// How many values there are.
+    pub(super) fn values(&self) -> usize {
+        self.made.len()
+    }
+
+    /// Values that are used where they are not made on all ways there.
+    pub(super) fn missing(&self, function: &Function) -> BTreeSet<Value> {
         let mut seen = vec![false; function.types.len()];
         function.inputs.iter().for_each(|input| seen[input.index()] = true);
-        self.dominators.order.iter().all(|id| {
-            let (id, block) = (*id, &function.blocks[id.index()]);
-            let good = |args: &[Arg], seen: &[bool]| {
-                args.iter().filter_map(|arg| arg.value()).all(|value| {
-                    let made = self.made(value);
-                    if made == id { seen[value.index()] } else { self.dominates(made, id) }
-                })
+        let mut missing = BTreeSet::new();
+        for id in &self.dominators.order {
+            let block = &function.blocks[id.index()];
+            let mut note = |args: &[Arg], seen: &[bool]| {
+                let there = |value: &Value| {
+                    let made = self.made(*value);
+                    if made == *id { seen[value.index()] } else { self.dominates(made, *id) }
+                };
+                missing.extend(args.iter().filter_map(|arg| arg.value()).filter(|value| !there(value)));
             };
             block.params.iter().for_each(|param| seen[param.index()] = true);
             for inst in &block.insts {
-                if !good(&inst.op.args(), &seen) {
-                    return false;
-                }
+                note(&inst.op.args(), &seen);
                 inst.result.iter().for_each(|value| seen[value.index()] = true);
             }
-            good(&block.end.args(), &seen)
-        })
+            note(&block.end.args(), &seen);
+        }
+        missing
     }
 }

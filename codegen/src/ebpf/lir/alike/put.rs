@@ -6,9 +6,10 @@
 use super::super::simplify::Replaced;
 use super::super::{Arg, Bin, Block, BlockId, Cmp, End, Function, Inst, Op, Type, Value};
 use super::places::Places;
+use super::repair::Region;
 use super::walk::{Given, Last, Walk};
 use grv_lang::span::Span;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 /// Numbers that a region is given at most: they need room that the copies did not need.
 const MORE: usize = 2;
@@ -31,9 +32,7 @@ pub(super) fn put(function: &Function, places: &Places, entries: &[BlockId], wal
     let mut out = function.clone();
     walk.new.iter().for_each(|(ty, bits)| (out.types.push(*ty), out.bits.push(*bits)).1);
     let apart = walk.met.iter().any(|met| matches!(met.last, Last::Apart(_)));
-    let mut plan = plan(&mut out, function, places, entries, &walk, apart)?;
-    let left = Left::of(function, places, entries, &walk);
-    let carried = left.carry(&mut out, function, places, entries, &mut plan)?;
+    let plan = plan(&mut out, function, places, entries, &walk, apart)?;
     let base = function.blocks.len();
     let first = BlockId(base as u32);
     let mut put = Put { out, plan: &plan, first };
@@ -52,11 +51,9 @@ pub(super) fn put(function: &Function, places: &Places, entries: &[BlockId], wal
         let end = match last {
             Last::Same(end) => put.back(end, first, span),
             Last::Apart(rests) => {
-                let rests = rests.into_iter().zip(entries).zip(&carried).map(|(((insts, end), entry), carried)| {
+                let rests = rests.into_iter().zip(entries).map(|((insts, end), entry)| {
                     let end = put.back(end, *entry, span);
-                    let block = put.block(insts, end, span);
-                    rename(&mut put.out.blocks[block.index()], carried);
-                    block
+                    put.block(insts, end, span)
                 });
                 let rests = rests.collect::<Vec<_>>();
                 put.part(&rests, span)?
@@ -65,11 +62,10 @@ pub(super) fn put(function: &Function, places: &Places, entries: &[BlockId], wal
         put.out.blocks[block.index()].end = end;
         put.derive(block);
     }
-    for (blocks, entry) in left.blocks.iter().zip(entries) {
-        for block in blocks {
-            let (end, span) = (put.out.blocks[block.index()].end.clone(), put.out.blocks[block.index()].span);
-            let end = put.back(end, *entry, span);
-            put.out.blocks[block.index()].end = end;
+    for id in places.dominators.order.iter().filter(|id| !walk.part.contains_key(id)) {
+        if let Some(entry) = entries.iter().find(|entry| places.dominates(**entry, *id)) {
+            let (end, span) = (put.out.blocks[id.index()].end.clone(), put.out.blocks[id.index()].span);
+            put.out.blocks[id.index()].end = put.back(end, *entry, span);
         }
     }
     let mut out = put.out;
@@ -89,9 +85,6 @@ pub(super) fn put(function: &Function, places: &Places, entries: &[BlockId], wal
         .map(|(block, at)| (*block, BlockId((base + at) as u32)))
         .collect();
     out.replace(&renamed);
-    for (blocks, carried) in left.blocks.iter().zip(&carried) {
-        blocks.iter().for_each(|block| rename(&mut out.blocks[block.index()], carried));
-    }
     for block in &mut out.blocks {
         let lead = |to: &mut BlockId| *to = parts.get(to).copied().unwrap_or(*to);
         match &mut block.end {
@@ -106,8 +99,9 @@ pub(super) fn put(function: &Function, places: &Places, entries: &[BlockId], wal
         let own = block.params.iter().map(|param| Arg::Value(*param));
         block.end = End::Jump(first, own.chain(plan.params.iter().map(|(_, tuple)| tuple[copy])).collect());
     }
-    let places = Places::of(&out);
-    places.hold(&out).then_some((out, places))
+    let given = plan.params.iter().map(|(param, tuple)| (*param, tuple.iter().copied().map(Some).collect())).collect();
+    let now = Region { begin: first, entries, given }.repair(&mut out, places)?;
+    Some((out, now))
 }
 
 /// What the region is given, and what is made of it.
@@ -219,106 +213,6 @@ fn linear(from: &[u64], to: &[u64]) -> Option<(u64, u64)> {
     i32::try_from(a as i64).ok()?;
     let holds = |(x, y): (&u64, &u64)| a.wrapping_add(x.wrapping_mul(b)) == *y;
     from.iter().zip(to).all(holds).then_some((a, b))
-}
-
-/// What is left of the copies: by copy, blocks that are not merged.
-struct Left {
-    blocks: Vec<BTreeSet<BlockId>>,
-    /// What they use that was made before the region, but not before all copies.
-    uses: Vec<BTreeSet<Value>>,
-}
-
-impl Left {
-    fn of(function: &Function, places: &Places, entries: &[BlockId], walk: &Walk<'_>) -> Left {
-        let mut left = Left { blocks: vec![BTreeSet::new(); entries.len()], uses: vec![BTreeSet::new(); entries.len()] };
-        let rests = walk.met.iter().filter_map(|met| if let Last::Apart(rests) = &met.last { Some(rests) } else { None });
-        for (copy, (insts, end)) in rests.flat_map(|rests| rests.iter().enumerate()) {
-            left.note(places, entries, copy, insts, end);
-            let mut work: Vec<BlockId> = end.targets().collect();
-            while let Some(id) = work.pop() {
-                let own = places.dominates(entries[copy], id) && !walk.part.contains_key(&id);
-                if own && left.blocks[copy].insert(id) {
-                    let block = &function.blocks[id.index()];
-                    left.note(places, entries, copy, &block.insts, &block.end);
-                    work.extend(block.end.targets());
-                }
-            }
-        }
-        left
-    }
-
-    fn note(&mut self, places: &Places, entries: &[BlockId], copy: usize, insts: &[Inst], end: &End) {
-        let values = insts.iter().flat_map(|inst| inst.op.args()).chain(end.args()).filter_map(|arg| arg.value());
-        let carried = values.filter(|value| {
-            let made = places.made(*value);
-            !places.dominates(entries[copy], made) && !entries.iter().all(|entry| places.dominates(made, *entry))
-        });
-        self.uses[copy].extend(carried);
-    }
-
-    /// Has the region given what is left of single copies uses: by copy, what is used instead.
-    fn carry(
-        &self,
-        out: &mut Function,
-        function: &Function,
-        places: &Places,
-        entries: &[BlockId],
-        plan: &mut Plan,
-    ) -> Option<Vec<HashMap<Value, Value>>> {
-        let mut carried = vec![HashMap::new(); entries.len()];
-        let mut open: Vec<(Type, Vec<Option<Value>>, Value)> = Vec::new();
-        for (copy, uses) in self.uses.iter().enumerate() {
-            for value in uses {
-                // It may be given anyway.
-                let given = plan.params.iter().find(|(_, tuple)| tuple[copy] == Arg::Value(*value)).map(|(param, _)| *param);
-                let ty = function.types[value.index()];
-                let param = given.unwrap_or_else(|| {
-                    let free = open.iter().position(|(other, tuple, _)| *other == ty && tuple[copy].is_none());
-                    let at = free.unwrap_or_else(|| {
-                        out.types.push(ty);
-                        out.bits.push(0);
-                        open.push((ty, vec![None; entries.len()], Value(out.types.len() as u32 - 1)));
-                        open.len() - 1
-                    });
-                    let (_, tuple, param) = &mut open[at];
-                    tuple[copy] = Some(*value);
-                    let bits = &mut out.bits[param.index()];
-                    *bits = function.bits[value.index()].max(*bits);
-                    *param
-                });
-                carried[copy].insert(*value, param);
-            }
-        }
-        for (ty, tuple, param) in open {
-            // The others give anything of that type.
-            let any = |entry: &BlockId| match ty {
-                Type::Word => Some(Arg::Number(0)),
-                _ => (0..function.types.len() as u32)
-                    .map(Value)
-                    .find(|value| {
-                        function.types[value.index()] == ty
-                            && places.dominates(places.made(*value), *entry)
-                            && places.made(*value) != *entry
-                    })
-                    .map(Arg::Value),
-            };
-            let tuple = tuple.iter().zip(entries).map(|(value, entry)| value.map(Arg::Value).or_else(|| any(entry)));
-            plan.params.push((param, tuple.collect::<Option<_>>()?));
-        }
-        (plan.params.len() <= MOST_GIVEN).then_some(carried)
-    }
-}
-
-fn rename(block: &mut Block, by: &HashMap<Value, Value>) {
-    let set = |arg: &mut Arg| {
-        if let Arg::Value(value) = arg
-            && let Some(new) = by.get(value)
-        {
-            *arg = Arg::Value(*new);
-        }
-    };
-    block.insts.iter_mut().for_each(|inst| inst.op.each_arg(set));
-    block.end.each_arg(set);
 }
 
 struct Put<'p> {

@@ -131,7 +131,7 @@ fn variables_that_differ_are_found_behind_each_other() {
     });
     assert_eq!((calls(&function, Helper::Redirect), count(&function, |op| matches!(op, Op::Place { .. }))), (1, 1));
     for way in 0..4 {
-        let mine = (3_u64 << 40 | 7 << 20 | 16 + 24 * way).wrapping_mul(77) + 4;
+        let mine = ((3_u64 << 40) | (7 << 20) | (16 + 24 * way)).wrapping_mul(77) + 4;
         let expected = vec![u64::MAX, 1 << 40 | 16, mine.wrapping_mul(3), u64::MAX, mine.wrapping_mul(3), 0, mine];
         assert_eq!(run(&function, &[100 + 7 * way, 0, 0]), expected);
     }
