@@ -307,6 +307,47 @@ pub(crate) enum Helper {
 }
 
 impl Helper {
+    /// All of them.
+    pub(crate) const ALL: [Helper; 16] = [
+        Helper::MapLookup,
+        Helper::MapUpdate,
+        Helper::MapDelete,
+        Helper::KtimeGetNs,
+        Helper::Jiffies64,
+        Helper::XdpAdjustHead,
+        Helper::RedirectMap,
+        Helper::ForEach,
+        Helper::Random,
+        Helper::RingbufOutput,
+        Helper::TailCall,
+        Helper::Redirect,
+        Helper::SkbPullData,
+        Helper::TimerInit,
+        Helper::TimerSetCallback,
+        Helper::TimerStart,
+    ];
+
+    /// The number of the register in which it is given a map.
+    pub(crate) fn map_argument(self) -> Option<u8> {
+        match self {
+            Helper::MapLookup
+            | Helper::MapUpdate
+            | Helper::MapDelete
+            | Helper::RedirectMap
+            | Helper::ForEach
+            | Helper::RingbufOutput => Some(1),
+            Helper::TailCall | Helper::TimerInit => Some(2),
+            Helper::KtimeGetNs
+            | Helper::Jiffies64
+            | Helper::XdpAdjustHead
+            | Helper::Random
+            | Helper::Redirect
+            | Helper::SkbPullData
+            | Helper::TimerSetCallback
+            | Helper::TimerStart => None,
+        }
+    }
+
     /// Its number in the kernel's interface.
     pub(crate) fn number(self) -> u32 {
         match self {

@@ -1,7 +1,7 @@
 //! Ways that end alike: instructions before jumps to the same place, or before ends of the program, that are the same are there once, and all but one of the
 //! ways jump to them. No way has more jumps for it: one that goes on at once keeps what is its own.
 
-use super::super::lir::BlockId;
+use super::super::lir::{BlockId, Helper};
 use super::{Emit, Insn, LD_IMM64};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,16 +54,25 @@ impl Emit {
         let alike = |a: usize, b: usize| {
             self.code.insns[a] == self.code.insns[b] && named.get(&a) == named.get(&b) && called.get(&a) == called.get(&b)
         };
-        // How many instructions before two ends are the same.
+        // The register in which a helper is given a map.
+        let takes_map = |at: usize| {
+            let insn = self.code.insns[at];
+            let helper = Helper::ALL.into_iter().find(|helper| insn == Insn::call(helper.number()));
+            helper.and_then(Helper::map_argument)
+        };
+        // How many instructions before two ends are the same. The map of a call is named with it: where the kernel meets a call with several maps, it calls
+        // more slowly.
         let common = |a: usize, b: usize| {
             let (mut length, mut whole) = (0, 0);
+            let mut wanted: Option<u8> = None;
             while !first.contains(&(a - length)) && !first.contains(&(b - length)) && length < a.min(b) {
                 let (x, y) = (a - length - 1, b - length - 1);
                 if ends_way(x) || ends_way(y) || !alike(x, y) {
                     break;
                 }
                 length += 1;
-                if !second.contains(&x) && !second.contains(&y) {
+                wanted = takes_map(x).or(wanted).filter(|register| !(named.contains_key(&x) && self.code.insns[x].dst == *register));
+                if wanted.is_none() && !second.contains(&x) && !second.contains(&y) {
                     whole = length;
                 }
             }
@@ -107,7 +116,7 @@ impl Emit {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::lir::{Arg, Builder, Cmp, Field, Type};
+    use super::super::super::lir::{Arg, Builder, Cmp, Field, Helper, MapId, Type};
     use super::super::{Insn, compile};
     use grv_lang::span::Span;
 
@@ -140,6 +149,29 @@ mod tests {
             if jumps {
                 assert!((0..code.insns.len() as i64).contains(&(at as i64 + 1 + i64::from(insn.offset))));
             }
+        }
+    }
+
+    #[test]
+    fn each_map_has_calls_of_its_own() {
+        let mut b = Builder::new(Span::default(), &[Type::Context]);
+        let context = b.input(0).value().unwrap();
+        let number = b.field(context, Field::IngressIfindex);
+        for (value, map) in [(1, 0), (2, 1), (3, 0)] {
+            let (this, next) = (b.block(), b.block());
+            b.branch(Cmp::Eq, number, Arg::Number(value), this, next);
+            b.enter(this);
+            let verdict = b.call(Helper::RedirectMap, vec![Arg::Map(MapId(map)), Arg::Number(0), Arg::Number(9)]);
+            b.ret(verdict);
+            b.enter(next);
+        }
+        b.ret(Arg::Number(0));
+        let code = compile(&b.finish("f")).unwrap();
+        let calls: Vec<usize> = (0..code.insns.len()).filter(|at| code.insns[*at] == Insn::call(51)).collect();
+        assert_eq!(calls.len(), 2);
+        for call in calls {
+            let named = code.relocations.iter().filter(|(at, _)| (call - 4..call).contains(at)).count();
+            assert_eq!(named, 1, "right before the call");
         }
     }
 }
