@@ -173,5 +173,5 @@ fn parameters_that_a_configuration_gives_are_built_in() {
     std::fs::write(&config, r#"{"params": {"publik": "203.0.113.1"}}"#).expect("a file");
     let output = build(NAT, &object, &["--config", &config.display().to_string()]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("params.publik: there is no such parameter"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("`params.publik`: there is no such parameter"), "{}", text(&output.stderr));
 }

@@ -71,7 +71,8 @@ impl Emit {
                     break;
                 }
                 length += 1;
-                wanted = takes_map(x).or(wanted).filter(|register| !(named.contains_key(&x) && self.code.insns[x].dst == *register));
+                wanted =
+                    takes_map(x).or(wanted).filter(|register| !(named.contains_key(&x) && self.code.insns[x].dst == *register));
                 if wanted.is_none() && !second.contains(&x) && !second.contains(&y) {
                     whole = length;
                 }
