@@ -115,7 +115,7 @@ fn objects_with_broken_manifests_are_refused() {
     let good = std::fs::read(&object).expect("the object is there");
     let at = |what: &str| good.windows(what.len()).position(|w| w == what.as_bytes()).expect("the manifest has it");
     let changes: [(&str, &str); 5] = [
-        ("\"schema_version\": 3", "\"schema_version\": 7"),
+        ("\"schema_version\": 4", "\"schema_version\": 7"),
         ("\"digest\": \"blake3:", "\"digest\": \"blake4:"),
         ("\"keeping\": \"buckets\"", "\"keeping\": \"bukkets\""),
         ("\"middlebox\": \"Policer\"", "\"middlebox\": \"Palicer\""),
