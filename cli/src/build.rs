@@ -2,10 +2,9 @@
 
 use crate::render::{self, Finding};
 use crate::verify::{self, Solving, Source, select};
-use crate::{Format, Status};
+use crate::{Format, Status, files};
 use clap::ValueEnum;
 use grv_codegen::ebpf::{self, Artefact, Budget, Claim, Hook, Kernel, Options, Proofs};
-use grv_lang::config;
 use grv_lang::diagnostics::Diagnostic;
 use grv_lang::ir::Program;
 use grv_verifier::prove::Verdict;
@@ -134,7 +133,7 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
         Err(status) => return Ok(status),
     };
     if let Some(path) = &args.output {
-        std::fs::write(path, &made.artefact.object).map_err(|e| format!("{}: {}", path.display(), crate::files::reason(&e)))?;
+        std::fs::write(path, &made.artefact.object).map_err(|e| format!("{}: {}", path.display(), files::reason(&e)))?;
     }
     shown(args, &made)?;
     Ok(Status::Good)
@@ -154,7 +153,7 @@ pub(crate) fn make(path: &Path, making: &Making, probe: bool, format: Format) ->
         At::Xdp => Hook::Xdp,
         At::Tc => Hook::Tc,
     };
-    let params = built_in(making, &program)?;
+    let params = files::settings(making.config.as_deref(), &program)?.params;
     let (kernel, hz, checks) = (making.kernel, making.hz.0, making.allow_unproved);
     let options = Options { kernel, hz, hook, probe, checks, params, ..Options::default() };
     // What the target does not have need not be proved first.
@@ -181,13 +180,6 @@ pub(crate) fn make(path: &Path, making: &Making, probe: bool, format: Format) ->
         Ok(artefact) => Ok(Ok(Made { program, options, artefact, proved: proofs.complete() })),
         Err(found) => refused(format, source, &found).map(Err),
     }
-}
-
-/// By parameter: the numbers that the configuration gives.
-fn built_in(making: &Making, program: &Program) -> Result<Vec<Option<Vec<u128>>>, String> {
-    let Some(path) = &making.config else { return Ok(Vec::new()) };
-    let bytes = std::fs::read(path).map_err(|e| format!("{}: {}", path.display(), crate::files::reason(&e)))?;
-    config::parse(&bytes, program).map(|settings| settings.params).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// The middlebox that is asked for.

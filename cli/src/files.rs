@@ -1,6 +1,8 @@
 //! Sources on disk: where programs and the modules that they import are found.
 
 use grv_lang::compile::{Compilation, compile};
+use grv_lang::config::{self, Settings};
+use grv_lang::ir::Program;
 use grv_lang::source::{Loader, beside};
 use std::path::{Path, PathBuf};
 
@@ -34,6 +36,13 @@ pub(crate) fn reason(error: &std::io::Error) -> String {
         std::io::ErrorKind::IsADirectory => "this is a folder".to_string(),
         _ => error.to_string(),
     }
+}
+
+/// A configuration of a program; without a file, an empty one.
+pub(crate) fn settings(path: Option<&Path>, program: &Program) -> Result<Settings, String> {
+    let Some(path) = path else { return Ok(Settings::default()) };
+    let bytes = std::fs::read(path).map_err(|e| format!("{}: {}", path.display(), reason(&e)))?;
+    config::parse(&bytes, program).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// All programs among paths: files as they are, folders with all `.grv` files below them, in order.

@@ -4,7 +4,7 @@ use crate::capture::{self, Writer};
 use crate::trace::Tracer;
 use crate::{Status, files, render, stf};
 use grv_lang::compile::Compilation;
-use grv_lang::config::{self, Settings};
+use grv_lang::config::Settings;
 use grv_lang::diagnostics::Severity;
 use grv_lang::interp::{Machine, Observer, Outcome, Seeded, with_defaults};
 use grv_lang::ir::{PortId, Program};
@@ -62,13 +62,7 @@ pub(crate) fn main(args: &Args) -> Result<Status, String> {
         return Ok(Status::Bad);
     }
     let program = choose(&compiled, args.middlebox.as_deref(), &args.path)?;
-    let settings = match &args.config {
-        None => Settings::default(),
-        Some(path) => {
-            let bytes = std::fs::read(path).map_err(|e| format!("{}: {}", path.display(), files::reason(&e)))?;
-            config::parse(&bytes, &program).map_err(|e| format!("{}: {e}", path.display()))?
-        }
-    };
+    let settings = files::settings(args.config.as_deref(), &program)?;
     let mut oracle = Seeded::exact(args.seed);
     let mut machine = start(&program, &settings, &mut oracle)?;
     if let Some(path) = &args.stf {

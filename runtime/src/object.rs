@@ -92,7 +92,11 @@ impl Description {
     /// By parameter: the numbers that are built in, if they are.
     pub(crate) fn built_in(&self) -> Vec<Option<Vec<u128>>> {
         let mut numbers = self.manifest.parameters.iter();
-        let of = |param: &Param| (&mut numbers).take(param.columns.len()).map(|of| of.fixed.map(u128::from)).collect();
+        let of = |param: &Param| {
+            // All of its numbers are taken, whether they are built in or not.
+            let own: Vec<Option<u64>> = numbers.by_ref().take(param.columns.len()).map(|number| number.fixed).collect();
+            own.into_iter().map(|number| number.map(u128::from)).collect()
+        };
         self.program.params.iter().map(of).collect()
     }
 

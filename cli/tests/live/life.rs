@@ -243,6 +243,19 @@ fn what_is_built_in_is_not_changed_by_a_configuration() {
     let output = net.try_grv(&[&load[..], &["--config", &config]].concat());
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("`Nat` was built with another `public`"), "{}", text(&output.stderr));
+    // So it is if parameters before it are not built in.
+    let part = |address: &str| {
+        let interface = r#""mac": "02:00:00:00:02:01", "subnet": "203.0.113.0/24", "gateway": "203.0.113.2""#;
+        let config_of = format!(r#"{{"params": {{"outside_if": {{"address": "{address}", {interface}}}}}}}"#);
+        std::fs::write(&other, config_of).expect("a file");
+    };
+    part("203.0.113.1");
+    net.grv(&[&build[..], &["--config", &config]].concat());
+    part("203.0.113.9");
+    let output = net.try_grv(&[&load[..], &["--config", &config]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("`Nat` was built with another `outside_if`"), "{}", text(&output.stderr));
+    net.grv(&[&build[..], &["--config", "examples/nat/config.json"]].concat());
     // Nothing has to be given; and what sweeps its tables knows what was built in.
     let output = net.try_grv(&load);
     assert!(output.status.success() && !text(&output.stderr).contains("another version"), "{}", text(&output.stderr));
