@@ -175,3 +175,18 @@ fn parameters_that_a_configuration_gives_are_built_in() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("`params.publik`: there is no such parameter"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn searches_that_differ_in_words_only_are_one_function() {
+    let output = build("tests/targets/search.grv", &object("search.o"), &["--emit", "asm", "--allow-unproved"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let listing = text(&output.stdout);
+    let calls = |name: &str| listing.lines().filter(|line| line.ends_with(&format!("call function  ; {name}"))).count();
+    // Both elements search their own arrays. For what marks a packet they ask with other numbers for each protocol, but by one test.
+    for name in ["rules", "marked"] {
+        assert!(["ahead", "back"].iter().all(|element| calls(&format!("search0_{element}_{name}")) > 0), "{name}: {listing}");
+    }
+    assert!(!listing.contains("search1_"), "{listing}");
+    // A test that asks a map has its loop where it is.
+    assert!(listing.contains("; ahead_names") && !listing.contains("search0_ahead_names"), "{listing}");
+}

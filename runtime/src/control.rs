@@ -45,6 +45,7 @@ impl Installed {
         // Elements that are not given have their initial values in both generations.
         self.install(&machine, 1)?;
         self.install(&machine, 0)?;
+        self.near_again()?;
         self.feed_all(settings)
     }
 
@@ -181,15 +182,42 @@ impl Installed {
         let _lock = self.locked()?;
         let words = self.map(&of.map)?.words().tried(tried)?;
         let before = words.get(near::index(key));
-        let ours = before == 0 || near::is_of(key, before);
-        if ours {
-            words.set(near::index(key), 0);
-        }
-        done().tried(tried)?;
-        if let Some(value) = value.filter(|_| ours) {
-            words.set(near::index(key), near::word(of, key, value));
+        let others = if value.is_none() { self.fed(info)? } else { Vec::new() };
+        let others = others.iter().map(|(key, value)| (*key, value.as_slice()));
+        let word = near::after(of, before, (key, value), others);
+        if value.is_some() {
+            done().tried(tried)?;
+            words.set(near::index(key), word);
+        } else {
+            words.set(near::index(key), word);
+            done().tried(tried)?;
         }
         Ok(())
+    }
+
+    /// Has all that is fed near at hand, whatever became of who fed it.
+    fn near_again(&self) -> Result<(), Error> {
+        for info in &self.description.manifest.tables {
+            let Some(of) = &info.near else { continue };
+            let _lock = self.locked()?;
+            let words = self.map(&of.map)?.words().tried(|| format!("table `{}` cannot be written", info.name))?;
+            for (key, value) in self.fed(info)? {
+                let before = words.get(near::index(key));
+                words.set(near::index(key), near::after(of, before, (key, Some(&value)), []));
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries of a table with small keys that the runtime feeds.
+    fn fed(&self, info: &TableInfo) -> Result<Vec<(u32, Vec<u128>)>, Error> {
+        let entries = self.table_map(info)?.entries().tried(|| format!("table `{}` cannot be read", info.name))?;
+        let read = |(key, value): &(Vec<u8>, Vec<u8>)| {
+            let number = |bytes: &[u8], column| memory::get(bytes, column);
+            let key = info.key.first().map_or(0, |column| number(key, column));
+            (key as u32, info.value.iter().map(|column| number(value, column)).collect())
+        };
+        Ok(entries.iter().map(read).collect())
     }
 
     /// Nobody else who asks for it has it until it is dropped.

@@ -8,6 +8,7 @@ use crate::pins::{self, Pins};
 use crate::record::{Attached, Mode, Record};
 use crate::{check, hook, sweep};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use grv_codegen::ebpf::near;
 use grv_lang::config::Settings;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -144,6 +145,14 @@ fn assign(object: &Object, given: &[(String, String)], interfaces: &[Interface])
         if assigned.iter().any(|other| other.ifindex == interface.index) {
             return Err(Error::Usage(format!("`{name}` is given to two ports")));
         }
+        let others = || interfaces.iter().filter(|other| assigned.iter().any(|port| port.ifindex == other.index));
+        if let Some(other) = others().find(|other| interface.is_above(other) || other.is_above(interface)) {
+            // A packet that goes to all other ports would not go there.
+            return Err(Error::Usage(format!(
+                "`{name}` and `{}` are given to two ports, and one lies above the other",
+                other.name
+            )));
+        }
         if object.description.is_xdp() && interface.xdp.is_some() {
             return Err(Error::Usage(format!("`{name}` has an XDP program already: `bpftool net` shows whose it is")));
         }
@@ -184,6 +193,10 @@ pub(crate) fn into_kernel(
         let read = std::fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random));
         read.tried(|| "there are no random numbers (/dev/urandom)".to_string())?;
         constants.push((&seed.name, random));
+    }
+    // What is fed is fed by `near::after`.
+    if manifest.variables.iter().any(|v| v.section == ".rodata" && v.name == near::WHOLE) {
+        constants.push((near::WHOLE, vec![1]));
     }
     let turns = |port: &&str| ports.iter().any(|of| of.turns_back && of.port == **port);
     let names = object.description.program.ports.iter().map(|port| port.name.as_str());

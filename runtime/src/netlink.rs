@@ -26,8 +26,18 @@ pub(crate) struct Interface {
     pub(crate) peer: Option<u32>,
     /// Whether the other end is in another network namespace.
     pub(crate) peer_elsewhere: bool,
+    /// The one that it is part of, as of a bridge.
+    pub(crate) part_of: Option<u32>,
     pub(crate) xdp: Option<Runs>,
     pub(crate) traffic: Traffic,
+}
+
+impl Interface {
+    /// Whether it lies right above another one, as a VLAN or a bridge does.
+    pub(crate) fn is_above(&self, other: &Interface) -> bool {
+        let link = self.peer.filter(|_| !self.veth && !self.peer_elsewhere);
+        link == Some(other.index) || other.part_of == Some(self.index)
+    }
 }
 
 /// What an interface has counted.
@@ -218,6 +228,7 @@ fn interface(link: &LinkMessage) -> Interface {
         veth: false,
         peer: None,
         peer_elsewhere: false,
+        part_of: None,
         xdp: None,
         traffic: Traffic::default(),
     };
@@ -225,6 +236,7 @@ fn interface(link: &LinkMessage) -> Interface {
         match attribute {
             LinkAttribute::IfName(name) => of.name.clone_from(name),
             LinkAttribute::Link(peer) => of.peer = Some(*peer),
+            LinkAttribute::Controller(whole) => of.part_of = Some(*whole),
             LinkAttribute::LinkNetNsId(_) => of.peer_elsewhere = true,
             LinkAttribute::LinkInfo(infos) => of.veth |= infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::Veth))),
             LinkAttribute::Stats64(counts) => of.traffic = Traffic { received: counts.rx_packets, sent: counts.tx_packets },

@@ -48,7 +48,9 @@ impl Installed {
         let counts = self.sums("drops")?;
         let manifest = &self.description.manifest;
         let mut drops = Vec::new();
-        for (counts, port) in counts.chunks(manifest.drops.len().max(1)).zip(manifest.ports.iter().map(Some).chain([None])) {
+        for (counts, port) in
+            counts.chunks(manifest.drops.len().max(1)).zip([None].into_iter().chain(manifest.ports.iter().map(Some)))
+        {
             // Where no packets arrive none are dropped, and what arrives at no port has one reason.
             let port = match port {
                 Some(port) if port.interface.is_none() => continue,

@@ -99,6 +99,10 @@ fn ports_are_asked_for_by_name() {
     refused(&["--port", "a=a"], "which interface is `b`?");
     refused(&["--port", "a=a", "--port", "b=nowhere"], "there is no interface `nowhere`");
     refused(&["--port", "a=a", "--port", "b=a"], "`a` is given to two ports");
+    net.ip("box", &["link", "add", "link", "a", "name", "above", "type", "macvlan"]);
+    for (a, b) in [("a", "above"), ("above", "a")] {
+        refused(&["--port", &format!("a={a}"), "--port", &format!("b={b}")], "one lies above the other");
+    }
     refused(&["--port", "a=a", "--port", "c=b"], "the box has no port `c`");
     refused(&["--port", "a"], "PORT=INTERFACE is expected");
 }
@@ -115,7 +119,7 @@ fn objects_with_broken_manifests_are_refused() {
     let good = std::fs::read(&object).expect("the object is there");
     let at = |what: &str| good.windows(what.len()).position(|w| w == what.as_bytes()).expect("the manifest has it");
     let changes: [(&str, &str); 5] = [
-        ("\"schema_version\": 4", "\"schema_version\": 7"),
+        ("\"schema_version\": 5", "\"schema_version\": 7"),
         ("\"digest\": \"blake3:", "\"digest\": \"blake4:"),
         ("\"keeping\": \"buckets\"", "\"keeping\": \"bukkets\""),
         ("\"middlebox\": \"Policer\"", "\"middlebox\": \"Palicer\""),

@@ -1,7 +1,6 @@
 //! Kernels, and since when they have what programs use.
 
 use super::lir::Helper;
-use super::machine::Code;
 use super::maps::{Kind, Maps};
 
 /// A version of the kernel that builds can be for.
@@ -87,10 +86,10 @@ fn map(kind: Kind) -> (u32, u32) {
 }
 
 /// What a program uses that a kernel does not have, in words.
-pub(crate) fn newer(code: &Code, maps: &Maps, kernel: Kernel) -> Vec<String> {
+pub(crate) fn newer<'h>(helpers: impl Iterator<Item = &'h Helper>, maps: &Maps, kernel: Kernel) -> Vec<String> {
     let has = kernel.number();
     let mut found = Vec::new();
-    for used in code.calls.keys().filter(|used| helper(**used) > has) {
+    for used in helpers.filter(|used| helper(**used) > has) {
         let (major, minor) = helper(*used);
         found.push(format!("the helper `{}` is there since {major}.{minor}", used.name()));
     }
@@ -98,7 +97,8 @@ pub(crate) fn newer(code: &Code, maps: &Maps, kernel: Kernel) -> Vec<String> {
         let (major, minor) = map(used.kind);
         found.push(format!("maps of kind `{}` are there since {major}.{minor}", used.kind.name()));
     }
-    // Compare-and-swap is there since 5.12, sending to all entries of a devmap since 5.14, global variables since 5.2.
+    // Compare-and-swap is there since 5.12, sending to all entries of a devmap since 5.14, functions that are verified by themselves since 5.6, global variables
+    // since 5.2.
     found
 }
 

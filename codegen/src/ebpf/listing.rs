@@ -6,9 +6,9 @@ use grv_lang::source::SourceMap;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// The listing of a program.
-pub(crate) fn listing(code: &Code, maps: &Maps, sources: &SourceMap) -> String {
-    let named: BTreeMap<usize, String> = code
+/// The listing of a program, or of one of its functions.
+pub(crate) fn listing(code: &Code, functions: &[Code], maps: &Maps, sources: &SourceMap) -> String {
+    let mut named: BTreeMap<usize, String> = code
         .relocations
         .iter()
         .map(|(at, id)| {
@@ -16,6 +16,8 @@ pub(crate) fn listing(code: &Code, maps: &Maps, sources: &SourceMap) -> String {
             (*at, section.or_else(|| maps.map(*id).map(|map| map.name.clone())).unwrap_or_default())
         })
         .collect();
+    let name = |number: u32| functions.get(number as usize).map_or_else(String::new, |function| function.name.clone());
+    named.extend(code.functions.iter().map(|(at, number)| (*at, name(*number))));
     let mut out = String::new();
     let mut last = None;
     let mut second = false;
@@ -31,8 +33,8 @@ pub(crate) fn listing(code: &Code, maps: &Maps, sources: &SourceMap) -> String {
             let text = file.text.lines().nth(line as usize - 1).unwrap_or_default().trim();
             let _ = writeln!(out, "; {}:{line}: {text}", file.path);
         }
-        let map = named.get(&at).map_or_else(String::new, |name| format!("  ; {name}"));
-        let _ = writeln!(out, "{at:5}: {insn}{map}");
+        let name = named.get(&at).map_or_else(String::new, |name| format!("  ; {name}"));
+        let _ = writeln!(out, "{at:5}: {insn}{name}");
     }
     out
 }

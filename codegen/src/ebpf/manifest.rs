@@ -84,14 +84,14 @@ pub struct Manifest {
     pub variables: Vec<Variable>,
     /// How its tables are kept.
     pub tables: Vec<TableInfo>,
-    /// Names of what `drops` counts: of port p, counter p * reasons + reason; those behind the ports are of what arrived at none.
+    /// Names of what `drops` counts: of port p, counter (p + 1) * reasons + reason; the first are of what arrived at none.
     pub drops: Vec<String>,
     /// What it needs.
     pub budget: Budget,
 }
 
 /// The form of manifests that this version writes and reads.
-pub const SCHEMA: u32 = 4;
+pub const SCHEMA: u32 = 5;
 
 /// A file that an artefact was built from. Its text goes with the artefact: whoever loads it finds out from there how values are written,
 /// and what is required of tables.

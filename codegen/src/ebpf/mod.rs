@@ -34,6 +34,7 @@ use grv_lang::diagnostics::{Code, Diagnostic};
 use grv_lang::ir::Program;
 use grv_lang::source::SourceMap;
 use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 pub use kernel::Kernel;
@@ -375,7 +376,7 @@ pub struct OwnerInfo {
 pub struct Budget {
     /// Instructions of 8 bytes.
     pub instructions: usize,
-    /// Bytes of stack, of 512.
+    /// Bytes of stack, of 512: of the program, and of the function that needs most of those that it calls.
     pub stack: usize,
     /// Maps: name, kind, entries, bytes of keys and values (of one processor).
     pub maps: Vec<(String, String, u32, u64)>,
@@ -415,7 +416,7 @@ pub struct Compiled<'p> {
     options: &'p Options,
     lowered: lower::Lowered,
     code: machine::Code,
-    callbacks: Vec<machine::Code>,
+    functions: Vec<machine::Code>,
     budget: Budget,
 }
 
@@ -430,8 +431,10 @@ pub fn compile<'p>(program: &'p Program, sources: &'p SourceMap, options: &'p Op
         machine::compile(function).map_err(|failure| bug(failure.to_string()))
     };
     let code = assemble(&lowered.function)?;
-    let callbacks = lowered.callbacks.iter().map(assemble).collect::<Result<Vec<_>, _>>()?;
-    let newer = kernel::newer(&code, &lowered.maps, options.kernel);
+    let functions = lowered.functions.iter().map(assemble).collect::<Result<Vec<_>, _>>()?;
+    let calls = calls(&code, &functions);
+    let stack = machine::stack(&code, &functions).map_err(|failure| bug(failure.to_string()))?;
+    let newer = kernel::newer(calls.keys(), &lowered.maps, options.kernel);
     if !newer.is_empty() {
         let found = |what: String| {
             let message = format!("{what}, and the build is for {}", options.kernel);
@@ -440,17 +443,26 @@ pub fn compile<'p>(program: &'p Program, sources: &'p SourceMap, options: &'p Op
         return Err(newer.into_iter().map(found).collect());
     }
     let budget = Budget {
-        instructions: code.insns.len() + callbacks.iter().map(|c| c.insns.len()).sum::<usize>(),
-        stack: code.stack,
+        instructions: code.insns.len() + functions.iter().map(|c| c.insns.len()).sum::<usize>(),
+        stack,
         maps: lowered
             .maps
             .maps
             .iter()
             .map(|map| (map.name.clone(), map.kind.name().to_string(), map.entries, map.bytes()))
             .collect(),
-        helpers: code.calls.iter().map(|(helper, count)| (helper.name().to_string(), *count)).collect(),
+        helpers: calls.iter().map(|(helper, count)| (helper.name().to_string(), *count)).collect(),
     };
-    Ok(Compiled { program, sources, options, lowered, code, callbacks, budget })
+    Ok(Compiled { program, sources, options, lowered, code, functions, budget })
+}
+
+/// The helpers that are called, with the number of places.
+fn calls(code: &machine::Code, functions: &[machine::Code]) -> BTreeMap<lir::Helper, usize> {
+    let mut calls = BTreeMap::new();
+    for (helper, count) in std::iter::once(code).chain(functions).flat_map(|code| &code.calls) {
+        *calls.entry(*helper).or_default() += count;
+    }
+    calls
 }
 
 /// Compiles a program, and writes the object file.
@@ -461,15 +473,18 @@ pub fn build(program: &Program, sources: &SourceMap, options: &Options, proofs: 
 impl Compiled<'_> {
     /// Writes the object file, in which it says what is proved.
     pub fn artefact(self, proofs: &Proofs) -> Result<Artefact, Vec<Diagnostic>> {
-        let Compiled { program, sources, options, lowered, code, callbacks, budget } = self;
+        let Compiled { program, sources, options, lowered, code, functions, budget } = self;
         let variables = variables(&lowered.maps);
         let manifest = Manifest::new(program, sources, options, proofs, &lowered, &budget);
-        let object = object::write(options.hook, &code, &callbacks, &lowered.maps, &manifest.json(), sources)
+        let object = object::write(options.hook, &code, &functions, &lowered.maps, &manifest.json(), sources)
             .map_err(|what| vec![Diagnostic::new(Code::TargetSize, program.span, what)])?;
         Ok(Artefact {
             object,
             program: code.name.clone(),
-            listing: std::iter::once(&code).chain(&callbacks).map(|c| listing::listing(c, &lowered.maps, sources)).collect(),
+            listing: std::iter::once(&code)
+                .chain(&functions)
+                .map(|c| listing::listing(c, &functions, &lowered.maps, sources))
+                .collect(),
             budget,
             tables: lowered.tables,
             parameters: lowered.parameters,
@@ -484,7 +499,7 @@ impl Compiled<'_> {
 /// The low-level IR of a program, as text.
 pub fn print_lowered(program: &Program, options: &Options) -> Result<String, Vec<Diagnostic>> {
     let lowered = lower::lower(program, options)?;
-    Ok(std::iter::once(&lowered.function).chain(&lowered.callbacks).map(lir::print).collect())
+    Ok(std::iter::once(&lowered.function).chain(&lowered.functions).map(lir::print).collect())
 }
 
 /// The reason for which a packet is dropped that arrives at no port of the box.

@@ -38,14 +38,15 @@ pub fn sweeper(
     lowered.function.name = "sweep".to_string();
     let bug = |what: String| vec![Diagnostic::new(Code::TargetSize, program.span, what)];
     let code = machine::compile(&lowered.function).map_err(|failure| bug(failure.to_string()))?;
-    let callbacks = lowered.callbacks.iter().map(machine::compile).collect::<Result<Vec<_>, _>>();
-    let callbacks = callbacks.map_err(|failure| bug(failure.to_string()))?;
-    if let Some(newer) = kernel::newer(&code, &lowered.maps, options.kernel).first() {
+    let functions = lowered.functions.iter().map(machine::compile).collect::<Result<Vec<_>, _>>();
+    let functions = functions.map_err(|failure| bug(failure.to_string()))?;
+    if let Some(newer) = kernel::newer(super::calls(&code, &functions).keys(), &lowered.maps, options.kernel).first() {
         return Err(bug(format!("{newer}, and the build is for {}", options.kernel)));
     }
-    let budget = Budget { instructions: code.insns.len(), stack: code.stack, maps: Vec::new(), helpers: Vec::new() };
+    let stack = machine::stack(&code, &functions).map_err(|failure| bug(failure.to_string()))?;
+    let budget = Budget { instructions: code.insns.len(), stack, maps: Vec::new(), helpers: Vec::new() };
     let manifest = manifest::Manifest::new(program, sources, options, &Proofs::default(), &lowered, &budget);
-    let object = object::write(options.hook, &code, &callbacks, &lowered.maps, &manifest.json(), sources).map_err(bug)?;
+    let object = object::write(options.hook, &code, &functions, &lowered.maps, &manifest.json(), sources).map_err(bug)?;
     let timers = lowered.maps.maps.last().map_or_else(String::new, |map| map.name.clone());
     Ok(Some(Sweeper { object, program: code.name, timers }))
 }

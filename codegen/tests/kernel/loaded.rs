@@ -6,7 +6,7 @@ use aya::programs::{Program as InKernel, ProgramError, TestRun, TestRunOptions, 
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use grv_codegen::ebpf::flat::flat;
 use grv_codegen::ebpf::{Artefact, GENERATION_SECTION, TableInfo};
-use grv_codegen::ebpf::{front, memory, near};
+use grv_codegen::ebpf::{ColumnInfo, front, memory, near};
 use grv_lang::ir::Program;
 use std::path::{Path, PathBuf};
 
@@ -66,6 +66,7 @@ macro_rules! sized {
             88 => $f::<$k, 88>($($arg),*),
             96 => $f::<$k, 96>($($arg),*),
             104 => $f::<$k, 104>($($arg),*),
+            176 => $f::<$k, 176>($($arg),*),
             200 => $f::<$k, 200>($($arg),*),
             1920 => $f::<$k, 1920>($($arg),*),
             2048 => $f::<$k, 2048>($($arg),*),
@@ -146,6 +147,7 @@ impl Loaded {
         loader.verifier_log_level(VerifierLogLevel::STATS);
         let values = program.params.iter().zip(params).flat_map(|(_, values)| values.iter().copied());
         let mut given = vec![("turns_back", u64::MAX.to_le_bytes().to_vec())];
+        given.extend(artefact.variables.iter().filter(|v| v.name == near::WHOLE).map(|_| (near::WHOLE, vec![1])));
         for (parameter, value) in artefact.parameters.iter().zip(values) {
             let variable = artefact.variables.iter().find(|v| v.name == parameter.variable).unwrap();
             given.push((parameter.variable.as_str(), (value as u64).to_le_bytes()[..variable.bytes.into()].to_vec()));
@@ -243,11 +245,10 @@ impl Loaded {
         self.run(options).unwrap();
     }
 
-    /// Whether a packet passes, at the kernel's own time, whatever other packets come.
-    pub(crate) fn passes(&self, bytes: &[u8]) -> bool {
+    /// The verdict on a packet, at the kernel's own time, whatever other packets come.
+    pub(crate) fn sent(&self, bytes: &[u8]) -> u32 {
         let options = TestRunOptions { data_in: Some(bytes), ..TestRunOptions::new() };
-        // To where it came from it goes without a device.
-        self.run(options).unwrap().return_value == 3
+        self.run(options).unwrap().return_value
     }
 
     /// Pins all maps; where.
@@ -280,7 +281,7 @@ impl Loaded {
         // Drops are counted by port, too.
         let counter = Some(self.variable(&self.data, "probe_reason")).filter(|counter| *counter != u64::MAX);
         let reasons = self.artefact.reasons.len() as u64;
-        assert!(counter.is_none_or(|counter| counter / reasons == u64::from(port)), "a drop of another port: {counter:?}");
+        assert!(counter.is_none_or(|counter| counter / reasons == u64::from(port) + 1), "a drop of another port: {counter:?}");
         let sent = self.variable(&self.data, "probe_sent");
         let chosen = match self.variable(&self.data, "probe_chosen") {
             NOT_ASKED => None,
@@ -322,18 +323,21 @@ impl Loaded {
     /// Sets or removes an entry that the runtime feeds.
     pub(crate) fn feed(&mut self, info: &TableInfo, key: &[u128], value: Option<&[u128]>) {
         let bytes = memory::key(info, key, 0, 0);
-        let numbers = value;
+        if let (Some(of), [key]) = (&info.near, key) {
+            let key = *key as u32;
+            let columns = |bytes: &[u8], columns: &[ColumnInfo]| -> Vec<u128> {
+                columns.iter().map(|column| memory::get(bytes, column)).collect()
+            };
+            let raw = sized!(info.key_bytes, info.value_bytes, all(&self.ebpf, &info.map));
+            let others: Vec<(u32, Vec<u128>)> =
+                raw.iter().map(|(key, value)| (columns(key, &info.key)[0] as u32, columns(value, &info.value))).collect();
+            let mut map: Array<&mut MapData, u64> = Array::try_from(self.ebpf.map_mut(&of.map).unwrap()).unwrap();
+            let before = map.get(&near::index(key), 0).unwrap();
+            let others = others.iter().map(|(key, value)| (*key, value.as_slice()));
+            map.set(near::index(key), near::after(of, before, (key, value), others), 0).unwrap();
+        }
         let value = value.map(|value| memory::value(info, key, value));
         sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &bytes, value.as_deref()));
-        if let (Some(of), [key]) = (&info.near, key) {
-            let mut map: Array<&mut MapData, u64> = Array::try_from(self.ebpf.map_mut(&of.map).unwrap()).unwrap();
-            let index = near::index(*key as u32);
-            let before = map.get(&index, 0).unwrap();
-            // Where another key is, it stays; so some are found in the map only.
-            if before == 0 || near::is_of(*key as u32, before) {
-                map.set(index, numbers.map_or(0, |value| near::word(of, *key as u32, value)), 0).unwrap();
-            }
-        }
     }
 
     /// Replaces a control table in one generation.

@@ -152,7 +152,8 @@ impl Function {
                 };
                 let span = self.blocks[index].span;
                 self.blocks[index].end = first;
-                self.blocks.push(Block { params: Vec::new(), insts: Vec::new(), end: last, span });
+                let rare = self.blocks[index].rare;
+                self.blocks.push(Block { params: Vec::new(), insts: Vec::new(), end: last, span, rare });
                 next = index;
             }
         }

@@ -47,6 +47,15 @@ impl Builder {
         builder
     }
 
+    /// An empty function that others call with words of so many bits.
+    pub(crate) fn of_words(span: Span, widths: &[u8]) -> Builder {
+        let mut builder = Builder::new(span, &vec![Type::Word; widths.len()]);
+        for (input, bits) in builder.inputs.iter().zip(widths) {
+            builder.bits[input.index()] = *bits;
+        }
+        builder
+    }
+
     fn value(&mut self, ty: Type, bits: u8) -> Value {
         self.types.push(ty);
         self.bits.push(bits);
@@ -62,9 +71,17 @@ impl Builder {
     /// A new block, which nothing is in yet.
     pub(crate) fn block(&mut self) -> BlockId {
         // Every block is ended before the function is finished; until then it is marked as open.
-        let open = Block { params: Vec::new(), insts: Vec::new(), end: End::Return(Arg::Number(0)), span: self.span };
+        let open =
+            Block { params: Vec::new(), insts: Vec::new(), end: End::Return(Arg::Number(0)), span: self.span, rare: false };
         self.blocks.push((open, true));
         BlockId(self.blocks.len() as u32 - 1)
+    }
+
+    /// A new block that few packets come to.
+    pub(crate) fn rare(&mut self) -> BlockId {
+        let block = self.block();
+        self.blocks[block.index()].0.rare = true;
+        block
     }
 
     /// A parameter of a block.
@@ -309,6 +326,11 @@ impl Builder {
         self.define(Op::Call { helper, args }, helper.result(), bits)
     }
 
+    /// Calls a function of ours, which gives a word of so many bits.
+    pub(crate) fn invoke(&mut self, function: u32, args: Vec<Arg>, bits: u8) -> Arg {
+        self.define(Op::Invoke { function, args }, Type::Word, bits)
+    }
+
     /// Adds to 8 bytes at once; what they were.
     pub(crate) fn fetch_add(&mut self, base: Arg, offset: i16, amount: Arg) -> Arg {
         self.define(Op::FetchAdd { base, offset, amount }, Type::Word, 64)
@@ -376,8 +398,16 @@ impl Builder {
         };
         function.tidy();
         function.simplify();
+        function.redirect_by_word();
         function.merge_alike();
+        function.evaluate_met();
         function.gather();
+        function.ask_less();
+        function.simplify();
+        function.drop_overwritten();
+        function.widen_stores();
+        function.leave_out_masks();
+        function.share_addresses();
         function
     }
 }
@@ -472,7 +502,7 @@ impl Op {
             Op::Store { base, value, .. } => vec![*base, *value],
             Op::CompareSwap { base, expected, new, .. } => vec![*base, *expected, *new],
             Op::FetchAdd { base, amount, .. } => vec![*base, *amount],
-            Op::Call { args, .. } => args.clone(),
+            Op::Call { args, .. } | Op::Invoke { args, .. } => args.clone(),
         }
     }
 
@@ -492,7 +522,7 @@ pub(crate) fn mask(width: u8) -> u64 {
 }
 
 /// The value of an operation on numbers.
-pub(super) fn evaluate(op: Bin, wide: bool, a: u64, b: u64) -> u64 {
+pub(crate) fn evaluate(op: Bin, wide: bool, a: u64, b: u64) -> u64 {
     let (a, b) = if wide { (a, b) } else { (a & mask(32), b & mask(32)) };
     let by = (b & if wide { 63 } else { 31 }) as u32;
     let result = match op {

@@ -115,6 +115,7 @@ fn typed(function: &Function, op: &Op) -> Result<(), String> {
         Op::CompareSwap { base, expected, new, .. } => memory(base) && word(expected) && word(new),
         Op::FetchAdd { base, amount, .. } => memory(base) && word(amount),
         Op::Call { args, .. } => args.len() <= 5,
+        Op::Invoke { args, .. } => args.len() <= 5 && args.iter().all(word),
     };
     if good { Ok(()) } else { Err(format!("operands of other types: {op:?}")) }
 }

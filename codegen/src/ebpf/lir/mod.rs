@@ -17,17 +17,25 @@
 //! it in its operation can be repeated; what comes after it looks at what it did.
 
 mod alike;
+mod asks;
 mod bits;
 mod build;
 mod check;
+mod globals;
 mod linear;
+mod met;
+mod needed;
 mod print;
 mod ranges;
+mod redirects;
 mod simplify;
+mod written;
 
 use grv_lang::ir::TableId;
 use grv_lang::span::Span;
 
+#[cfg(test)]
+pub(crate) use build::evaluate;
 pub(crate) use build::{Builder, mask};
 pub(crate) use check::check;
 pub(crate) use print::print;
@@ -211,6 +219,8 @@ pub(crate) enum Op {
     FetchAdd { base: Arg, offset: i16, amount: Arg },
     /// Calls a helper of the kernel.
     Call { helper: Helper, args: Vec<Arg> },
+    /// Calls a function of ours, by its number. It is given words, gives one, and changes nothing.
+    Invoke { function: u32, args: Vec<Arg> },
 }
 
 /// An instruction.
@@ -266,6 +276,8 @@ pub(crate) struct Block {
     pub(crate) end: End,
     /// Where in the source the end comes from.
     pub(crate) span: Span,
+    /// Whether few packets come here: then it is out of the way of the others.
+    pub(crate) rare: bool,
 }
 
 /// A function; block 0 is its entry, which has no parameters and is gone to from nowhere.
@@ -283,6 +295,13 @@ pub(crate) struct Function {
     pub(crate) slots: Vec<u16>,
     /// The map of variables that nobody changes while the function can be run.
     pub(crate) constants: Option<MapId>,
+}
+
+impl Function {
+    /// How many words it is given, if it is one that other functions of ours call.
+    pub(crate) fn words(&self) -> Option<usize> {
+        self.inputs.iter().all(|input| self.types[input.index()] == Type::Word).then_some(self.inputs.len())
+    }
 }
 
 /// Helpers of the kernel.
@@ -389,6 +408,21 @@ impl Helper {
             Helper::TimerInit => "bpf_timer_init",
             Helper::TimerSetCallback => "bpf_timer_set_callback",
             Helper::TimerStart => "bpf_timer_start",
+        }
+    }
+
+    /// How many arguments it is given.
+    pub(crate) fn arguments(self) -> u8 {
+        match self {
+            Helper::KtimeGetNs | Helper::Jiffies64 | Helper::Random => 0,
+            Helper::MapLookup
+            | Helper::MapDelete
+            | Helper::XdpAdjustHead
+            | Helper::Redirect
+            | Helper::SkbPullData
+            | Helper::TimerSetCallback => 2,
+            Helper::RedirectMap | Helper::TailCall | Helper::TimerInit | Helper::TimerStart => 3,
+            Helper::MapUpdate | Helper::ForEach | Helper::RingbufOutput => 4,
         }
     }
 

@@ -42,6 +42,7 @@ fn shown(inst: &Inst) -> String {
         }
         Op::FetchAdd { base, offset, amount } => format!("fetch-add {}, {}", at(*base, *offset), arg(*amount)),
         Op::Call { helper, args } => format!("{}({})", helper.name(), list(args)),
+        Op::Invoke { function, args } => format!("function{function}({})", list(args)),
     };
     let result = inst.result.map_or_else(String::new, |value| format!("v{} = ", value.0));
     let commit =
@@ -56,7 +57,7 @@ fn arg(arg: Arg) -> String {
         Arg::Number(number) => format!("{number:#x}"),
         Arg::Stack(slot, offset) => format!("slot{}+{offset}", slot.0),
         Arg::Map(map) => format!("map{}", map.0),
-        Arg::Callback(number) => format!("callback{number}"),
+        Arg::Callback(number) => format!("function{number}"),
         Arg::Global(map, offset) => format!("global{}+{offset}", map.0),
     }
 }

@@ -50,12 +50,14 @@ impl Function {
                     insts: Vec::new(),
                     end: End::Return(Arg::Number(0)),
                     span: self.blocks[index].span,
+                    rare: false,
                 };
                 let next = std::mem::replace(&mut self.blocks[to.index()], empty);
                 next.params.iter().zip(args).for_each(|(param, arg)| known.set(*param, arg));
                 let block = &mut self.blocks[index];
                 block.insts.extend(next.insts);
                 (block.end, block.span) = (next.end, next.span);
+                block.rare |= next.rare;
                 changed = true;
             }
         }
@@ -141,15 +143,19 @@ impl Function {
         // By block: what is known at its end that its successors may still use.
         let mut computed: HashMap<Op, (Value, BlockId)> = HashMap::new();
         let mut reads: Vec<HashMap<Op, Value>> = vec![HashMap::new(); self.blocks.len()];
+        // By block: what slots hold. Helpers only read what they are given there.
+        let mut slots: Vec<HashMap<Op, Arg>> = vec![HashMap::new(); self.blocks.len()];
         // Constants are read once between calls: to keep them longer is no better than to read them.
         let mut constants: Vec<HashMap<Op, Value>> = vec![HashMap::new(); self.blocks.len()];
         // By block: comparisons, and whether they hold.
         let mut facts: Vec<HashMap<(Cmp, Arg, Arg), bool>> = vec![HashMap::new(); self.blocks.len()];
         for id in dominators.order.clone() {
-            let (mut read, mut constant) = match dominators.above(id) {
+            let (mut read, mut constant, mut slot) = match dominators.above(id) {
                 // Nothing can have been written since.
-                Some(above) if ways[id.index()] == 1 => (reads[above.index()].clone(), constants[above.index()].clone()),
-                _ => (HashMap::new(), HashMap::new()),
+                Some(above) if ways[id.index()] == 1 => {
+                    (reads[above.index()].clone(), constants[above.index()].clone(), slots[above.index()].clone())
+                }
+                _ => (HashMap::new(), HashMap::new(), HashMap::new()),
             };
             if let Some(above) = dominators.above(id) {
                 let mut known = facts[above.index()].clone();
@@ -167,6 +173,9 @@ impl Function {
                 let packet = |arg: &Arg| arg.value().is_some_and(|value| self.types[value.index()] == Type::Packet);
                 match &inst.op {
                     Op::Store { base, .. } if packet(base) => read.clear(),
+                    Op::Store { base: Arg::Stack(..), .. } if is_there(&mut slot, &inst.op) => return false,
+                    Op::FetchAdd { base: Arg::Stack(..), .. } | Op::CompareSwap { base: Arg::Stack(..), .. } => slot.clear(),
+                    Op::Invoke { .. } => constant.clear(),
                     Op::Call { helper, .. } => {
                         constant.clear();
                         if *helper == Helper::XdpAdjustHead {
@@ -208,6 +217,7 @@ impl Function {
             }
             reads[id.index()] = read;
             constants[id.index()] = constant;
+            slots[id.index()] = slot;
         }
         // Around loops, what is known later was given before.
         self.replace(&known);
@@ -230,6 +240,25 @@ fn keep(read: &mut HashMap<Op, Value>, known: &mut Replaced, op: &Op, result: Va
             true
         }
     }
+}
+
+/// Whether a slot has what is to be written to it; if not, it will have it.
+fn is_there(slots: &mut HashMap<Op, Arg>, store: &Op) -> bool {
+    let Op::Store { base: Arg::Stack(slot, start), offset, bytes, value } = store else { return false };
+    let at = i32::from(*start) + i32::from(*offset);
+    let place = |at: i32, bytes: u8| Op::Load { base: Arg::Stack(*slot, at as u16), offset: 0, bytes };
+    if slots.get(&place(at, *bytes)) == Some(value) {
+        return true;
+    }
+    slots.retain(|known, _| match known {
+        Op::Load { base: Arg::Stack(other, from), bytes: length, .. } => {
+            let from = i32::from(*from);
+            other != slot || from + i32::from(*length) <= at || at + i32::from(*bytes) <= from
+        }
+        _ => false,
+    });
+    slots.insert(place(at, *bytes), *value);
+    false
 }
 
 /// What is known of a comparison of these operands.
@@ -338,7 +367,7 @@ impl Dominators {
 
 impl End {
     /// Where it leads.
-    pub(super) fn targets(&self) -> impl Iterator<Item = BlockId> + use<> {
+    pub(crate) fn targets(&self) -> impl Iterator<Item = BlockId> + use<> {
         let (first, second) = match self {
             End::Jump(to, _) => (Some(*to), None),
             End::Branch { then, other, .. } => (Some(*then), Some(*other)),
@@ -390,7 +419,7 @@ impl Op {
             Op::Store { base, value, .. } => [base, value].into_iter().for_each(f),
             Op::CompareSwap { base, expected, new, .. } => [base, expected, new].into_iter().for_each(f),
             Op::FetchAdd { base, amount, .. } => [base, amount].into_iter().for_each(f),
-            Op::Call { args, .. } => args.iter_mut().for_each(f),
+            Op::Call { args, .. } | Op::Invoke { args, .. } => args.iter_mut().for_each(f),
         }
     }
 }

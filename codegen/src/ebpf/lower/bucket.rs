@@ -77,7 +77,7 @@ impl<'p> Lower<'p> {
         // A new bucket is full.
         self.b.enter(create);
         let paid = self.b.bin(Bin::Add, now, cost);
-        let start = self.pick(Cmp::Le, cost, burst, paid, now, 64);
+        let start = self.part(Cmp::Le, cost, burst, paid, now, 64);
         let base = Arg::Stack(self.value_slot, 0);
         self.zero_gaps(&layout, base);
         self.store_numbers(&layout, base, key);
@@ -85,19 +85,15 @@ impl<'p> Lower<'p> {
         self.b.store(base, bucket.deadline as i16, 8, deadline);
         self.b.commit = Some(Commit { table, what: Effect::Insert });
         let args = vec![Arg::Map(of.map), Arg::Stack(self.key_slot, 0), base, Arg::Number(NO_EXIST)];
-        let made = self.b.call(Helper::MapUpdate, args.clone());
+        let made = self.b.call(Helper::MapUpdate, args);
         let (inserted, fails, crowded, full) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
         self.b.branch(Cmp::Eq, made, Arg::Number(0), inserted, fails);
         self.b.enter(fails);
         self.b.branch(Cmp::Eq, made, Arg::Number(EXISTS), again, crowded);
         self.b.enter(crowded);
         self.sweep(&mut env, table, &of, full)?;
-        self.b.commit = Some(Commit { table, what: Effect::Insert });
-        let made = self.b.call(Helper::MapUpdate, args);
-        let fails = self.b.block();
-        self.b.branch(Cmp::Eq, made, Arg::Number(0), inserted, fails);
-        self.b.enter(fails);
-        self.b.branch(Cmp::Eq, made, Arg::Number(EXISTS), again, full);
+        // If that made no room, it is not swept once more.
+        self.b.jump(again, Vec::new());
         self.b.enter(inserted);
         self.fence();
         let (paid, unpaid) = (self.b.block(), self.b.block());

@@ -1,8 +1,12 @@
-//! Drops are counted by the port that the packet arrived at and by reason: counter `port * reasons + reason`, and behind those of all ports the
-//! counters of what arrives at none. Where a handler is run for one port only, the counter is known; else the port is remembered on the stack.
+//! Drops are counted by the port that the packet arrived at and by reason: first are the counters of what arrives at none, then those of each port, counter
+//! `(port + 1) * reasons + reason`. Where a handler is run for one port only, the counter is known; else the first counter of the port is remembered on the stack.
+//!
+//! Which counter it is must not matter to the kernel's verifier, or it goes through a program once for each port, though the code is the same. It takes note of
+//! a number on the stack that a helper is given as a key, but only if it is at the start of eight bytes, or 0. So keys are in the middle of them, and
+//! no port has counter 0.
 
 use super::super::Told;
-use super::super::lir::{Arg, Bin, Helper, Type};
+use super::super::lir::{Arg, Bin, BlockId, Helper, Type};
 use super::flow::{ABORTED, DROP};
 use super::{Lower, target_reasons};
 use grv_lang::ir::PortId;
@@ -29,26 +33,26 @@ impl<'p> Lower<'p> {
     /// The counter of a reason, or the reason and whether the port has to be looked up.
     fn counter(&self, reason: u64) -> (u64, bool) {
         match self.arrived {
-            Arrived::Nowhere => (self.program.ports.len() as u64 * self.reasons() + reason, false),
-            Arrived::At(port) => (u64::from(port.0) * self.reasons() + reason, false),
+            Arrived::Nowhere => (reason, false),
+            Arrived::At(port) => ((u64::from(port.0) + 1) * self.reasons() + reason, false),
             Arrived::Somewhere => (reason, true),
         }
     }
 
-    /// The counter of a reason at the port that is remembered.
+    /// The counter of a reason at the port whose first one is remembered.
     fn looked_up(&mut self, reason: Arg) -> Arg {
         let slot = *self.arrival_slot.get_or_insert_with(|| self.b.slot(8));
-        let port = self.b.load(Arg::Stack(slot, 0), 0, 8);
-        let reasons = self.reasons();
-        let first = self.b.bin(Bin::Mul, port, Arg::Number(reasons));
+        let first = self.b.load(Arg::Stack(slot, 0), 0, 8);
         self.b.bin(Bin::Add, first, reason)
     }
 
     /// Remembers where packets arrived, if that is looked up anywhere.
     pub(super) fn remember_arrivals(&mut self) {
         let Some(slot) = self.arrival_slot else { return };
+        let reasons = self.reasons();
         for (block, port) in std::mem::take(&mut self.arrivals) {
-            self.b.begin_with_store(block, Arg::Stack(slot, 0), 8, Arg::Number(port.0.into()));
+            let first = (u64::from(port.0) + 1) * reasons;
+            self.b.begin_with_store(block, Arg::Stack(slot, 0), 8, Arg::Number(first));
         }
     }
 
@@ -61,20 +65,37 @@ impl<'p> Lower<'p> {
                 let (here, exit) = (self.b.here(), self.b.block());
                 self.drops.insert((verdict, lookup), exit);
                 let counter = Arg::Value(self.b.param(exit, Type::Word, 32));
-                let place = self.trace.is_some().then(|| self.b.param(exit, Type::Word, 32));
+                let place = self.trace.is_some().then(|| Arg::Value(self.b.param(exit, Type::Word, 32)));
                 self.b.enter(exit);
                 let counter = if lookup { self.looked_up(counter) } else { counter };
-                self.count_drop(counter);
-                if let Some(place) = place {
-                    self.tell(Told::Dropped, counter, Arg::Value(place));
-                }
-                self.b.ret(Arg::Number(self.verdict(verdict)));
+                let last = self.last_of_drops();
+                let verdict = Arg::Number(self.verdict(verdict));
+                self.b.jump(last, [Some(counter), Some(verdict), place].into_iter().flatten().collect());
                 self.b.enter(here);
                 exit
             }
         };
         let place = self.trace.is_some().then(|| self.place_of_drop(reason));
         self.b.jump(exit, [Some(Arg::Number(counter)), place].into_iter().flatten().collect());
+    }
+
+    /// Where all drops end.
+    fn last_of_drops(&mut self) -> BlockId {
+        if let Some(last) = self.last_of_drops {
+            return last;
+        }
+        let (here, last) = (self.b.here(), self.b.block());
+        self.last_of_drops = Some(last);
+        let (counter, verdict) = (self.b.param(last, Type::Word, 32), self.b.param(last, Type::Word, 8));
+        let place = self.trace.is_some().then(|| self.b.param(last, Type::Word, 32));
+        self.b.enter(last);
+        self.count_drop(Arg::Value(counter));
+        if let Some(place) = place {
+            self.tell(Told::Dropped, Arg::Value(counter), Arg::Value(place));
+        }
+        self.b.ret(Arg::Value(verdict));
+        self.b.enter(here);
+        last
     }
 
     /// Ends the program because others changed the same all the time.
@@ -101,9 +122,9 @@ impl<'p> Lower<'p> {
         if let Some(probe) = self.probe {
             self.b.store(Arg::Global(probe.section, probe.reason), 0, 8, counter);
         }
-        let slot = self.key_slot;
-        self.b.store(Arg::Stack(slot, 0), 0, 4, counter);
-        let entry = self.b.call(Helper::MapLookup, vec![Arg::Map(self.drop_counts), Arg::Stack(slot, 0)]);
+        let key = Arg::Stack(self.key_slot, 4);
+        self.b.store(key, 0, 4, counter);
+        let entry = self.b.call(Helper::MapLookup, vec![Arg::Map(self.drop_counts), key]);
         let (there, done) = (self.b.block(), self.b.block());
         self.b.branch(super::super::lir::Cmp::Ne, entry, Arg::Number(0), there, done);
         self.b.enter(there);

@@ -248,10 +248,23 @@ impl<'p> Lower<'p> {
     /// Looks at an entry: ways on which it is live, and the one on which it is dead or not there.
     pub(super) fn look(
         &mut self,
+        env: Env<'p>,
+        table: TableId,
+        kept: &Entries,
+        key: &[Arg],
+        span: Span,
+    ) -> Lowering<Vec<Open<'p>>> {
+        self.look_for(env, table, kept, key, true, span)
+    }
+
+    /// The same; if it need not be `live`, there may be one way on which it is there, live or dead.
+    pub(super) fn look_for(
+        &mut self,
         mut env: Env<'p>,
         table: TableId,
         kept: &Entries,
         key: &[Arg],
+        live: bool,
         span: Span,
     ) -> Lowering<Vec<Open<'p>>> {
         if let Some(seen) = env.seen.clone().filter(|seen| (seen.table, seen.key.as_slice()) == (table, key)) {
@@ -287,25 +300,31 @@ impl<'p> Lower<'p> {
         if let (Some(holder), Some(tick)) = (self.holder(table), tick) {
             return Ok(self.look_in_slots(env, &holder, key, retry, tick));
         }
+        let whole = kept.columns.iter().all(|column| matches!(column, Kept::Word(..)));
+        let told = live || !whole || tick.is_none();
         self.write_key(&of, key, None);
         let found = self.find(&of);
         let Arg::Value(entry) = found else { return Err(self.broken(span, "a look-up without a result")) };
         let (absent, other) = (self.b.block(), self.b.block());
         self.b.unless(Cmp::Ne, found, Arg::Number(0), absent);
         let word = self.b.load(found, kept.word as i16, 8);
-        let (live, dead) = (self.b.block(), self.b.block());
-        self.branch_live(kept, word, tick, live, dead);
+        let found_as = if told {
+            let (live, dead) = (self.b.block(), self.b.block());
+            self.branch_live(kept, word, tick, live, dead);
+            vec![(live, Some(true)), (dead, Some(false))]
+        } else {
+            vec![(self.b.here(), None)]
+        };
         let mut ways = Vec::new();
-        for (block, is_live) in [(live, true), (dead, false)] {
+        for (block, live) in found_as {
             self.b.enter(block);
             let mut beside = vec![Arg::Number(0); kept.columns.len()];
-            if is_live {
+            if live == Some(true) {
                 beside = self.beside_of(table, kept, &layout, found, word, other);
             } else {
                 // Somebody holds it: what will it be?
                 self.b.unless(Cmp::Ne, word, CLAIMED, other);
             }
-            let live = Some(is_live);
             let mut env = env.clone();
             env.seen =
                 Some(Seen { table, key: key.to_vec(), entry, word, new: word, beside, dirty: false, live, retry: Some(retry) });

@@ -72,6 +72,9 @@ impl<'p> Lower<'p> {
     }
 
     pub(super) fn value(&mut self, env: &mut Env<'p>, expr: &Expr, own: Option<Own<'_>>, span: Span) -> Lowering<Arg> {
+        if let Some((_, given)) = self.given.iter().find(|(of, _)| of == expr) {
+            return Ok(*given);
+        }
         let width = self.width(self.ty(env, expr, own), span)?;
         match expr {
             Expr::Const(value, _) => Ok(Arg::Number(*value as u64)),
@@ -255,7 +258,9 @@ impl<'p> Lower<'p> {
         if then == other {
             return then;
         }
-        if self.b.bits(a).max(self.b.bits(b)) < 64 && matches!(cmp, Cmp::Lt | Cmp::Gt | Cmp::Le | Cmp::Ge) {
+        // The greater or the less one is one of them as it is, or the other: that takes one branch.
+        let one_of_both = (then, other) == (a, b) || (then, other) == (b, a);
+        if !one_of_both && self.b.bits(a).max(self.b.bits(b)) < 64 && matches!(cmp, Cmp::Lt | Cmp::Gt | Cmp::Le | Cmp::Ge) {
             // Ones where the first is less, as wide as a register; then no ways part, which the kernel would have to follow.
             let (less, greater) = if matches!(cmp, Cmp::Lt | Cmp::Ge) { (a, b) } else { (b, a) };
             let (then, other) = if matches!(cmp, Cmp::Lt | Cmp::Gt) { (then, other) } else { (other, then) };
@@ -272,6 +277,11 @@ impl<'p> Lower<'p> {
             let picked = self.b.bin(Bin::Xor, other, change);
             return self.b.low(picked, width);
         }
+        self.part(cmp, a, b, then, other, width)
+    }
+
+    /// The same, on two ways.
+    pub(super) fn part(&mut self, cmp: Cmp, a: Arg, b: Arg, then: Arg, other: Arg, width: u8) -> Arg {
         let (yes, no, done) = (self.b.block(), self.b.block(), self.b.block());
         self.b.branch(cmp, a, b, yes, no);
         let result = self.b.param(done, Type::Word, width);
@@ -352,6 +362,14 @@ impl<'p> Lower<'p> {
     ) -> Lowering<()> {
         match expr {
             Expr::Unary(UnaryOp::Not | UnaryOp::Complement, a) => self.cond(env, a, own, span, other, then),
+            Expr::Binary(BinaryOp::Or, ..) if let Some((on, set)) = one_of(expr) => {
+                let on = self.value(env, on, own, span)?;
+                self.b.unless(Cmp::Le, on, Arg::Number(u64::from(set.ilog2())), other);
+                let rest = self.b.bin(Bin::Shr, Arg::Number(set), on);
+                let bit = self.b.low(rest, 1);
+                self.b.branch(Cmp::Ne, bit, Arg::Number(0), then, other);
+                Ok(())
+            }
             Expr::Binary(op @ (BinaryOp::And | BinaryOp::Or), a, b) if self.ty(env, a, own) == Scalar::Bool => {
                 // The second side is looked at on one way only: what is read there is not known behind.
                 self.fix_time(env, &[a, b]);
@@ -474,6 +492,26 @@ impl<'p> Lower<'p> {
     }
 }
 
+/// If a condition is that something is one of some small numbers: those, as bits of a word. Two or less are as soon compared.
+fn one_of(expr: &Expr) -> Option<(&Expr, u64)> {
+    let (mut on, mut set, mut work) = (None, 0_u64, vec![expr]);
+    while let Some(expr) = work.pop() {
+        match expr {
+            Expr::Binary(BinaryOp::Or, a, b) => work.extend([&**a, b]),
+            Expr::Binary(BinaryOp::Eq, a, b) => {
+                let Expr::Const(number, Scalar::Bits(_)) = **b else { return None };
+                let bit = u32::try_from(number).ok().and_then(|number| 1_u64.checked_shl(number))?;
+                if on.is_some_and(|on| on != &**a) {
+                    return None;
+                }
+                (on, set) = (Some(&**a), set | bit);
+            }
+            _ => return None,
+        }
+    }
+    on.map(|on| (on, set)).filter(|(_, set)| set.count_ones() > 2)
+}
+
 /// Whether an expression depends on the time.
 pub(super) fn reads_time(expr: &Expr) -> bool {
     match expr {
@@ -483,5 +521,29 @@ pub(super) fn reads_time(expr: &Expr) -> bool {
         Expr::Select(a, b, c) => reads_time(a) || reads_time(b) || reads_time(c),
         Expr::Hash(_, args) => args.iter().any(reads_time),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grv_lang::ir::LocalId;
+
+    #[test]
+    fn one_of_few_small_numbers_is_found() {
+        let is = |local: u32, number: u128| {
+            let sides = (Expr::Local(LocalId(local)), Expr::Const(number, Scalar::Bits(8)));
+            Expr::Binary(BinaryOp::Eq, Box::new(sides.0), Box::new(sides.1))
+        };
+        let any = |all: &[(u32, u128)]| {
+            let mut all = all.iter().map(|(local, number)| is(*local, *number));
+            let first = all.next().unwrap();
+            all.fold(first, |a, b| Expr::Binary(BinaryOp::Or, Box::new(a), Box::new(b)))
+        };
+        let set = |all: &[(u32, u128)]| one_of(&any(all)).map(|(_, set)| set);
+        assert_eq!(set(&[(1, 3), (1, 4), (1, 11), (1, 12)]), Some(0x1818));
+        assert_eq!(set(&[(1, 0), (1, 63), (1, 5)]), Some(1 << 63 | 1 << 5 | 1));
+        // Too few, of different things, too great.
+        assert_eq!([set(&[(1, 3), (1, 4), (1, 3)]), set(&[(1, 3), (2, 4), (1, 5)]), set(&[(1, 3), (1, 4), (1, 64)])], [None; 3]);
     }
 }

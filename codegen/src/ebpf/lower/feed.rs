@@ -46,16 +46,16 @@ impl<'p> Lower<'p> {
         key: &[Arg],
         widths: &[u8],
     ) -> Vec<Outcome<'p>> {
-        let mut outcomes = Vec::new();
+        let (mut outcomes, none) = (Vec::new(), self.b.block());
         if let (Some(near), [key]) = (near, key) {
-            let (same, never, search) = (self.b.block(), self.b.block(), self.b.block());
+            let (same, never, search, other) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
             let product = self.b.bin32(Bin::Mul, *key, Arg::Number(FACTOR.into()));
             let index = self.b.bin(Bin::Shr, product, Arg::Number(KEY_BITS.into()));
             let half = self.b.low(product, KEY_BITS);
             let element = self.at(near.map, index, never);
             let word = self.b.load(element, 0, 8);
             let of = self.b.low(word, KEY_BITS);
-            self.b.unless(Cmp::Eq, of, half, search);
+            self.b.unless(Cmp::Eq, of, half, other);
             self.b.branch(Cmp::Ne, word, Arg::Number(0), same, search);
             self.b.enter(same);
             let mut found = vec![Arg::Number(1)];
@@ -68,13 +68,23 @@ impl<'p> Lower<'p> {
             outcomes.push((Open { env: env.clone(), block: self.b.here() }, found));
             self.b.enter(never);
             self.defect();
+            self.b.enter(other);
+            if let Some(whole) = self.near_whole {
+                let nothing = self.b.block();
+                self.b.branch(Cmp::Eq, word, Arg::Number(0), nothing, search);
+                self.b.enter(nothing);
+                let whole = self.b.load(Arg::Global(self.constants, whole.into()), 0, 1);
+                self.b.branch(Cmp::Ne, whole, Arg::Number(0), none, search);
+            } else {
+                self.b.jump(search, Vec::new());
+            }
             self.b.enter(search);
         }
         self.write_key(table, key, None);
         let layout = self.maps.map(table.map).map(|map| map.value.clone()).unwrap_or_default();
         let retry = self.retry();
         let entry = self.find(table);
-        let (there, none) = (self.b.block(), self.b.block());
+        let there = self.b.block();
         self.b.branch(Cmp::Ne, entry, Arg::Number(0), there, none);
         self.b.enter(there);
         let found = self.numbers(entry, &layout, key.len(), widths);

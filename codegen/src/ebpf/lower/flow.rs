@@ -22,8 +22,9 @@ pub(super) const DROP: u64 = 1;
 pub(super) const PASS: u64 = 2;
 const BACK: u64 = 3;
 
-/// Flags of `bpf_redirect_map`: to all entries; and the verdict where there is none.
+/// Flags of `bpf_redirect_map` beside the verdict where there is no entry: to all entries; but not to the interface that the packet arrived at.
 const BROADCAST: u64 = 8;
+const EXCLUDE_INGRESS: u64 = 16;
 
 /// Ways that may be kept apart because they sent different things so far.
 const MOST_WAYS: usize = 64;
@@ -35,7 +36,7 @@ impl<'p> Lower<'p> {
             if self.is_ghost(&opens, stmt) || matches!(stmt.kind, StmtKind::Branch { .. }) {
                 continue;
             }
-            if opens.is_empty() {
+            if opens.is_empty() || tail && self.ends_alike(&mut opens, stmt) {
                 break;
             }
             if let StmtKind::Assign { dst, value: value @ (Expr::Local(_) | Expr::Const(..)) } = &stmt.kind
@@ -363,19 +364,23 @@ impl<'p> Lower<'p> {
     /// Ends the program: the packet goes to these ports.
     fn finish(&mut self, env: &Env<'p>, span: Span) -> Lowering<()> {
         let sent = env.sent;
-        let back = env.port.is_some_and(|port| sent == 1 << port.index());
-        let exit = match self.exits.get(&(sent, back)) {
+        let way = match env.port.map(|port| 1 << port.index()) {
+            Some(from) if sent == from => Way::Back,
+            Some(from) if sent.count_ones() > 1 && sent & from == 0 => Way::Others(from),
+            _ => Way::On,
+        };
+        let exit = match self.exits.get(&(sent, way)) {
             Some(exit) => *exit,
             None => {
                 let here = self.b.here();
                 let exit = self.b.block();
-                self.exits.insert((sent, back), exit);
+                self.exits.insert((sent, way), exit);
                 let place = self.trace.is_some().then(|| self.b.param(exit, Type::Word, 32));
                 self.b.enter(exit);
                 if let Some(place) = place {
                     self.tell(Told::Sent, Arg::Number(sent), Arg::Value(place));
                 }
-                self.leave(sent, back, span)?;
+                self.leave(sent, way, span)?;
                 self.b.enter(here);
                 exit
             }
@@ -385,9 +390,9 @@ impl<'p> Lower<'p> {
         Ok(())
     }
 
-    /// `back`: only to where it came from. Drivers can turn packets back, and need no map then; but the far end of a pair without a program
-    /// takes what is redirected to it, and not what is turned back. Who loads the program knows for which ports that is so.
-    fn leave(&mut self, sent: u64, back: bool, span: Span) -> Lowering<()> {
+    /// What goes back where it came from drivers can turn back, and need no map then; but the far end of a pair without a program takes what is
+    /// redirected to it, and not what is turned back. Who loads the program knows for which ports that is so.
+    fn leave(&mut self, sent: u64, way: Way, span: Span) -> Lowering<()> {
         if let Some(probe) = self.probe {
             self.b.store(Arg::Global(probe.section, probe.sent), 0, 8, Arg::Number(sent));
         }
@@ -399,7 +404,7 @@ impl<'p> Lower<'p> {
         if self.options.hook == Hook::Tc {
             return self.leave_tc(sent, span);
         }
-        if back {
+        if way == Way::Back {
             let ports = self.b.load(Arg::Global(self.constants, self.turns_back.into()), 0, 8);
             let turns = self.b.bin(Bin::And, ports, Arg::Number(sent));
             let (turned, redirected) = (self.b.block(), self.b.block());
@@ -412,10 +417,11 @@ impl<'p> Lower<'p> {
             let what = "sending copies of one packet to the host and to other ports".to_string();
             return Err(self.refuse(Code::TargetPacket, span, what));
         }
-        let (map, key, flags) = if sent.count_ones() == 1 {
-            (self.ports, sent.trailing_zeros(), DROP)
-        } else {
-            (self.group(sent), 0, BROADCAST | DROP)
+        let (map, key, flags) = match way {
+            _ if sent.count_ones() == 1 => (self.ports, sent.trailing_zeros(), DROP),
+            // The kernel leaves out the interface that it came from, so that all ports of a set have the same map.
+            Way::Others(from) => (self.group(sent | from), 0, BROADCAST | EXCLUDE_INGRESS | DROP),
+            Way::Back | Way::On => (self.group(sent), 0, BROADCAST | DROP),
         };
         let args = vec![Arg::Map(map), Arg::Number(key.into()), Arg::Number(flags)];
         let verdict = self.b.call(Helper::RedirectMap, args);
@@ -465,6 +471,16 @@ impl<'p> Lower<'p> {
         self.drop_with(self.no_port_reason(), ABORTED);
         Ok(())
     }
+}
+
+/// Where a packet is sent, as seen from the port that it arrived at, if that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Way {
+    /// To that port only.
+    Back,
+    /// To several others.
+    Others(u64),
+    On,
 }
 
 /// Ways that may meet: those that sent the same.

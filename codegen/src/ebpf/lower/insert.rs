@@ -27,8 +27,10 @@ impl<'p> Lower<'p> {
         let scalars: Vec<Arg> = key.iter().chain(value).copied().collect();
         let mut outcomes = Vec::new();
         let mut not_live = Vec::new();
-        for mut open in self.look(env, table, kept, key, span)? {
-            let Some(seen) = open.env.seen.clone().filter(|seen| seen.live == Some(true)) else {
+        // The later one of two deadlines is the new one if the old one is past, so that it need not be known whether the entry was live.
+        let told = !(or_update && idle && kept.ticket.is_none());
+        for mut open in self.look_for(env, table, kept, key, told, span)? {
+            let Some(seen) = open.env.seen.clone().filter(|seen| seen.live != Some(false)) else {
                 not_live.push(open);
                 continue;
             };
@@ -46,7 +48,9 @@ impl<'p> Lower<'p> {
                 old
             };
             let new = self.pack(kept, deadline, value);
-            let mut seen = Seen { new, ..seen };
+            // What lives for no time at all is dead at once.
+            let live = seen.live.or((self.shortest > 0).then_some(true));
+            let mut seen = Seen { new, live, ..seen };
             set_beside(kept, &mut seen, value);
             open.env.seen = Some(seen);
             open.block = self.b.here();
@@ -130,12 +134,17 @@ impl<'p> Lower<'p> {
         self.b.enter(full);
         if sweep::dies(&self.program.tables[table.index()]) {
             self.sweep(&mut env, table, &of, failed)?;
-            self.b.commit = commit;
-            let made = self.b.call(Helper::MapUpdate, update);
-            let fails = self.b.block();
-            self.b.branch(Cmp::Eq, made, Arg::Number(0), inserted, fails);
-            self.b.enter(fails);
-            self.b.branch(Cmp::Eq, made, Arg::Number(EXISTS), again, failed);
+            if seen.retry.is_some() {
+                // If that made no room, it is not swept once more.
+                self.b.jump(again, Vec::new());
+            } else {
+                self.b.commit = commit;
+                let made = self.b.call(Helper::MapUpdate, update);
+                let fails = self.b.block();
+                self.b.branch(Cmp::Eq, made, Arg::Number(0), inserted, fails);
+                self.b.enter(fails);
+                self.b.branch(Cmp::Eq, made, Arg::Number(EXISTS), again, failed);
+            }
         } else {
             self.b.jump(failed, Vec::new());
         }
@@ -164,8 +173,7 @@ impl<'p> Lower<'p> {
 
     /// What was stored is seen by others before anything more is read: an atomic instruction waits for it.
     pub(super) fn fence(&mut self) {
-        let base = Arg::Stack(self.value_slot, 0);
-        self.b.compare_swap(base, 0, Arg::Number(0), Arg::Number(0));
+        self.b.fetch_add(Arg::Stack(self.value_slot, 0), 0, Arg::Number(0));
     }
 
     /// Deletes an entry that this step has given up.

@@ -70,6 +70,22 @@ impl Linear {
         b.bin(Bin::Sub, plus, minus)
     }
 
+    /// How often a number goes into this, which is a multiple of it and not negative: that is more than 0 as long as the first word is as great as the second.
+    pub(super) fn count(&self, b: &mut Builder, of: i64) -> (Arg, Arg) {
+        let terms = self.terms.iter().map(|(v, c)| (*v, c / of)).collect();
+        let count = Linear { constant: self.constant / of, terms };
+        let (plus, minus) = count.sides();
+        match minus.constant() {
+            Some(less) => (sum(b, &plus), Arg::Number(less as u64 + 1)),
+            None => {
+                let most = count.most(b).max(0) as u64;
+                let count = count.value(b);
+                // What it is at most the kernel's verifier does not find out itself.
+                (b.low(count, (64 - most.leading_zeros()) as u8), Arg::Number(1))
+            }
+        }
+    }
+
     /// The parts that are added and those that are taken away.
     fn sides(&self) -> (Linear, Linear) {
         let (mut plus, mut minus) = (Linear::default(), Linear::default());

@@ -2,13 +2,14 @@
 //! port of the box.
 //!
 //! - [`flow`]: statements, ways that part and meet, ends
+//! - [`endings`]: what several ways end with
 //! - `env`: what is known at a place, and what is known where ways meet
 //! - [`expr`], [`linear`]: expressions; sums for the places of headers
 //! - [`packet`], [`sums`]: headers, fields, checksums; [`resize`]: headers that are put in and taken out
 //! - [`tables`]: how each table is kept in maps; `uses`: what the program does with it; [`dense`]: which two are kept in one array; [`infos`]: what the
 //!   manifest says
 //! - [`trace`]: trace points; [`hook`]: what differs between XDP and tc; [`drops`]: counted by port and reason
-//! - [`clock`]: what deadlines are told by; [`routes`]: the longest prefix; [`rows`]: arrays that are searched; [`feed`]: what the runtime sets; [`front`]: what is found at once
+//! - [`clock`]: what deadlines are told by; [`routes`]: the longest prefix; [`rows`]: arrays that are searched; [`search`]: how; [`feed`]: what the runtime sets; [`front`]: what is found at once
 //! - [`ops`], [`entries`], [`insert`], [`joint`], [`slots`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room;
 //!   [`timer`]: while no packets come
 
@@ -18,6 +19,7 @@ mod choose;
 mod clock;
 mod dense;
 mod drops;
+mod endings;
 mod entries;
 mod env;
 mod expr;
@@ -34,6 +36,7 @@ mod packet;
 mod resize;
 mod routes;
 mod rows;
+mod search;
 mod slots;
 mod sums;
 mod sweep;
@@ -59,8 +62,8 @@ type Lowering<T> = Result<T, Box<Diagnostic>>;
 /// A program for the target, before it is one for the machine.
 pub(crate) struct Lowered {
     pub(crate) function: Function,
-    /// Functions that helpers call.
-    pub(crate) callbacks: Vec<Function>,
+    /// Its functions, each behind those that it calls or has helpers call.
+    pub(crate) functions: Vec<Function>,
     pub(crate) maps: Maps,
     /// Sets of ports that packets are sent to at once, by the map that holds them.
     pub(crate) groups: Vec<(String, Vec<String>)>,
@@ -130,6 +133,8 @@ struct Lower<'p> {
     /// Where in `.rodata` the seed of choices is, if there are any.
     choice_seed: Option<u16>,
     turns_back: u16,
+    /// Where it is whether what is near is whole, if anything is.
+    near_whole: Option<u16>,
     /// By table, whether its entries are notes for others.
     notebooks: Vec<bool>,
     /// The variable that holds the number of the generation.
@@ -138,8 +143,11 @@ struct Lower<'p> {
     pending: BTreeMap<InputRef, Vec<Open<'p>>>,
     /// By handler that was entered in place: ways on which its copy was dropped.
     left: Vec<Vec<Open<'p>>>,
-    exits: BTreeMap<(u64, bool), BlockId>,
+    /// What several ways end with.
+    endings: endings::Endings<'p>,
+    exits: BTreeMap<(u64, flow::Way), BlockId>,
     drops: BTreeMap<(u64, bool), BlockId>,
+    last_of_drops: Option<BlockId>,
     /// The port of the packets of what is being lowered; where packets of each port begin; where the port is remembered, if it is.
     arrived: drops::Arrived,
     arrivals: Vec<(BlockId, PortId)>,
@@ -149,8 +157,12 @@ struct Lower<'p> {
     changes: Vec<&'p grv_lang::ir::Change>,
     /// What follows in the blocks that are being lowered, and of which handler they are.
     rest: Vec<(usize, &'p [Stmt])>,
-    /// Functions that helpers call.
-    callbacks: Vec<Function>,
+    /// Functions beside the program.
+    functions: Vec<Function>,
+    /// Searches that are functions.
+    searchers: Vec<search::Searcher>,
+    /// In such a function: what it is given, by what stands for it in the test.
+    given: Vec<(grv_lang::ir::Expr, Arg)>,
     /// By table: the function that sweeps it, and the variable that says when that may be done again.
     sweepers: BTreeMap<TableId, (u32, Arg)>,
     /// Nanoseconds that the entry lives at least whose duration was computed last, as far as that is known.
@@ -217,19 +229,24 @@ fn lowered<'p>(
         tickets: Arg::Number(0),
         choice_seed: None,
         turns_back: 0,
+        near_whole: None,
         notebooks: (0..program.tables.len()).map(|id| uses::is_notebook(program, TableId(id as u32))).collect(),
         generation: None,
         pending: BTreeMap::new(),
         left: Vec::new(),
+        endings: endings::Endings::default(),
         exits: BTreeMap::new(),
         drops: BTreeMap::new(),
+        last_of_drops: None,
         arrived: drops::Arrived::Nowhere,
         arrivals: Vec::new(),
         arrival_slot: None,
         parameters: Vec::new(),
         changes: Vec::new(),
         rest: Vec::new(),
-        callbacks: Vec::new(),
+        functions: Vec::new(),
+        searchers: Vec::new(),
+        given: Vec::new(),
         sweepers: BTreeMap::new(),
         shortest: 0,
         sweep_slot: None,
@@ -315,6 +332,9 @@ impl<'p> Lower<'p> {
             self.params.push(places);
         }
         self.turns_back = self.variable(self.constants, "turns_back", 64, 0).offset;
+        if program.tables.iter().any(|table| table.role == Role::Feed) {
+            self.near_whole = Some(self.variable(self.constants, super::near::WHOLE, 8, 0).offset);
+        }
         if uses::chooses(program) {
             self.choice_seed = Some(self.variable(self.constants, "choice_seed", 64, 0).offset);
         }
@@ -401,12 +421,18 @@ impl<'p> Lower<'p> {
             facts: Vec::new(),
             checked: Vec::new(),
         };
+        self.find_endings();
         if let Err(refused) = self.start(context, &env) {
             found.push(*refused);
         }
         for input in order(self.program) {
             let opens = self.pending.remove(&input).unwrap_or_default();
             if let Err(refused) = self.input(input, opens) {
+                found.push(*refused);
+            }
+        }
+        while let Some((number, opens)) = self.endings.ways.pop_last() {
+            if let Err(refused) = self.ending(number, opens) {
                 found.push(*refused);
             }
         }
@@ -473,6 +499,10 @@ impl<'p> Lower<'p> {
 
     /// The map of the ports of a set.
     fn group(&mut self, sent: u64) -> MapId {
+        let ports = (0..).zip(&self.program.ports).filter(|(_, port)| port.name != "host");
+        if sent == ports.fold(0, |all, (index, _)| all | 1_u64 << index) {
+            return self.ports;
+        }
         if let Some(map) = self.groups.get(&sent) {
             return *map;
         }
@@ -520,7 +550,7 @@ impl<'p> Lower<'p> {
         let function = self.b.finish(&identifier(&self.program.name.to_lowercase()));
         Lowered {
             function,
-            callbacks: self.callbacks,
+            functions: self.functions,
             interfaces,
             maps: self.maps,
             groups,

@@ -3,7 +3,7 @@
 //! The kernel's verifier lets a program touch what was compared with the packet's end through the same pointer. So a header has
 //! a pointer of its own only where its place depends on the packet's contents; one comparison is made for its fixed part.
 
-use super::super::lir::{Arg, Bin, BlockId, Builder, Cmp, Value, mask};
+use super::super::lir::{Arg, Bin, BlockId, Builder, Cmp, Type, Value, mask};
 use super::env::{Env, Place};
 use super::expr::Own;
 use super::linear::Linear;
@@ -379,28 +379,9 @@ impl<'p> Lower<'p> {
             if step % 2 != 0 || most / (step.max(1) as i64) > 32 || fixed % 2 != 0 {
                 return Err(self.refuse(Code::TargetOperation, span, "a checksum over a header without bounds".to_string()));
             }
-            let step = if step % 4 == 0 { 4 } else { 2 };
-            let done = self.b.block();
-            let total = self.b.param(done, super::super::lir::Type::Word, 64);
-            let mut at = 0;
-            while at + step <= most {
-                // Jumps with the sum so far if there is no more.
-                let (stop, next) = (self.b.block(), self.b.block());
-                let more = variable.plus(&Linear::number(at + step), -1).reduced();
-                more.unless_negative(&mut self.b, stop);
-                let upto = place.ahead + fixed + (at + step) as i32;
-                let behind = self.b.advance(place.pointer, Arg::Number(upto as u64));
-                self.b.branch(Cmp::Le, Arg::Value(behind), Arg::Value(env.end), next, stop);
-                self.b.enter(stop);
-                self.b.jump(done, vec![sum]);
-                self.b.enter(next);
-                let word = self.b.load(base, (place.ahead + fixed + at as i32) as i16, step as u8);
-                sum = self.b.bin(Bin::Add, sum, word);
-                at += step;
-            }
-            self.b.jump(done, vec![sum]);
-            self.b.enter(done);
-            sum = Arg::Value(total);
+            let bytes = if step % 4 == 0 { 4 } else { 2 };
+            let first = self.b.advance(place.pointer, Arg::Number((place.ahead + fixed) as u64));
+            sum = self.add_words(sum, first, env.end, bytes, &variable);
         }
         let sum = fold(&mut self.b, sum, true);
         let sum = self.b.low(sum, 16);
@@ -410,6 +391,43 @@ impl<'p> Lower<'p> {
             return Ok(self.pick(Cmp::Eq, own, Arg::Number(0), Arg::Number(1), valid, 1));
         }
         Ok(valid)
+    }
+
+    /// Adds the words of so many bytes each that are behind a place, as many as there are in a length.
+    ///
+    /// Headers seldom have any. Where they have none is gone on first by the kernel's verifier, too, and what is good without them is good with them.
+    fn add_words(&mut self, sum: Arg, first: Value, end: Value, bytes: u8, length: &Linear) -> Arg {
+        let (left, least) = length.count(&mut self.b, bytes.into());
+        let (more, next, again, done) = (self.b.rare(), self.b.rare(), self.b.rare(), self.b.block());
+        let total = self.b.param(done, Type::Word, 64);
+        let so_far = Arg::Value(self.b.param(more, Type::Word, 64));
+        let at = self.b.param(more, Type::Packet, 64);
+        let left_here = Arg::Value(self.b.param(more, Type::Word, 64));
+        let stop = |lower: &mut Self, sum: Arg| {
+            let (here, stop) = (lower.b.here(), lower.b.block());
+            lower.b.enter(stop);
+            lower.b.jump(done, vec![sum]);
+            lower.b.enter(here);
+            stop
+        };
+        let (enter, none) = (self.b.rare(), stop(self, sum));
+        self.b.branch(Cmp::Ge, left, least, enter, none);
+        self.b.enter(enter);
+        self.b.jump(more, vec![sum, Arg::Value(first), left]);
+        self.b.enter(more);
+        let behind = Arg::Value(self.b.advance(at, Arg::Number(bytes.into())));
+        let short = stop(self, so_far);
+        self.b.branch(Cmp::Le, behind, Arg::Value(end), next, short);
+        self.b.enter(next);
+        let word = self.b.load(Arg::Value(at), 0, bytes);
+        let with = self.b.bin(Bin::Add, so_far, word);
+        let left = self.b.bin(Bin::Sub, left_here, Arg::Number(1));
+        let all = stop(self, with);
+        self.b.branch(Cmp::Ge, left, least, again, all);
+        self.b.enter(again);
+        self.b.jump(more, vec![with, behind, left]);
+        self.b.enter(done);
+        Arg::Value(total)
     }
 }
 

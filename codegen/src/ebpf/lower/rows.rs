@@ -2,18 +2,14 @@
 //! them is the index from which on all are the same, mostly what the array began with: a search needs to go no further. Where a search compares with a
 //! prefix, its mask is beside its length.
 
-use super::super::lir::{Arg, Bin, BlockId, Builder, Cmp, Type, Value, mask};
+use super::super::lir::{Arg, Bin, Builder, Cmp, Value, mask};
 use super::super::maps::{Kind, Layout, Map, Place};
 use super::super::memory::ROWS_AT;
 use super::env::{Env, Open};
-use super::expr::reads_time;
-use super::flow::mentions;
 use super::ops::Outcome;
 use super::tables::{Keeping, Table};
 use super::{Lower, Lowering, uses};
-use grv_lang::diagnostics::Code;
-use grv_lang::ir::{self, BinaryOp, Body, Expr, LocalId, Stmt, StmtKind, TableId, TableKind};
-use std::collections::BTreeSet;
+use grv_lang::ir::{self, BinaryOp, Body, Expr, StmtKind, TableId, TableKind};
 
 /// Elements in one value.
 #[derive(Clone)]
@@ -65,7 +61,7 @@ impl<'p> Lower<'p> {
     }
 
     /// The value with the elements of the generation that counts.
-    fn rows(&mut self, env: &mut Env<'p>, table: &Table) -> Option<Value> {
+    pub(super) fn rows(&mut self, env: &mut Env<'p>, table: &Table) -> Option<Value> {
         let generation = self.generation(env);
         let never = self.b.block();
         let value = self.at(table.map, generation, never);
@@ -93,7 +89,7 @@ impl<'p> Lower<'p> {
     }
 
     /// A column of an element; of a length, what its mask is, too.
-    fn column(&mut self, rows: &Rows, row: Value, column: usize, width: u8) -> Arg {
+    pub(super) fn column(&mut self, rows: &Rows, row: Value, column: usize, width: u8) -> Arg {
         let place = &rows.element.places[column];
         let number = load(&mut self.b, row, place);
         let number = self.b.low(number, width);
@@ -106,149 +102,10 @@ impl<'p> Lower<'p> {
         }
         number
     }
-
-    /// The first element of an array of a generation for which a test holds: a loop, of as many turns at most as the array has elements.
-    pub(super) fn first(&mut self, mut env: Env<'p>, stmt: &'p Stmt) -> Lowering<Vec<Open<'p>>> {
-        let StmtKind::First { table, index, value, test, holds, found } = &stmt.kind else {
-            return Err(self.broken(stmt.span, "a statement out of its place"));
-        };
-        let span = stmt.span;
-        let kept = self.kept(*table, span)?;
-        let Keeping::Rows(rows) = &kept.keeping else {
-            let what = format!("a search through an array of more than {} bytes", u16::MAX);
-            return Err(self.refuse(Code::TargetOperation, span, what));
-        };
-        let search = Search { rows, value, test, holds: *holds, widths: self.widths_of(*table) };
-        // What is read once a step is read before the loop, and what is done once is done.
-        self.settle(&mut env)?;
-        self.fix_times(&mut env, test);
-        let Some(all) = self.rows(&mut env, &kept) else { return Err(self.broken(span, "an array without a value")) };
-        // Elements that are the same pass the same test, if it does not ask for their indexes.
-        let asked = test.iter().any(|stmt| reads_local(stmt, *index));
-        let last = if asked { Arg::Number(u64::from(rows.length) - 1) } else { self.b.load(Arg::Value(all), 0, 4) };
-        let first = self.b.advance(all, Arg::Number(ROWS_AT.into()));
-        let (head, next, none) = (self.b.block(), self.b.block(), self.b.block());
-        let at = Arg::Value(self.b.param(head, Type::Word, 32));
-        let row = self.b.param(head, Type::Entry, 64);
-        self.b.jump(head, vec![Arg::Number(0), Arg::Value(first)]);
-        self.b.enter(head);
-        // So that the kernel sees an end.
-        self.b.unless(Cmp::Lt, at, Arg::Number(rows.length.into()), none);
-        self.b.unless(Cmp::Le, at, last, none);
-        let mut turn = env.clone();
-        turn.frame_mut().locals[index.index()] = Some(at);
-        let mut ways = self.test_row(turn, &search, row, next)?;
-        self.b.enter(next);
-        let more = self.b.bin(Bin::Add, at, Arg::Number(1));
-        let below = self.b.advance(row, Arg::Number(rows.element.size.into()));
-        self.b.jump(head, vec![more, Arg::Value(below)]);
-        for Open { env: hit, block } in &mut ways {
-            self.b.enter(*block);
-            self.read_row(hit, &search, row);
-            hit.frame_mut().locals[found.index()] = Some(Arg::Number(1));
-            // What tests of other elements looked at was looked at, too.
-            let more = hit.looked.iter().filter(|looked| !env.looked.contains(looked)).cloned().collect::<Vec<_>>();
-            env.looked.extend(more);
-        }
-        // Without one, all is zero.
-        let frame = env.frame_mut();
-        for local in value.iter().chain([index, found]) {
-            frame.locals[local.index()] = Some(Arg::Number(0));
-        }
-        ways.push(Open { env, block: none });
-        Ok(ways)
-    }
-
-    /// Tests an element: the ways on which it passes; others go on in `next`.
-    fn test_row(&mut self, mut env: Env<'p>, search: &Search<'_, 'p>, row: Value, next: BlockId) -> Lowering<Vec<Open<'p>>> {
-        let [Stmt { kind: StmtKind::Assign { dst, value: whole }, .. }] = search.test else {
-            self.read_row(&mut env, search, row);
-            let block = self.b.here();
-            let mut ways = Vec::new();
-            for open in self.block(vec![Open { env, block }], search.test, false)? {
-                self.b.enter(open.block);
-                let Some(holds) = open.env.frame().locals[search.holds.index()] else {
-                    return Err(self.broken(self.b.span, "a test without a result"));
-                };
-                let hit = self.b.block();
-                self.b.branch(Cmp::Ne, holds, Arg::Number(0), hit, next);
-                ways.push(Open { block: hit, ..open });
-            }
-            return Ok(ways);
-        };
-        if *dst != search.holds {
-            return Err(self.broken(self.b.span, "a test without a result"));
-        }
-        // Of most elements one column decides: the others are not read.
-        let span = self.b.span;
-        let mut read = BTreeSet::new();
-        let mut terms = Vec::new();
-        conjuncts(whole, &mut terms);
-        for term in terms {
-            for (column, local) in search.value.iter().enumerate() {
-                if mentions(term, *local) && read.insert(column) {
-                    let number = self.column(search.rows, row, column, search.widths[column]);
-                    env.frame_mut().locals[local.index()] = Some(number);
-                }
-            }
-            let met = self.b.block();
-            self.cond(&mut env.clone(), term, None, span, met, next)?;
-            self.b.enter(met);
-        }
-        let block = self.b.here();
-        Ok(vec![Open { env, block }])
-    }
-
-    /// Reads all columns of an element.
-    fn read_row(&mut self, env: &mut Env<'p>, search: &Search<'_, 'p>, row: Value) {
-        for (column, local) in search.value.iter().enumerate() {
-            let number = self.column(search.rows, row, column, search.widths[column]);
-            env.frame_mut().locals[local.index()] = Some(number);
-        }
-    }
-
-    /// A step has one time: what tests need of it is read before the loop.
-    fn fix_times(&mut self, env: &mut Env<'p>, test: &'p [Stmt]) {
-        if !test.iter().any(|stmt| !matches!(&stmt.kind, StmtKind::Assign { value, .. } if !reads_time(value))) {
-            return;
-        }
-        self.now(env);
-        if let Some(tick) = self.coarse {
-            self.coarse(env, tick);
-        }
-    }
-}
-
-/// The parts of a search.
-struct Search<'s, 'p> {
-    rows: &'s Rows,
-    value: &'p [LocalId],
-    test: &'p [Stmt],
-    holds: LocalId,
-    widths: Vec<u8>,
 }
 
 fn load(b: &mut Builder, row: Value, place: &Place) -> Arg {
     b.load(Arg::Value(row), place.offset as i16, place.bytes)
-}
-
-/// The sides of an `and`, however many there are.
-fn conjuncts<'e>(expr: &'e Expr, into: &mut Vec<&'e Expr>) {
-    match expr {
-        Expr::Binary(BinaryOp::And, a, b) => {
-            conjuncts(a, into);
-            conjuncts(b, into);
-        }
-        other => into.push(other),
-    }
-}
-
-/// Whether a statement of a test reads a variable, as far as is known.
-fn reads_local(stmt: &Stmt, local: LocalId) -> bool {
-    match &stmt.kind {
-        StmtKind::Assign { value, .. } => mentions(value, local),
-        _ => true,
-    }
 }
 
 /// The columns of an array that searches use as lengths of prefixes, with the bits of the addresses.

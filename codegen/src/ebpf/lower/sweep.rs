@@ -99,8 +99,8 @@ impl<'p> Lower<'p> {
         self.b.ret(Arg::Number(0));
         std::mem::swap(&mut self.b, &mut b);
         let declared = &self.program.tables[table.index()];
-        let number = self.callbacks.len() as u32;
-        self.callbacks.push(b.finish(&format!("sweep_{}", identifier(&declared.name))));
+        let number = self.functions.len() as u32;
+        self.functions.push(b.finish(&format!("sweep_{}", identifier(&declared.name))));
         self.sweepers.insert(table, (number, due));
         number
     }

@@ -70,8 +70,8 @@ impl<'p> Lower<'p> {
         self.b.call(Helper::TimerStart, vec![timer, Arg::Number(period), Arg::Number(0)]);
         self.b.ret(Arg::Number(0));
         std::mem::swap(&mut self.b, &mut b);
-        let number = self.callbacks.len() as u32;
-        self.callbacks.push(b.finish(&format!("tick_{}", super::super::maps::identifier(&declared.name))));
+        let number = self.functions.len() as u32;
+        self.functions.push(b.finish(&format!("tick_{}", super::super::maps::identifier(&declared.name))));
         Ok(number)
     }
 }

@@ -1,6 +1,6 @@
 //! Instructions of the eBPF machine (RFC 9669), as they are encoded.
 
-use super::super::lir::{Bin, Cmp};
+use super::super::lir::{Bin, Cmp, Helper};
 
 /// One slot of a program: 8 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,9 @@ pub(crate) const LD_IMM64: u8 = 0x18;
 /// Of the source register of [`LD_IMM64`]: the immediate is a map, or an offset into the one value of a map.
 pub(crate) const PSEUDO_MAP: u8 = 1;
 pub(crate) const PSEUDO_MAP_VALUE: u8 = 2;
-/// The same: the immediate is a function.
+/// Of the source register of a call: it is of a function of ours.
+const PSEUDO_CALL: u8 = 1;
+/// Of the source register of [`LD_IMM64`] again: the immediate is a function.
 pub(crate) const PSEUDO_FUNCTION: u8 = 4;
 
 /// The frame pointer.
@@ -129,6 +131,11 @@ impl Insn {
         Insn::new(0x80 | JMP, 0, 0, 0, helper as i32)
     }
 
+    /// Calls a function, which a relocation names.
+    pub(crate) fn call_function() -> Insn {
+        Insn::new(0x80 | JMP, 0, PSEUDO_CALL, 0, -1)
+    }
+
     /// Which registers have another value afterwards, as far as is known, by bits.
     pub(crate) fn changes(self) -> u16 {
         match self.code & 0x07 {
@@ -136,12 +143,112 @@ impl Insn {
             0 if self.code == 0 => 0,
             0 | 1 | 4 | 7 => 1 << self.dst,
             2 => 0,
-            3 if self.code & 0xe0 == 0xc0 => 1 | 1 << self.src,
+            3 if self.is_atomic() => 1 | 1 << self.src,
             3 => 0,
-            // Helpers keep only the registers from 6 on.
+            // Helpers and functions keep only the registers from 6 on.
             _ if self.code == 0x80 | JMP => 0x3f,
             _ => 0,
         }
+    }
+
+    /// Which registers it reads, by bits.
+    pub(crate) fn reads(self) -> u16 {
+        let (dst, src) = (1 << self.dst, 1 << self.src);
+        let source = if self.code & REGISTER != 0 { src } else { 0 };
+        match self.code & 0x07 {
+            1 => src,
+            2 => dst,
+            // A comparison with what is in the first register comes before a swap.
+            3 if self.is_atomic() => dst | src | 1,
+            3 => dst | src,
+            4 if self.code & 0xf0 == 0xd0 => dst,
+            4 | 7 if self.code & 0xf0 == 0xb0 => source,
+            4 | 7 => dst | source,
+            5 if self.code == 0x80 | JMP => self.arguments(),
+            5 if self == Insn::exit() => 1,
+            5 if self == Insn::jump() => 0,
+            5 | 6 => dst | source,
+            _ => 0,
+        }
+    }
+
+    /// The registers in which a call is given what it asks for, by bits.
+    fn arguments(self) -> u16 {
+        let helper = Helper::ALL.into_iter().find(|helper| self == Insn::call(helper.number()));
+        (1..=helper.map_or(5, Helper::arguments)).fold(0, |all, number| all | 1 << number)
+    }
+
+    fn is_atomic(self) -> bool {
+        self.code & 7 == 3 && self.code & 0xe0 == 0xc0
+    }
+
+    /// Whether all that it does is to set a register.
+    pub(crate) fn only_sets(self) -> bool {
+        matches!(self.code & 0x07, 1 | 4 | 7) || self.code == LD_IMM64
+    }
+
+    /// Whether it reads memory.
+    pub(crate) fn is_load(self) -> bool {
+        self.code & 0x07 == 1
+    }
+
+    /// The register that it copies as a whole.
+    pub(crate) fn copied(self) -> Option<u8> {
+        (self == Insn::mov(true, self.dst, self.src)).then_some(self.src)
+    }
+
+    /// The place on the stack that it reads or writes, as bytes from the frame pointer.
+    pub(crate) fn frame_place(self) -> Option<i16> {
+        match self.code & 0x07 {
+            1 if self.src == FRAME => Some(self.offset),
+            2 | 3 if self.dst == FRAME => Some(self.offset),
+            _ => None,
+        }
+    }
+
+    /// The register that it writes to memory, or reads from there.
+    pub(crate) fn moved_register(self) -> u8 {
+        if self.is_load() { self.dst } else { self.src }
+    }
+
+    /// Whether it moves 8 bytes between a register and memory.
+    pub(crate) fn moves_word(self) -> bool {
+        matches!(self.code & 7, 1 | 3) && self.bytes() == 8 && !self.is_atomic()
+    }
+
+    /// How many bytes it reads or writes, if it does.
+    pub(crate) fn bytes(self) -> u8 {
+        [1, 2, 4, 8].into_iter().find(|bytes| size(*bytes) == self.code & 0x18).unwrap_or(8)
+    }
+
+    /// Whether it may write to where a register leads: helpers that are given keys and values only read them, but functions that helpers call may write.
+    pub(crate) fn may_write(self) -> bool {
+        let reads = [Helper::MapLookup, Helper::MapUpdate, Helper::MapDelete, Helper::RingbufOutput];
+        let none = [Helper::Jiffies64, Helper::KtimeGetNs, Helper::Random, Helper::RedirectMap, Helper::Redirect];
+        match self.code & 7 {
+            2 | 3 => true,
+            5 if self.code == 0x80 | JMP => !reads.into_iter().chain(none).any(|helper| self == Insn::call(helper.number())),
+            _ => false,
+        }
+    }
+
+    /// Whether the first register is only read, and whether the second one is.
+    pub(crate) fn only_reads(self) -> (bool, bool) {
+        let second = self.code & REGISTER != 0;
+        match (self.code & 0x07, self.code & 0xf0) {
+            (1, _) => (false, true),
+            (2, _) => (true, false),
+            (3, _) => (true, self.changes() & 1 << self.src == 0 || self.imm == 0xf1 && self.is_atomic()),
+            (4, 0xd0) => (false, false),
+            (4 | 7, _) => (false, second),
+            (5, 0x00 | 0x80 | 0x90) | (0, _) => (false, false),
+            _ => (true, second),
+        }
+    }
+
+    /// Whether it makes a value in the first register that does not depend on what was there.
+    pub(crate) fn makes(self) -> bool {
+        matches!((self.code & 0x07, self.code & 0xf0), (1, _) | (4 | 7, 0xb0)) || self.code == LD_IMM64
     }
 
     /// Ends the program.
@@ -219,6 +326,7 @@ impl std::fmt::Display for Insn {
                 write!(f, "{letter}{dst} {sign} {source}")
             }
             (5, 0x00) => write!(f, "goto {offset:+}"),
+            (5, 0x80) if src == PSEUDO_CALL => write!(f, "call function"),
             (5, 0x80) => write!(f, "call {imm}"),
             (5, 0x90) => write!(f, "exit"),
             (5 | 6, op) => {
@@ -237,7 +345,8 @@ impl std::fmt::Display for Insn {
             }
             (1, _) => write!(f, "r{dst} = *({} *)(r{src} {offset:+})", bytes(code)),
             (2, _) => write!(f, "*({} *)(r{dst} {offset:+}) = {imm}", bytes(code)),
-            (3, _) if code & 0xe0 == 0xc0 => write!(f, "r0 = cmpxchg((u64 *)(r{dst} {offset:+}), r0, r{src})"),
+            (3, _) if self.is_atomic() && imm == 1 => write!(f, "r{src} = fetch_add((u64 *)(r{dst} {offset:+}), r{src})"),
+            (3, _) if self.is_atomic() => write!(f, "r0 = cmpxchg((u64 *)(r{dst} {offset:+}), r0, r{src})"),
             (3, _) => write!(f, "*({} *)(r{dst} {offset:+}) = r{src}", bytes(code)),
             _ if code == LD_IMM64 => write!(
                 f,

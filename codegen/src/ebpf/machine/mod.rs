@@ -1,19 +1,27 @@
 //! The machine: from a function of the low-level IR to its instructions. Nothing here knows of tables or packets.
 
 mod alloc;
+mod dead;
+mod held;
 mod insn;
+mod moves;
 mod select;
+mod stack;
 mod tails;
+mod ways;
 
 use super::lir::{BlockId, Cmp, Function, Helper, MapId, Slot};
 use grv_lang::span::Span;
 use insn::{FRAME, PSEUDO_FUNCTION, PSEUDO_MAP, PSEUDO_MAP_VALUE};
 pub(crate) use insn::{Insn, LD_IMM64};
-use regalloc2::{Allocation, Edit, Function as _, InstOrEdit};
+use regalloc2::{Allocation, Edit, InstOrEdit};
 use select::Action;
 
 /// What the kernel allows a program to have on its stack.
 const STACK: usize = 512;
+
+/// Bytes in multiples of which it counts what functions need that are called, and those that call them.
+const BLOCK: usize = 32;
 
 /// A function as the machine runs it.
 #[derive(Clone, Debug)]
@@ -24,8 +32,10 @@ pub(crate) struct Code {
     pub(crate) spans: Vec<Span>,
     /// Instructions that name a map.
     pub(crate) relocations: Vec<(usize, MapId)>,
-    /// Instructions that name a function, by its number.
-    pub(crate) callbacks: Vec<(usize, u32)>,
+    /// Instructions that name a function, by its number: for a helper, or to call it.
+    pub(crate) functions: Vec<(usize, u32)>,
+    /// How many words it is given, if other functions call it.
+    pub(crate) words: Option<usize>,
     /// Bytes of stack.
     pub(crate) stack: usize,
     /// Helpers called, with the number of places.
@@ -70,7 +80,8 @@ pub(crate) fn compile(function: &Function) -> Result<Code, Failure> {
             insns: Vec::new(),
             spans: Vec::new(),
             relocations: Vec::new(),
-            callbacks: Vec::new(),
+            functions: Vec::new(),
+            words: function.words(),
             stack,
             calls: std::collections::BTreeMap::new(),
         },
@@ -78,7 +89,6 @@ pub(crate) fn compile(function: &Function) -> Result<Code, Failure> {
         below,
         span: Span::default(),
         jumps: Vec::new(),
-        held: Vec::new(),
     };
     let mut starts = vec![0; selected.runs.len()];
     let (late, early): (Vec<usize>, Vec<usize>) = (0..starts.len()).partition(|number| selected.runs[*number].late);
@@ -86,11 +96,6 @@ pub(crate) fn compile(function: &Function) -> Result<Code, Failure> {
     for (place, number) in order.iter().copied().enumerate() {
         let run = &selected.runs[number];
         starts[number] = emit.code.insns.len();
-        // What comes from one place, and from right before, finds what was there.
-        let before = place.checked_sub(1).map(|before| regalloc2::Block::new(order[before]));
-        if selected.block_preds(regalloc2::Block::new(number)).iter().ne(&before) {
-            emit.held.clear();
-        }
         let next = BlockId(order.get(place + 1).map_or(u32::MAX, |next| *next as u32));
         for what in output.block_insts_and_edits(&selected, regalloc2::Block::new(number)) {
             match what {
@@ -104,8 +109,24 @@ pub(crate) fn compile(function: &Function) -> Result<Code, Failure> {
         }
         debug_assert!(run.steps.end > run.steps.start, "every block ends with a step");
     }
+    emit.spare(&mut starts);
     emit.merge_tails(&mut starts);
+    // Fewer ways lead to some places now.
+    emit.spare(&mut starts);
+    emit.lay_out();
     emit.finish(&starts)
+}
+
+/// Bytes of stack of a program with its functions, of which each may name those before it: of what is called last with all that leads there. Where functions are
+/// called, the kernel counts in blocks.
+pub(crate) fn stack(code: &Code, functions: &[Code]) -> Result<usize, Failure> {
+    let mut depths: Vec<usize> = Vec::new();
+    for code in functions.iter().chain([code]) {
+        let below = code.functions.iter().filter_map(|(_, number)| depths.get(*number as usize)).max();
+        depths.push(code.stack.max(1).next_multiple_of(BLOCK) + below.copied().unwrap_or(0));
+    }
+    let depth = if code.functions.is_empty() { code.stack } else { depths.pop().unwrap_or(0) };
+    if depth > STACK { Err(Failure::Stack) } else { Ok(depth) }
 }
 
 struct Emit {
@@ -117,14 +138,18 @@ struct Emit {
     span: Span,
     /// Jumps, and the blocks that they lead to.
     jumps: Vec<(usize, BlockId)>,
-    /// Spill slots and registers that are known to hold the same.
-    held: Vec<(usize, u8)>,
 }
 
 impl Emit {
+    /// Leaves out what only moves values, where it need not.
+    fn spare(&mut self, starts: &mut [usize]) {
+        self.reread(starts);
+        self.read_originals(starts);
+        self.take_out_dead(starts);
+        self.make_in_place(starts);
+    }
+
     fn push(&mut self, insn: Insn) {
-        let changed = insn.changes();
-        self.held.retain(|(_, register)| changed & 1 << register == 0);
         self.code.insns.push(insn);
         self.code.spans.push(self.span);
     }
@@ -141,15 +166,8 @@ impl Emit {
     fn shift(&mut self, from: Allocation, to: Allocation) {
         match (from.as_reg(), from.as_stack(), to.as_reg(), to.as_stack()) {
             (Some(from), _, Some(to), _) if from != to => self.push(Insn::mov(true, number(to), number(from))),
-            (Some(from), _, _, Some(to)) if !self.held.contains(&(to.index(), number(from))) => {
-                self.push(Insn::store(8, FRAME, self.spill(to.index()), number(from)));
-                self.held.retain(|(slot, _)| *slot != to.index());
-                self.held.push((to.index(), number(from)));
-            }
-            (_, Some(from), Some(to), _) if !self.held.contains(&(from.index(), number(to))) => {
-                self.push(Insn::load(8, number(to), FRAME, self.spill(from.index())));
-                self.held.push((from.index(), number(to)));
-            }
+            (Some(from), _, _, Some(to)) => self.push(Insn::store(8, FRAME, self.spill(to.index()), number(from))),
+            (_, Some(from), Some(to), _) => self.push(Insn::load(8, number(to), FRAME, self.spill(from.index()))),
             _ => {}
         }
     }
@@ -184,7 +202,7 @@ impl Emit {
             Action::Map(map) => self.map(reg(0), *map, PSEUDO_MAP, 0),
             Action::Global(map, offset) => self.map(reg(0), *map, PSEUDO_MAP_VALUE, *offset),
             Action::Callback(number) => {
-                self.code.callbacks.push((self.code.insns.len(), *number));
+                self.code.functions.push((self.code.insns.len(), *number));
                 Insn::load_imm64(reg(0), PSEUDO_FUNCTION, 0).into_iter().for_each(|insn| self.push(insn));
             }
             Action::Stack(slot, offset) => {
@@ -205,11 +223,16 @@ impl Emit {
             Action::StoreStackImm(bytes, slot, offset, imm) => {
                 self.push(Insn::store_imm(*bytes, FRAME, self.slot(*slot) + offset, *imm));
             }
+            Action::FetchAddStack(slot, offset) => self.push(Insn::fetch_add(FRAME, self.slot(*slot) + offset, reg(0))),
             Action::FetchAdd(offset) => self.push(Insn::fetch_add(reg(0), *offset, reg(1))),
             Action::CompareSwap(offset) => self.push(Insn::compare_swap(reg(0), *offset, reg(1))),
             Action::Call(helper) => {
                 *self.code.calls.entry(*helper).or_default() += 1;
                 self.push(Insn::call(helper.number()));
+            }
+            Action::Invoke(number) => {
+                self.code.functions.push((self.code.insns.len(), *number));
+                self.push(Insn::call_function());
             }
             Action::Jump(to) => self.jump(Insn::jump(), *to),
             Action::Branch(cmp, wide, then, other) => {
@@ -319,7 +342,7 @@ impl Emit {
                 self.code.insns[*at].offset = i16::try_from(distance).map_err(|_| Failure::Length)?;
             }
         }
-        self.code.callbacks = self.code.callbacks.iter().filter(|(at, _)| reached[*at]).map(|(at, f)| (place[*at], *f)).collect();
+        self.code.functions = self.code.functions.iter().filter(|(at, _)| reached[*at]).map(|(at, f)| (place[*at], *f)).collect();
         self.code.relocations =
             self.code.relocations.iter().filter(|(at, _)| reached[*at]).map(|(at, map)| (place[*at], *map)).collect();
         let mut left = reached.iter();
@@ -333,3 +356,6 @@ impl Emit {
 fn number(reg: regalloc2::PReg) -> u8 {
     reg.hw_enc() as u8
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Instruction selection: which instructions of the machine carry out a function, still over virtual registers. Numbers that an
-//! instruction can hold are put into it; all others, and addresses of slots and maps, are made anew at each use, so that they
-//! occupy no register for long.
+//! instruction can hold are put into it; others, and addresses of slots and maps, are made anew at each use, so that they
+//! occupy no register for long, but for numbers that are longer than most instructions: those are made once between calls.
 
 use super::super::lir::{Arg, Bin, BlockId, Cmp, End, Field, Function, Helper, MapId, Op, Slot, Value};
 use super::super::lir::{Inst, Type};
@@ -49,8 +49,12 @@ pub(crate) enum Action {
     CompareSwap(i16),
     /// `1 = *(0 + offset), to which 1 is added`
     FetchAdd(i16),
+    /// `0 = *(slot + offset), to which 0 is added`
+    FetchAddStack(Slot, i16),
     /// Calls a helper.
     Call(Helper),
+    /// Calls a function.
+    Invoke(u32),
     /// Goes on in a block.
     Jump(BlockId),
     /// `if 0 cmp 1`
@@ -106,7 +110,18 @@ pub(crate) fn clobbered() -> PRegSet {
 /// Selects instructions.
 pub(crate) fn select(function: &Function) -> Selected {
     let (order, uses) = (order(function), function.uses());
-    let mut select = Select { function, uses, out: Selected::default(), order, span: Span::default() };
+    let (made, heads) = (made(function, &order), heads(function, &order));
+    let mut select = Select {
+        function,
+        uses,
+        made,
+        heads,
+        at: 0,
+        out: Selected::default(),
+        order,
+        span: Span::default(),
+        numbers: HashMap::new(),
+    };
     select.out.registers = function.types.len();
     select.run();
     select.out
@@ -144,6 +159,30 @@ fn order(function: &Function) -> Vec<BlockId> {
     post
 }
 
+/// By value: the place in the order of the block that defines it.
+fn made(function: &Function, order: &[BlockId]) -> Vec<usize> {
+    let mut made = vec![0; function.types.len()];
+    for (place, id) in order.iter().enumerate() {
+        let block = &function.blocks[id.index()];
+        let results = block.insts.iter().filter_map(|inst| inst.result);
+        block.params.iter().copied().chain(results).for_each(|value| made[value.index()] = place);
+    }
+    made
+}
+
+/// By place in the order: where the innermost loop begins that it is in; 0, if it is in none.
+fn heads(function: &Function, order: &[BlockId]) -> Vec<usize> {
+    let mut place = vec![0; function.blocks.len()];
+    order.iter().enumerate().for_each(|(at, id)| place[id.index()] = at);
+    let mut heads = vec![0; order.len()];
+    for (at, id) in order.iter().enumerate() {
+        for to in function.blocks[id.index()].end.targets().map(|to| place[to.index()]).filter(|to| *to <= at) {
+            heads[to..=at].iter_mut().for_each(|head| *head = to.max(*head));
+        }
+    }
+    heads
+}
+
 /// The ways of a branch, first the one that it does not jump to. Whether bits are set can only be asked by a jump to where they are.
 fn nearest(cmp: Cmp, then: BlockId, other: BlockId) -> [BlockId; 2] {
     if cmp == Cmp::Set { [other, then] } else { [then, other] }
@@ -153,9 +192,16 @@ struct Select<'f> {
     function: &'f Function,
     /// By value: how many operands it is.
     uses: Vec<u32>,
+    /// See [`made`] and [`heads`].
+    made: Vec<usize>,
+    heads: Vec<usize>,
+    /// The place of the block that is being selected.
+    at: usize,
     out: Selected,
     order: Vec<BlockId>,
     span: Span,
+    /// Long numbers that are in a register, in this block and since the last call.
+    numbers: HashMap<u64, VReg>,
 }
 
 /// A place in the layout: a block, or the edge between two that meets others at its end.
@@ -203,9 +249,11 @@ impl Select<'_> {
             }
         }
         let number = |block: BlockId| regalloc2::Block::new(at[block.index()]);
+        let mut next = 0;
         for place in &places {
             let first = self.out.steps.len();
             let mut run = Run::default();
+            self.numbers.clear();
             match *place {
                 Place::Edge(to) | Place::FarEdge(to) => {
                     run.late = matches!(place, Place::FarEdge(_));
@@ -214,11 +262,11 @@ impl Select<'_> {
                 }
                 Place::Block(id) => {
                     let block = &self.function.blocks[id.index()];
+                    run.late = block.rare;
+                    (self.at, next) = (next, next + 1);
                     run.params = block.params.iter().map(|v| vreg(*v)).collect();
                     if id.index() == 0 {
-                        let inputs = self.function.inputs.iter().zip(1..);
-                        let inputs = inputs.map(|(input, number)| Operand::reg_fixed_def(vreg(*input), register(number)));
-                        self.step(Action::Nothing, inputs.collect());
+                        self.inputs();
                     }
                     for inst in &block.insts {
                         self.inst(inst);
@@ -258,8 +306,23 @@ impl Select<'_> {
         }
     }
 
+    /// What the function is started with. Words stay for long: they are moved out of the registers that calls destroy.
+    fn inputs(&mut self) {
+        let inputs: Vec<VReg> = self.function.inputs.iter().map(|input| vreg(*input)).collect();
+        let words = self.function.words().is_some();
+        let given: Vec<VReg> = inputs.iter().map(|input| if words { self.fresh() } else { *input }).collect();
+        let fixed = |(given, number): (&VReg, usize)| Operand::reg_fixed_def(*given, register(number));
+        self.step(Action::Nothing, given.iter().zip(1..).map(fixed).collect());
+        for (given, input) in given.into_iter().zip(inputs).filter(|_| words) {
+            self.step(Action::Copy, vec![Operand::reg_use(given), Operand::reg_def(input)]);
+        }
+    }
+
     fn step(&mut self, action: Action, operands: Vec<Operand>) {
-        let clobbers = matches!(action, Action::Call(_));
+        let clobbers = matches!(action, Action::Call(_) | Action::Invoke(_));
+        if clobbers {
+            self.numbers.clear();
+        }
         self.out.steps.push(Step { action, operands, clobbers, span: self.span });
     }
 
@@ -270,6 +333,10 @@ impl Select<'_> {
 
     /// A register that holds an operand.
     fn reg(&mut self, arg: Arg) -> VReg {
+        let long = arg.number().filter(|number| immediate(*number, true).is_none() && immediate(*number, false).is_none());
+        if let Some(there) = long.and_then(|number| self.numbers.get(&number)) {
+            return *there;
+        }
         let action = match arg {
             Arg::Value(value) => return vreg(value),
             Arg::Number(number) => Action::Number(number),
@@ -280,6 +347,9 @@ impl Select<'_> {
         };
         let made = self.fresh();
         self.step(action, vec![Operand::reg_def(made)]);
+        if let Some(number) = long {
+            self.numbers.insert(number, made);
+        }
         made
     }
 
@@ -305,6 +375,9 @@ impl Select<'_> {
             }
             Op::Bin { op, wide, a, b } => self.alu(*op, *wide, *a, *b, into),
             Op::Advance { pointer, by } => self.alu(Bin::Add, true, Arg::Value(*pointer), *by, into),
+            Op::Place { base: Arg::Global(map, offset), by: Arg::Number(0) } => {
+                self.step(Action::Global(*map, *offset), vec![Operand::reg_def(into)]);
+            }
             Op::Place { base, by } => self.alu(Bin::Add, true, *base, *by, into),
             Op::Distance { from, to } => self.alu(Bin::Sub, true, Arg::Value(*to), Arg::Value(*from), into),
             Op::Swap { bits, a } => {
@@ -330,19 +403,27 @@ impl Select<'_> {
                 ];
                 self.step(Action::CompareSwap(*offset), operands);
             }
+            Op::FetchAdd { base: Arg::Stack(slot, start), offset, amount } => {
+                let amount = self.changed(*amount);
+                let operands = vec![Operand::reg_use(amount), Operand::reg_reuse_def(into, 0)];
+                self.step(Action::FetchAddStack(*slot, *start as i16 + offset), operands);
+            }
             Op::FetchAdd { base, offset, amount } => {
                 let (base, amount) = (self.reg(*base), self.changed(*amount));
                 let operands = vec![Operand::reg_use(base), Operand::reg_use(amount), Operand::reg_reuse_def(into, 1)];
                 self.step(Action::FetchAdd(*offset), operands);
             }
-            Op::Call { helper, args } => {
-                let args: Vec<VReg> = args.iter().map(|arg| self.reg(*arg)).collect();
-                let mut operands: Vec<Operand> =
-                    args.iter().zip(1..).map(|(arg, number)| Operand::reg_fixed_use(*arg, register(number))).collect();
-                operands.push(Operand::reg_fixed_def(into, register(0)));
-                self.step(Action::Call(*helper), operands);
-            }
+            Op::Call { helper, args } => self.call(Action::Call(*helper), args, into),
+            Op::Invoke { function, args } => self.call(Action::Invoke(*function), args, into),
         }
+    }
+
+    fn call(&mut self, action: Action, args: &[Arg], into: VReg) {
+        let args: Vec<VReg> = args.iter().map(|arg| self.reg(*arg)).collect();
+        let mut operands: Vec<Operand> =
+            args.iter().zip(1..).map(|(arg, number)| Operand::reg_fixed_use(*arg, register(number))).collect();
+        operands.push(Operand::reg_fixed_def(into, register(0)));
+        self.step(action, operands);
     }
 
     /// A register that holds an operand, and is changed. A value that is needed elsewhere, too, is copied: its register, or its place on
@@ -359,6 +440,10 @@ impl Select<'_> {
 
     fn alu(&mut self, op: Bin, wide: bool, a: Arg, b: Arg, into: VReg) {
         let low = op == Bin::And && wide && b == Arg::Number(0xffff_ffff);
+        // The result takes the place of the first operand: rather not of one that the next turn of a loop needs.
+        let again = |arg: Arg| arg.value().is_some_and(|value| self.made[value.index()] < self.heads[self.at]);
+        let commutes = matches!(op, Bin::Add | Bin::Mul | Bin::And | Bin::Or | Bin::Xor);
+        let (a, b) = if commutes && again(a) && b.value().is_some() && !again(b) { (b, a) } else { (a, b) };
         let a = if low { self.reg(a) } else { self.changed(a) };
         let imm = b.number().and_then(|number| immediate(number, wide));
         let narrow = b.number().filter(|number| op == Bin::And && wide && *number <= u64::from(u32::MAX));

@@ -21,7 +21,7 @@ impl Emit {
         let jumps: BTreeMap<usize, BlockId> = self.jumps.iter().copied().collect();
         let first: BTreeSet<usize> = starts.iter().copied().collect();
         let named: BTreeMap<usize, u32> = self.code.relocations.iter().map(|(at, map)| (*at, map.0)).collect();
-        let called: BTreeMap<usize, u32> = self.callbacks_at();
+        let called: BTreeMap<usize, u32> = self.code.functions.iter().copied().collect();
         // Places that only lead on are where they lead to.
         let leads = |mut block: BlockId| {
             for _ in 0..starts.len() {
@@ -102,16 +102,12 @@ impl Emit {
             let from = at - length;
             self.code.insns[from..at].fill(Insn::jump());
             self.code.relocations.retain(|(named, _)| !(from..at).contains(named));
-            self.code.callbacks.retain(|(named, _)| !(from..at).contains(named));
+            self.code.functions.retain(|(named, _)| !(from..at).contains(named));
             self.jumps.retain(|(jump, _)| *jump != at);
             self.code.insns[at] = Insn::jump();
             self.jumps.push((from, place));
         }
         self.jumps.sort_unstable_by_key(|(at, _)| *at);
-    }
-
-    fn callbacks_at(&self) -> BTreeMap<usize, u32> {
-        self.code.callbacks.iter().copied().collect()
     }
 }
 

@@ -130,6 +130,14 @@ impl Btf {
         self.add(name, FUNCTION, STATIC as usize, prototype, &[])
     }
 
+    /// A function that ours call: words, and a word.
+    pub(super) fn of_words(&mut self, name: &str, words: usize) -> TypeId {
+        let word = self.int(8);
+        let params: Vec<u32> = (0..words).flat_map(|number| [self.string(&format!("word{number}")), word]).collect();
+        let prototype = self.add("", PROTOTYPE, words, word, &params);
+        self.add(name, FUNCTION, GLOBAL as usize, prototype, &[])
+    }
+
     /// A global variable.
     pub(super) fn variable(&mut self, name: &str, ty: TypeId) -> TypeId {
         self.add(name, VARIABLE, 0, ty, &[GLOBAL])

@@ -5,7 +5,7 @@ mod btf;
 
 use super::Hook;
 use super::lir::MapId;
-use super::machine::Code;
+use super::machine::{Code, LD_IMM64};
 use super::maps::{Layout, Maps};
 use btf::{Btf, Line, Member, TypeId};
 use grv_lang::source::SourceMap;
@@ -23,7 +23,7 @@ pub const MANIFEST: &str = "grv.manifest";
 pub(crate) fn write(
     hook: Hook,
     code: &Code,
-    callbacks: &[Code],
+    functions: &[Code],
     maps: &Maps,
     manifest: &[u8],
     sources: &SourceMap,
@@ -31,57 +31,55 @@ pub(crate) fn write(
     let mut object = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
     let mut btf = Btf::new();
 
-    // Functions that helpers call stand in a section of their own, one behind the other. They are known in this file only, and named by
-    // where they are in it.
+    // The program's functions stand in a section of their own, one behind the other.
     let mut places: Vec<u64> = Vec::new();
-    let mut called = Vec::new();
-    for callback in callbacks {
-        places.push(called.len() as u64);
-        called.extend(callback.insns.iter().flat_map(|insn| insn.encode()));
-    }
-    // A function may name those before it.
-    for (callback, place) in callbacks.iter().zip(&places) {
-        for (at, number) in &callback.callbacks {
-            let mut insn = callback.insns[*at];
-            insn.imm = places[*number as usize] as i32;
-            called[*place as usize + at * 8..][..8].copy_from_slice(&insn.encode());
-        }
-    }
-    let mut insns = code.insns.clone();
-    for (at, number) in &code.callbacks {
-        insns[*at].imm = places[*number as usize] as i32;
+    let mut end = 0;
+    for function in functions {
+        places.push(end);
+        end += function.insns.len() as u64 * 8;
     }
     let text = object.add_section(Vec::new(), hook.section().as_bytes().to_vec(), SectionKind::Text);
-    let bytes: Vec<u8> = insns.iter().flat_map(|insn| insn.encode()).collect();
+    let bytes = encoded(code, &places);
     let size = bytes.len() as u64;
     object.append_section_data(text, &bytes, 8);
     object.add_symbol(symbol(&code.name, 0, size, SymbolKind::Text, SymbolSection::Section(text)));
-    // What names a map: the section, where in it, and which one.
-    let mut named: Vec<(SectionId, u64, MapId)> = code.relocations.iter().map(|(at, map)| (text, *at as u64 * 8, *map)).collect();
-    if !callbacks.is_empty() {
+    // All code, with its section and where it is in it.
+    let mut all: Vec<(&Code, SectionId, u64)> = vec![(code, text, 0)];
+    if !functions.is_empty() {
         let section = object.add_section(Vec::new(), b".text".to_vec(), SectionKind::Text);
-        for (callback, place) in callbacks.iter().zip(&places) {
-            named.extend(callback.relocations.iter().map(|(at, map)| (section, place + *at as u64 * 8, *map)));
-        }
-        object.append_section_data(section, &called, 8);
-        for (callback, at) in callbacks.iter().zip(&places) {
+        let mut functions_named = Vec::new();
+        for (function, at) in functions.iter().zip(&places) {
+            object.append_section_data(section, &encoded(function, &places), 8);
             let place = SymbolSection::Section(section);
-            let mut local = symbol(&callback.name, *at, callback.insns.len() as u64 * 8, SymbolKind::Text, place);
-            local.scope = SymbolScope::Compilation;
-            object.add_symbol(local);
+            let mut named = symbol(&function.name, *at, function.insns.len() as u64 * 8, SymbolKind::Text, place);
+            // The kernel verifies by itself what everybody may call. What helpers call is known in this file only.
+            if function.words.is_none() {
+                named.scope = SymbolScope::Compilation;
+            }
+            functions_named.push(object.add_symbol(named));
+            all.push((function, section, *at));
         }
-        let symbol = object.section_symbol(section);
-        let own = code.callbacks.iter().map(|(at, _)| (text, *at as u64 * 8));
-        let of = |(callback, place): (&Code, &u64)| {
-            let place = *place;
-            callback.callbacks.iter().map(move |(at, _)| (section, place + *at as u64 * 8)).collect::<Vec<_>>()
-        };
-        for (within, offset) in own.chain(callbacks.iter().zip(&places).flat_map(of)) {
-            let flags = RelocationFlags::Elf { r_type: elf::R_BPF_64_64 };
-            let relocation = Relocation { offset, symbol, addend: 0, flags };
-            object.add_relocation(within, relocation).map_err(|e| e.to_string())?;
+        let here = object.section_symbol(section);
+        for (code, section, start) in &all {
+            for (at, number) in &code.functions {
+                // Of a call the relocation names the function; of a number it names the section, and the number says where in it.
+                let (symbol, r_type) = match is_number(code, *at) {
+                    true => (Some(&here), elf::R_BPF_64_64),
+                    false => (functions_named.get(*number as usize), elf::R_BPF_64_32),
+                };
+                let symbol = *symbol.ok_or("an instruction names a function that is not there")?;
+                let flags = RelocationFlags::Elf { r_type };
+                let relocation = Relocation { offset: start + *at as u64 * 8, symbol, addend: 0, flags };
+                object.add_relocation(*section, relocation).map_err(|e| e.to_string())?;
+            }
         }
     }
+    // What names a map: the section, where in it, and which one.
+    let of = |(code, section, start): &(&Code, SectionId, u64)| {
+        let (section, start) = (*section, *start);
+        code.relocations.iter().map(|(at, map)| (section, start + *at as u64 * 8, *map)).collect::<Vec<_>>()
+    };
+    let named: Vec<(SectionId, u64, MapId)> = all.iter().flat_map(of).collect();
 
     // Maps: a variable for each, of a struct that says what it is. Nothing reads the bytes of the section.
     let section = object.add_section(Vec::new(), b".maps".to_vec(), SectionKind::Data);
@@ -149,13 +147,17 @@ pub(crate) fn write(
     let function = btf.function(&code.name, context);
     let (name, lines_of) = (btf.string(hook.section()), lines(&mut btf, code, sources, 0));
     let mut info = vec![btf::Info { section: name, functions: vec![(0, function)], lines: lines_of }];
-    if !callbacks.is_empty() {
+    if !functions.is_empty() {
         let name = btf.string(".text");
         let mut of = btf::Info { section: name, functions: Vec::new(), lines: Vec::new() };
-        for (callback, at) in callbacks.iter().zip(&places) {
+        for (function, at) in functions.iter().zip(&places) {
             let first = (*at / 8) as u32;
-            of.functions.push((first, btf.callback(&callback.name)));
-            of.lines.extend(lines(&mut btf, callback, sources, first));
+            let ty = match function.words {
+                Some(words) => btf.of_words(&function.name, words),
+                None => btf.callback(&function.name),
+            };
+            of.functions.push((first, ty));
+            of.lines.extend(lines(&mut btf, function, sources, first));
         }
         info.push(of);
     }
@@ -165,6 +167,20 @@ pub(crate) fn write(
         object.append_section_data(section, &data, 4);
     }
     object.write().map_err(|e| e.to_string())
+}
+
+/// The bytes of code. What names a function as a number says where it is in its section.
+fn encoded(code: &Code, places: &[u64]) -> Vec<u8> {
+    let mut insns = code.insns.clone();
+    for (at, number) in code.functions.iter().filter(|(at, _)| is_number(code, *at)) {
+        insns[*at].imm = places.get(*number as usize).copied().unwrap_or_default() as i32;
+    }
+    insns.iter().flat_map(|insn| insn.encode()).collect()
+}
+
+/// Whether an instruction makes a number, and does not call.
+fn is_number(code: &Code, at: usize) -> bool {
+    code.insns[at].code == LD_IMM64
 }
 
 fn symbol(name: &str, value: u64, size: u64, kind: SymbolKind, section: SymbolSection) -> Symbol {
@@ -215,7 +231,7 @@ fn lines(btf: &mut Btf, code: &Code, sources: &SourceMap, first: u32) -> Vec<Lin
         if std::mem::take(&mut second) {
             continue;
         }
-        second = insn.code == super::machine::LD_IMM64;
+        second = insn.code == LD_IMM64;
         if last == Some(*span) {
             continue;
         }

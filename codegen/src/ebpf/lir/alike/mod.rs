@@ -23,7 +23,7 @@ const COPIES: usize = 64;
 /// How far ahead blocks are compared before they are gone through.
 const AHEAD: [u32; 3] = [0, 2, 6];
 /// Regions that are tried before the first that is not merged ends a round.
-const TRIED: usize = 40;
+const TRIED: usize = 100;
 /// Rounds at most; each makes way for the next.
 const ROUNDS: usize = 4;
 
@@ -75,8 +75,9 @@ impl Function {
             if saved < LEAST || whole && saved * 2 < most {
                 continue;
             }
+            let Some(plan) = put::plan(self, &places, &entries, &walk).filter(|plan| plan.cost() <= saved) else { continue };
             tried.insert(entries.clone());
-            if let Some((function, now)) = put::put(self, &places, &entries, walk)
+            if let Some((function, now)) = put::put(self, &places, &entries, walk, plan)
                 && function.size(&now) + LEAST <= size
             {
                 (*self, places) = (function, now);
@@ -153,8 +154,10 @@ impl Function {
     fn size(&self, places: &Places) -> usize {
         let block = |id: &BlockId| {
             let block = &self.blocks[id.index()];
-            let calls =
-                block.insts.iter().filter_map(|inst| if let Op::Call { args, .. } = &inst.op { Some(args) } else { None });
+            let calls = block.insts.iter().filter_map(|inst| match &inst.op {
+                Op::Call { args, .. } | Op::Invoke { args, .. } => Some(args),
+                _ => None,
+            });
             let end = match &block.end {
                 End::Jump(_, args) => args.len(),
                 End::Branch { .. } => 1,

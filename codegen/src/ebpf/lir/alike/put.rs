@@ -12,7 +12,7 @@ use grv_lang::span::Span;
 use std::collections::HashMap;
 
 /// Numbers that a region is given at most: they need room that the copies did not need.
-const MORE: usize = 2;
+const MORE: usize = 3;
 /// Values that a region is given at most.
 const MOST_GIVEN: usize = 12;
 
@@ -28,11 +28,18 @@ enum Source {
 }
 
 /// The function with the copies merged, if that is right. What was there before is as it was, but not reached.
-pub(super) fn put(function: &Function, places: &Places, entries: &[BlockId], walk: Walk<'_>) -> Option<(Function, Places)> {
+pub(super) fn put(
+    function: &Function,
+    places: &Places,
+    entries: &[BlockId],
+    walk: Walk<'_>,
+    plan: Plan,
+) -> Option<(Function, Places)> {
     let mut out = function.clone();
-    walk.new.iter().for_each(|(ty, bits)| (out.types.push(*ty), out.bits.push(*bits)).1);
-    let apart = walk.met.iter().any(|met| matches!(met.last, Last::Apart(_)));
-    let plan = plan(&mut out, function, places, entries, &walk, apart)?;
+    for (ty, bits) in walk.new.iter().copied().chain(plan.own) {
+        out.types.push(ty);
+        out.bits.push(bits);
+    }
     let base = function.blocks.len();
     let first = BlockId(base as u32);
     let mut put = Put { out, plan: &plan, first };
@@ -43,7 +50,8 @@ pub(super) fn put(function: &Function, places: &Places, entries: &[BlockId], wal
         if at == 0 {
             params.extend(plan.params.iter().map(|(param, _)| *param));
         }
-        put.out.blocks.push(Block { params, insts: met.insts, end: End::Return(Arg::Number(0)), span: met.span });
+        let rare = !met.copies.is_empty() && met.copies.iter().all(|copy| function.blocks[copy.index()].rare);
+        put.out.blocks.push(Block { params, insts: met.insts, end: End::Return(Arg::Number(0)), span: met.span, rare });
         lasts.push(met.last);
     }
     for (at, last) in lasts.into_iter().enumerate() {
@@ -105,23 +113,27 @@ pub(super) fn put(function: &Function, places: &Places, entries: &[BlockId], wal
 }
 
 /// What the region is given, and what is made of it.
-struct Plan {
+pub(super) struct Plan {
     /// Parameters, with what the copies give.
     params: Vec<(Value, Vec<Arg>)>,
     /// By value that the copies do not have in common.
     sources: HashMap<Value, Source>,
     /// The selector, and which copy it tells by which number.
     selector: Option<(Arg, Vec<u64>)>,
+    /// What the selector is, if it is a value that was not there before.
+    own: Option<(Type, u8)>,
 }
 
-fn plan(
-    out: &mut Function,
-    function: &Function,
-    places: &Places,
-    entries: &[BlockId],
-    walk: &Walk<'_>,
-    apart: bool,
-) -> Option<Plan> {
+impl Plan {
+    /// About how many instructions the copies need to give what the region is given.
+    pub(super) fn cost(&self) -> usize {
+        self.params.iter().map(|(_, tuple)| tuple.len()).sum()
+    }
+}
+
+/// Plans a region, if it is not given too much.
+pub(super) fn plan(function: &Function, places: &Places, entries: &[BlockId], walk: &Walk<'_>) -> Option<Plan> {
+    let apart = walk.met.iter().any(|met| matches!(met.last, Last::Apart(_)));
     let mut uses: HashMap<Value, u32> = HashMap::new();
     for met in &walk.met {
         let ends = if let Last::Same(end) = &met.last { end.args() } else { Vec::new() };
@@ -133,7 +145,7 @@ fn plan(
         given.tuple.iter().map(|arg| if let Arg::Global(_, at) = arg { Some(u64::from(*at)) } else { arg.number() }).collect()
     };
     let sequences: Vec<(Vec<u64>, u32)> = given.iter().filter_map(|given| Some((numbers(given)?, uses[&given.value]))).collect();
-    let mut plan = Plan { params: Vec::new(), sources: HashMap::new(), selector: None };
+    let mut plan = Plan { params: Vec::new(), sources: HashMap::new(), selector: None, own: None };
     let mut sequence = None;
     if apart || !sequences.is_empty() {
         let own: Vec<u64> = (0..entries.len() as u64).collect();
@@ -151,17 +163,19 @@ fn plan(
         };
         // Of those that cost the same, the first.
         let chosen = candidates.min_by_key(cost)?;
-        let known = known(function, places, entries, &chosen);
-        let selector = known.unwrap_or_else(|| {
-            let most = chosen.iter().copied().max().unwrap_or(0);
-            out.types.push(Type::Word);
-            out.bits.push((64 - most.leading_zeros()) as u8);
-            let param = Value(out.types.len() as u32 - 1);
-            plan.params.push((param, chosen.iter().map(|number| Arg::Number(*number)).collect()));
-            Arg::Value(param)
-        });
-        plan.selector = Some((selector, chosen.clone()));
-        sequence = Some((selector, chosen));
+        // It may be that nothing is computed from any.
+        if apart || sequences.iter().any(|(sequence, _)| linear(&chosen, sequence).is_some()) {
+            let known = known(function, places, entries, &chosen);
+            let selector = known.unwrap_or_else(|| {
+                let most = chosen.iter().copied().max().unwrap_or(0);
+                plan.own = Some((Type::Word, (64 - most.leading_zeros()) as u8));
+                let param = Value((function.types.len() + walk.new.len()) as u32);
+                plan.params.push((param, chosen.iter().map(|number| Arg::Number(*number)).collect()));
+                Arg::Value(param)
+            });
+            plan.selector = Some((selector, chosen.clone()));
+            sequence = Some((selector, chosen));
+        }
     }
     for given in given {
         let by = numbers(given).and_then(|numbers| {
@@ -224,7 +238,7 @@ struct Put<'p> {
 
 impl Put<'_> {
     fn block(&mut self, insts: Vec<Inst>, end: End, span: Span) -> BlockId {
-        self.out.blocks.push(Block { params: Vec::new(), insts, end, span });
+        self.out.blocks.push(Block { params: Vec::new(), insts, end, span, rare: false });
         BlockId(self.out.blocks.len() as u32 - 1)
     }
 

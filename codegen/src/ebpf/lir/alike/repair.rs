@@ -208,7 +208,13 @@ impl Ways {
                 if let Some(way) = [then, other].into_iter().find(|way| **way == to) {
                     *way = new;
                 }
-                out.blocks.push(Block { params: Vec::new(), insts: Vec::new(), end: End::Jump(to, vec![given]), span });
+                out.blocks.push(Block {
+                    params: Vec::new(),
+                    insts: Vec::new(),
+                    end: End::Jump(to, vec![given]),
+                    span,
+                    rare: false,
+                });
                 self.preds[to.index()][index] = new;
                 self.preds.push(vec![from]);
                 self.order.push(new);

@@ -146,7 +146,9 @@ fn where_nothing_is_common_ways_part_and_meet_again() {
         b.jump(again, vec![Arg::Number(0)]);
         b.enter(again);
         let sum = b.bin(Bin::Mul, second, third);
-        b.store(slot(24), 0, 8, sum);
+        for offset in [24, 32, 40] {
+            b.store(slot(offset), 0, 8, sum);
+        }
         b.call(Helper::Redirect, vec![sum, turn]);
         // Each way has a map of its own, which is never found by a number.
         let found = b.call(Helper::MapLookup, vec![Arg::Map(MapId(number as u32)), slot(24)]);
@@ -156,6 +158,7 @@ fn where_nothing_is_common_ways_part_and_meet_again() {
         b.enter(yes);
         b.jump(met, vec![]);
         b.enter(no);
+        b.call(Helper::Random, vec![]);
         b.jump(met, vec![]);
         b.enter(met);
         let next = b.bin(Bin::Add, turn, Arg::Number(1));
@@ -181,13 +184,13 @@ fn commit_points_of_different_tables_stay_apart() {
         let function = ways(2, |b, number| {
             let second = b.load(slot(8), 0, 8);
             let sum = b.bin(Bin::Mul, second, Arg::Number(3));
-            for offset in [24, 32, 40] {
+            for offset in [24, 32, 40, 48, 56] {
                 b.commit = Some(Commit { table: TableId(if same { 0 } else { number as u32 }), what: Effect::Change });
                 b.store(slot(offset), 0, 8, sum);
             }
             b.ret(Arg::Number(number));
         });
-        assert_eq!(count(&function, |op| matches!(op, Op::Store { .. })), if same { 3 } else { 6 });
+        assert_eq!(count(&function, |op| matches!(op, Op::Store { .. })), if same { 5 } else { 10 });
     }
 }
 
