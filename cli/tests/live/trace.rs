@@ -98,7 +98,7 @@ fn only_what_is_asked_for_is_shown() {
         return;
     }
     let net = network();
-    let mut child = look(&net, &["--reason", "policy", "--port", "outside", "--count", "12", "--format", "full"]);
+    let mut child = look(&net, &["--reason", "policy", "--port", "outside", "--count", "24", "--format", "full"]);
     assert!(udp(&net, "inside", "192.0.2.2:7", PATIENCE));
     assert!(!udp(&net, "outside", "192.0.2.1:9", SILENCE));
     let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
@@ -108,13 +108,13 @@ fn only_what_is_asked_for_is_shown() {
     let second = next();
     assert!(second.starts_with("  at examples/firewall/firewall.grv:") && second.contains("drop \"policy\""), "{second}");
     assert!(next().starts_with("  Ethernet "));
-    assert!(child.try_wait().expect("it can be asked").is_none(), "a few are not twelve");
-    until("it ends after the twelfth", || {
+    assert!(child.try_wait().expect("it can be asked").is_none(), "a few are not so many");
+    until("it ends after so many", || {
         udp(&net, "outside", "192.0.2.1:9", Duration::from_millis(50));
         child.try_wait().expect("it can be asked").is_some()
     });
     assert_eq!(child.wait().expect("it has ended").code(), Some(0));
-    assert_eq!(1 + lines.map_while(Result::ok).filter(|line| line.contains("DROP policy")).count(), 12);
+    assert_eq!(1 + lines.map_while(Result::ok).filter(|line| line.contains("DROP policy")).count(), 24);
 
     // What cannot be asked for is said.
     for (args, said) in [

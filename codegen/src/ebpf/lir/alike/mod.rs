@@ -23,7 +23,7 @@ const COPIES: usize = 64;
 /// How far ahead blocks are compared before they are gone through.
 const AHEAD: [u32; 3] = [0, 2, 6];
 /// Regions that are tried before the first that is not merged ends a round.
-const TRIED: usize = 100;
+const TRIED: usize = 35;
 /// Rounds at most; each makes way for the next.
 const ROUNDS: usize = 4;
 
