@@ -51,6 +51,11 @@ impl Function {
                     Some(Arg::Value(word))
                 }
                 (Arg::Value(value), Arg::Number(m)) if value == word && self.is_known(places, other, word, m) => Some(*here),
+                (Arg::Value(value), Arg::Number(m))
+                    if value == word && below == Some(m) && self.is_below(places, ways, id, word, m.saturating_add(1)) =>
+                {
+                    Some(*here)
+                }
                 _ => None,
             };
             if let Some(args) = args.iter().zip(&more).map(pick).collect::<Option<Vec<_>>>() {
@@ -108,6 +113,23 @@ impl Function {
             }
         }
         self.tidy();
+    }
+
+    /// Whether a word was found to be less than a number on the way to a block.
+    fn is_below(&self, places: &Places, ways: &[u32], mut block: BlockId, word: Value, number: u64) -> bool {
+        while ways[block.index()] == 1
+            && let Some(above) = places.dominators.above(block)
+        {
+            if let End::Branch { cmp: Cmp::Lt, a, b: Arg::Number(most), then, other } = self.blocks[above.index()].end
+                && (a, then) == (Arg::Value(word), block)
+                && other != block
+                && most <= number
+            {
+                return true;
+            }
+            block = above;
+        }
+        false
     }
 
     /// Whether a word can only be this number at a block.

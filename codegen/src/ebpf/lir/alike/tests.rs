@@ -260,3 +260,36 @@ fn a_chain_of_comparisons_with_what_is_given_is_one_question() {
         assert_eq!(run(&function, &[word]), [u64::MAX, if word < 4 { word } else { 9 }, 0, 1]);
     }
 }
+
+#[test]
+fn a_chain_that_leaves_one_number_gives_the_word() {
+    for (limit, branches) in [(4, 1), (5, 2)] {
+        let mut b = Builder::new(Span::default(), &[Type::Context]);
+        b.slot(64);
+        let word = b.load(slot(8), 0, 4);
+        let (far, met) = (b.block(), b.block());
+        let number = Arg::Value(b.param(met, Type::Word, 32));
+        b.unless(Cmp::Lt, word, Arg::Number(limit), far);
+        for number in 0..3 {
+            let (this, next) = (b.block(), b.block());
+            b.branch(Cmp::Eq, word, Arg::Number(number), this, next);
+            b.enter(this);
+            b.jump(met, vec![Arg::Number(number)]);
+            b.enter(next);
+        }
+        b.jump(met, vec![Arg::Number(3)]);
+        b.enter(met);
+        b.call(Helper::Redirect, vec![number, number]);
+        b.ret(number);
+        b.enter(far);
+        b.ret(Arg::Number(9));
+        let function = b.finish("f");
+        check(&function).unwrap_or_else(|e| panic!("{e}\n{}", super::super::print(&function)));
+        let asks = function.blocks.iter().filter(|block| matches!(block.end, End::Branch { .. })).count();
+        assert_eq!(asks, branches, "{limit}");
+        for word in 0..6 {
+            let verdict = if word >= limit { 9 } else { word.min(3) };
+            assert_eq!(run(&function, &[0, word, 0]).last(), Some(&verdict));
+        }
+    }
+}
