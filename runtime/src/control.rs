@@ -195,16 +195,24 @@ impl Installed {
         Ok(())
     }
 
-    /// Has all that is fed near at hand, whatever became of who fed it.
+    /// Has all that is fed near at hand, whatever became of who fed it. Where another version runs on the same maps, it may be fed meanwhile.
     fn near_again(&self) -> Result<(), Error> {
         for info in &self.description.manifest.tables {
             let Some(of) = &info.near else { continue };
-            let _lock = self.locked()?;
-            let words = self.map(&of.map)?.words().tried(|| format!("table `{}` cannot be written", info.name))?;
-            for (key, value) in self.fed(info)? {
-                let before = words.get(near::index(key));
-                words.set(near::index(key), near::after(of, before, (key, Some(&value)), []));
-            }
+            let tried = || format!("table `{}` cannot be read", info.name);
+            let (map, words) = (self.table_map(info)?, self.map(&of.map)?.words().tried(tried)?);
+            let filled = |(key, value): &(u32, Vec<u128>)| -> Result<bool, Error> {
+                let (index, word, columns) = (near::index(*key), near::word(of, *key, value), [u128::from(*key)]);
+                if !words.change(index, 0, word) {
+                    return Ok(true);
+                }
+                let now = map.get(&memory::key(info, &columns, 0, 0)).tried(tried)?;
+                let same =
+                    now.is_some_and(|now| info.value.iter().map(|column| memory::get(&now, column)).eq(value.iter().copied()));
+                Ok(same || !words.change(index, word, 0))
+            };
+            // If an entry changed, all are looked at again.
+            while !self.fed(info)?.iter().map(filled).collect::<Result<Vec<bool>, Error>>()?.into_iter().all(|filled| filled) {}
         }
         Ok(())
     }

@@ -240,6 +240,11 @@ impl Words {
         self.word(index).map_or(0, |word| word.load(Ordering::SeqCst))
     }
 
+    /// Sets a word if it is what it was; whether it was.
+    pub(crate) fn change(&self, index: u32, was: u64, value: u64) -> bool {
+        self.word(index).is_some_and(|word| word.compare_exchange(was, value, Ordering::SeqCst, Ordering::SeqCst).is_ok())
+    }
+
     /// Sets a word.
     pub(crate) fn set(&self, index: u32, value: u64) {
         if let Some(word) = self.word(index) {
