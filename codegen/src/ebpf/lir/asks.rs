@@ -82,8 +82,9 @@ impl Function {
         if ways[next.index()] != 1 || set != too || next == set || further == set || inst.result != Some(y) {
             return false;
         }
-        let read = |of: Value| self.blocks[index].insts.iter().rev().find(|inst| inst.result == Some(of));
-        let (Some(part), whole) = (read(x), inst.clone()) else { return false };
+        // Nothing is written between the two.
+        let last = self.blocks[index].insts.iter().rev().find(|inst| inst.result == Some(x) || inst.op.writes());
+        let (Some(part), whole) = (last, inst.clone()) else { return false };
         let (Op::Load { base: a, offset: at, bytes: few }, Op::Load { base: b, offset: from, bytes: many }) =
             (&part.op, &whole.op)
         else {
@@ -91,11 +92,10 @@ impl Function {
         };
         let packet = a.value().is_some_and(|value| self.types[value.index()] == Type::Packet);
         let (behind, end) = (i32::from(*at) - i32::from(*from), i32::from(*at) + i32::from(*few));
-        if a != b || !packet || behind < 0 || end > i32::from(*from) + i32::from(*many) || *many > 4 {
+        if part.result != Some(x) || a != b || !packet || behind < 0 || end > i32::from(*from) + i32::from(*many) || *many > 4 {
             return false;
         }
         let bits = first << (behind * 8) | second;
-        let End::Branch { .. } = self.blocks[next.index()].end else { return false };
         self.blocks[next.index()].insts.clear();
         let block = &mut self.blocks[index];
         block.insts.push(whole);
@@ -178,6 +178,13 @@ impl Function {
     }
 }
 
+impl Op {
+    /// Whether it may write to memory.
+    fn writes(&self) -> bool {
+        matches!(self, Op::Store { .. } | Op::CompareSwap { .. } | Op::FetchAdd { .. } | Op::Call { .. })
+    }
+}
+
 /// Whether `low <= high`, and where to go on.
 struct Order {
     low: Value,
@@ -240,9 +247,12 @@ mod tests {
 
     #[test]
     fn bits_of_the_same_bytes_are_asked_for_at_once() {
-        for (offset, asked) in [(6, 2), (7, 2), (8, 3)] {
+        for (offset, written, asked) in [(6, false, 2), (7, false, 2), (8, false, 3), (6, true, 3)] {
             let function = asking(|b, data, fails| {
                 let first = b.load(data, offset, 1);
+                if written {
+                    b.store(data, 7, 1, Arg::Number(1));
+                }
                 let bit = b.bin(Bin::And, first, Arg::Number(0x20));
                 b.unless(Cmp::Eq, bit, Arg::Number(0), fails);
                 let both = b.load(data, 6, 2);
@@ -250,7 +260,7 @@ mod tests {
                 b.unless(Cmp::Eq, rest, Arg::Number(0), fails);
             });
             let all = branches(&function);
-            assert_eq!(all.len(), asked, "{offset}");
+            assert_eq!(all.len(), asked, "{offset} {written}");
             let bits = 0xff1f | 0x20 << (8 * (offset - 6));
             assert_eq!(all.iter().any(|(cmp, b)| matches!(cmp, Cmp::Set | Cmp::Clear) && *b == Arg::Number(bits)), asked == 2);
         }

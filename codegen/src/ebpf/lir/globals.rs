@@ -29,7 +29,7 @@ impl Function {
             let above = dominators.above(*id).filter(|_| ways[id.index()] == 1);
             let (mut near, before) = above.map_or_else(|| (Near::new(), 0), |above| ends[above.index()].clone());
             for (index, inst) in self.blocks[id.index()].insts.iter().enumerate() {
-                if let Op::Call { .. } = inst.op {
+                if matches!(inst.op, Op::Call { .. } | Op::Invoke { .. }) {
                     near.clear();
                 }
                 let Some((map, at, offset)) = place(&inst.op) else { continue };
