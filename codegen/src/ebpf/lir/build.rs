@@ -395,6 +395,7 @@ impl Builder {
             bits: self.bits,
             slots: self.slots,
             constants: self.constants,
+            again: Vec::new(),
         };
         function.tidy();
         function.simplify();
@@ -403,11 +404,13 @@ impl Builder {
         function.evaluate_met();
         function.gather();
         function.ask_less();
+        function.forget_untold();
         function.simplify();
         function.drop_overwritten();
         function.widen_stores();
         function.leave_out_masks();
         function.share_addresses();
+        function.try_again_first();
         function
     }
 }

@@ -16,6 +16,7 @@
 //! An instruction by which an operation on a table takes effect for all other processors carries a [`Commit`]. What comes before
 //! it in its operation can be repeated; what comes after it looks at what it did.
 
+mod again;
 mod alike;
 mod asks;
 mod bits;
@@ -29,6 +30,7 @@ mod print;
 mod ranges;
 mod redirects;
 mod simplify;
+mod told;
 mod written;
 
 use grv_lang::ir::TableId;
@@ -295,6 +297,8 @@ pub(crate) struct Function {
     pub(crate) slots: Vec<u16>,
     /// The map of variables that nobody changes while the function can be run.
     pub(crate) constants: Option<MapId>,
+    /// Blocks whose branch goes on, where what it asks holds, to the next turn of a loop, and jumps if not: in that order the kernel's verifier goes there.
+    pub(crate) again: Vec<BlockId>,
 }
 
 impl Function {

@@ -355,7 +355,7 @@ impl Dominators {
     }
 
     /// Whether all ways to a block lead through another, or end there.
-    fn dominates(&self, above: BlockId, block: BlockId) -> bool {
+    pub(super) fn dominates(&self, above: BlockId, block: BlockId) -> bool {
         let (goal, mut at) = (self.place[above.index()], self.place[block.index()]);
         // What is not reached is dominated by nothing.
         while at != usize::MAX && at > goal {

@@ -5,7 +5,6 @@ use super::env::Env;
 use super::linear::Linear;
 use super::{Lower, Lowering, rows};
 use grv_lang::diagnostics::Code;
-use grv_lang::interp::hash::seed;
 use grv_lang::ir::{BinaryOp, Expr, Header, Scalar, UnaryOp};
 use grv_lang::span::Span;
 
@@ -16,10 +15,6 @@ pub(super) struct Own<'h> {
     pub(super) pointer: super::super::lir::Value,
     pub(super) ahead: i32,
 }
-
-/// Factors by which hash functions mix in a word, and at the end.
-const WORD: u64 = 0x9e37_79b9_7f4a_7c15;
-const LAST: u64 = 0xd6e8_feb8_6659_fd93;
 
 impl<'p> Lower<'p> {
     /// The width of a type in bits; refused if it is wider than a register.
@@ -145,36 +140,14 @@ impl<'p> Lower<'p> {
                 Ok(Arg::Value(result))
             }
             Expr::Hash(id, args) => {
-                let function = &self.program.hashes[id.index()];
-                let mut h = Arg::Number(seed(&function.name));
+                let (mut words, mut widths) = (Vec::new(), Vec::new());
                 for arg in args {
-                    let word = self.value(env, arg, own, span)?;
-                    h = self.mix(h, word);
+                    widths.push(self.width(self.ty(env, arg, own), span)?);
+                    words.push(self.value(env, arg, own, span)?);
                 }
-                h = self.mix_by(h, Arg::Number(0), LAST);
-                Ok(self.b.low(h, width))
+                self.hash(*id, &words, &widths, span)
             }
         }
-    }
-
-    /// A number of 64 bits that depends on all these, as functions of the language mix them.
-    pub(super) fn mixed(&mut self, mut h: Arg, words: &[Arg]) -> Arg {
-        for word in words {
-            h = self.mix(h, *word);
-        }
-        self.mix_by(h, Arg::Number(0), LAST)
-    }
-
-    /// The same with one word more.
-    pub(super) fn mix(&mut self, h: Arg, word: Arg) -> Arg {
-        self.mix_by(h, word, WORD)
-    }
-
-    fn mix_by(&mut self, h: Arg, word: Arg, factor: u64) -> Arg {
-        let mixed = self.b.bin(Bin::Xor, h, word);
-        let product = self.b.bin(Bin::Mul, mixed, Arg::Number(factor));
-        let high = self.b.bin(Bin::Shr, product, Arg::Number(32));
-        self.b.bin(Bin::Xor, product, high)
     }
 
     /// Arithmetic on bits.

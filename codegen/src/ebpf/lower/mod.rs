@@ -26,6 +26,7 @@ mod expr;
 mod feed;
 mod flow;
 mod front;
+mod hash;
 mod hook;
 mod infos;
 mod insert;
@@ -161,6 +162,8 @@ struct Lower<'p> {
     functions: Vec<Function>,
     /// Searches that are functions.
     searchers: Vec<search::Searcher>,
+    /// Hash functions that are functions.
+    hashers: Vec<hash::Hasher>,
     /// In such a function: what it is given, by what stands for it in the test.
     given: Vec<(grv_lang::ir::Expr, Arg)>,
     /// By table: the function that sweeps it, and the variable that says when that may be done again.
@@ -246,6 +249,7 @@ fn lowered<'p>(
         rest: Vec::new(),
         functions: Vec::new(),
         searchers: Vec::new(),
+        hashers: Vec::new(),
         given: Vec::new(),
         sweepers: BTreeMap::new(),
         shortest: 0,

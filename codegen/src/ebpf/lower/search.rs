@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 const MARKS: u128 = u64::MAX as u128;
 
 /// Registers in which a function is given words.
-const REGISTERS: usize = 5;
+pub(super) const REGISTERS: usize = 5;
 
 /// A search that is a function.
 pub(super) struct Searcher {

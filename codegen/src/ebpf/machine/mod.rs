@@ -89,6 +89,7 @@ pub(crate) fn compile(function: &Function) -> Result<Code, Failure> {
         below,
         span: Span::default(),
         jumps: Vec::new(),
+        around: Vec::new(),
     };
     let mut starts = vec![0; selected.runs.len()];
     let (late, early): (Vec<usize>, Vec<usize>) = (0..starts.len()).partition(|number| selected.runs[*number].late);
@@ -106,6 +107,9 @@ pub(crate) fn compile(function: &Function) -> Result<Code, Failure> {
                     emit.action(&step.action, output.inst_allocs(index), next);
                 }
             }
+        }
+        if run.again {
+            emit.around.push((emit.code.insns.len() - 2, ()));
         }
         debug_assert!(run.steps.end > run.steps.start, "every block ends with a step");
     }
@@ -138,6 +142,8 @@ struct Emit {
     span: Span,
     /// Jumps, and the blocks that they lead to.
     jumps: Vec<(usize, BlockId)>,
+    /// Branches around a jump that stay that.
+    around: Vec<(usize, ())>,
 }
 
 impl Emit {
@@ -319,6 +325,7 @@ impl Emit {
                 (self.code.insns[at].negated(), self.code.insns.get(next) == Some(&Insn::jump()))
                 && goal == after[next + 1]
                 && !aimed.contains(&next)
+                && !self.around.contains(&(at, ()))
                 && let Some(around) = self.jumps[index + 1..].iter().find(|(place, _)| *place == next)
             {
                 self.jumps[index].1 = around.1;

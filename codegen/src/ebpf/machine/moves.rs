@@ -91,7 +91,10 @@ mod tests {
             stack: 64,
             calls: Default::default(),
         };
-        (Emit { code, slots: Vec::new(), below: 0, span: Default::default(), jumps: jumps.to_vec() }, starts.to_vec())
+        (
+            Emit { code, slots: Vec::new(), below: 0, span: Default::default(), jumps: jumps.to_vec(), around: Vec::new() },
+            starts.to_vec(),
+        )
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub(crate) struct Run {
     pub(crate) args: Vec<VReg>,
     /// Whether it is laid out behind all others.
     pub(crate) late: bool,
+    /// Whether its branch goes on to a jump rather than jump itself.
+    pub(crate) again: bool,
 }
 
 /// A function over virtual registers, in the order in which it will be laid out.
@@ -263,6 +265,7 @@ impl Select<'_> {
                 Place::Block(id) => {
                     let block = &self.function.blocks[id.index()];
                     run.late = block.rare;
+                    run.again = self.function.again.contains(&id);
                     (self.at, next) = (next, next + 1);
                     run.params = block.params.iter().map(|v| vreg(*v)).collect();
                     if id.index() == 0 {

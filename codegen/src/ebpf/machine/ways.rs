@@ -40,6 +40,7 @@ impl Emit {
             of.iter_mut().for_each(|(at, _)| *at = places[*at]);
         }
         moved::<BlockId>(&mut self.jumps, kept, &places);
+        moved(&mut self.around, kept, &places);
         moved(&mut self.code.relocations, kept, &places);
         moved(&mut self.code.functions, kept, &places);
         starts.iter_mut().for_each(|start| *start = places[*start]);
