@@ -33,27 +33,32 @@ pub(super) fn key(task: &Task<'_>, options: &Options, desk: &Desk) -> Option<Key
     if !task.whole || options.haste != Haste::None || desk.shows_questions() {
         return None;
     }
-    let program = serde_json::to_vec(&*task.program).ok()?;
+    let program = digest(&*task.program)?;
     let tests: Vec<&Test> = task.tests.iter().map(|script| script.test).collect();
-    let tests = serde_json::to_vec(&tests).ok()?;
+    let tests = digest(&tests)?;
     let mut versions: Vec<&Program> = Vec::new();
     for of in task.tests.iter().filter_map(|script| script.of) {
         if !versions.iter().any(|known| std::ptr::eq(*known, &**of)) {
             versions.push(of);
         }
     }
-    let versions = serde_json::to_vec(&versions).ok()?;
-    let solver = serde_json::to_vec(&desk.identity).ok()?;
+    let (versions, solver) = (digest(&versions)?, digest(&desk.identity)?);
     let options = format!("{} {} {}", options.budget, options.seed, options.events);
     Some(Key::new(&[b"report", own()?, &solver, options.as_bytes(), &program, &tests, &versions]))
+}
+
+/// A hash of something of a known type.
+fn digest(of: &impl Serialize) -> Option<[u8; 32]> {
+    Some(*blake3::hash(&postcard::to_allocvec(of).ok()?).as_bytes())
 }
 
 /// A hash of this program's own bytes.
 fn own() -> Option<&'static [u8]> {
     static OWN: OnceLock<Option<[u8; 32]>> = OnceLock::new();
     let hash = || {
-        let bytes = std::fs::read(std::env::current_exe().ok()?).ok()?;
-        Some(*blake3::hash(&bytes).as_bytes())
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(std::fs::File::open(std::env::current_exe().ok()?).ok()?).ok()?;
+        Some(*hasher.finalize().as_bytes())
     };
     OWN.get_or_init(hash).as_ref().map(<[u8; 32]>::as_slice)
 }

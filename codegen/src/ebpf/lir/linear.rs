@@ -3,7 +3,7 @@
 
 use super::simplify::Dominators;
 use super::{Arg, Bin, Function, Inst, Op, Type, Value};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// Words of a sum that are worth following.
 const MOST: usize = 6;
@@ -55,7 +55,7 @@ fn is_one(factor: u64) -> bool {
 }
 
 /// By value, how it is made.
-type Made = HashMap<Value, (Bin, Arg, Arg)>;
+type Made = FxHashMap<Value, (Bin, Arg, Arg)>;
 
 impl Function {
     /// Makes sums anew of the words that are left in them, if that is less work. Whether any was.

@@ -3,7 +3,7 @@
 
 use super::simplify::{Dominators, Replaced};
 use super::{Arg, Bin, Cmp, End, Function, Op, Type, Value, mask};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// The least and the greatest number that a word can be.
 type Range = (u64, u64);
@@ -15,14 +15,14 @@ const DEPTH: u32 = 6;
 struct Made<'f> {
     function: &'f Function,
     /// By value: how it is made, if by arithmetic on 64 bits.
-    by: HashMap<Value, (Bin, Arg, Arg)>,
+    by: FxHashMap<Value, (Bin, Arg, Arg)>,
     /// Constants that are read: by value, the one that is read first.
-    same: HashMap<Value, Value>,
+    same: FxHashMap<Value, Value>,
 }
 
 impl<'f> Made<'f> {
     fn of(function: &'f Function) -> Made<'f> {
-        let (mut by, mut same, mut first) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let (mut by, mut same, mut first) = (FxHashMap::default(), FxHashMap::default(), FxHashMap::default());
         for inst in function.blocks.iter().flat_map(|block| &block.insts) {
             match (&inst.op, inst.result) {
                 (Op::Bin { op, wide: true, a, b }, Some(result)) => drop(by.insert(result, (*op, *a, *b))),
@@ -40,7 +40,7 @@ impl<'f> Made<'f> {
     }
 
     /// What an operand can be, by these facts.
-    fn range(&self, facts: &HashMap<Value, Range>, arg: Arg, depth: u32) -> Range {
+    fn range(&self, facts: &FxHashMap<Value, Range>, arg: Arg, depth: u32) -> Range {
         let value = match arg {
             Arg::Number(number) => return (number, number),
             Arg::Value(value) if self.function.types[value.index()] == Type::Word => value,
@@ -138,7 +138,7 @@ impl Function {
         let mut known = Replaced::new(self.types.len());
         let mut decisions = Vec::new();
         let made = Made::of(self);
-        let mut facts: Vec<HashMap<Value, Range>> = vec![HashMap::new(); self.blocks.len()];
+        let mut facts: Vec<FxHashMap<Value, Range>> = vec![FxHashMap::default(); self.blocks.len()];
         for id in &dominators.order {
             if let Some(above) = dominators.above(*id) {
                 let mut here = facts[above.index()].clone();

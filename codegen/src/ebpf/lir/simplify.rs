@@ -5,7 +5,7 @@
 //! are until the step writes some.
 
 use super::{Arg, Block, BlockId, Cmp, End, Function, Helper, Op, Type, Value};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// Rounds at most; each makes way for the next, and few are needed.
 const ROUNDS: usize = 4;
@@ -90,7 +90,7 @@ impl Function {
         }
         let ways = self.ways();
         let dominators = Dominators::of(self);
-        let mut used: HashMap<Value, Vec<BlockId>> = HashMap::new();
+        let mut used: FxHashMap<Value, Vec<BlockId>> = FxHashMap::default();
         for (id, block) in (0..).map(BlockId).zip(&self.blocks) {
             let mut note = |arg: &Arg| {
                 if let Arg::Value(value) = arg {
@@ -141,21 +141,21 @@ impl Function {
         let dominators = Dominators::of(self);
         let mut known = Replaced::new(self.types.len());
         // By block: what is known at its end that its successors may still use.
-        let mut computed: HashMap<Op, (Value, BlockId)> = HashMap::new();
-        let mut reads: Vec<HashMap<Op, Value>> = vec![HashMap::new(); self.blocks.len()];
+        let mut computed: FxHashMap<Op, (Value, BlockId)> = FxHashMap::default();
+        let mut reads: Vec<FxHashMap<Op, Value>> = vec![FxHashMap::default(); self.blocks.len()];
         // By block: what slots hold. Helpers only read what they are given there.
-        let mut slots: Vec<HashMap<Op, Arg>> = vec![HashMap::new(); self.blocks.len()];
+        let mut slots: Vec<FxHashMap<Op, Arg>> = vec![FxHashMap::default(); self.blocks.len()];
         // Constants are read once between calls: to keep them longer is no better than to read them.
-        let mut constants: Vec<HashMap<Op, Value>> = vec![HashMap::new(); self.blocks.len()];
+        let mut constants: Vec<FxHashMap<Op, Value>> = vec![FxHashMap::default(); self.blocks.len()];
         // By block: comparisons, and whether they hold.
-        let mut facts: Vec<HashMap<(Cmp, Arg, Arg), bool>> = vec![HashMap::new(); self.blocks.len()];
+        let mut facts: Vec<FxHashMap<(Cmp, Arg, Arg), bool>> = vec![FxHashMap::default(); self.blocks.len()];
         for id in dominators.order.clone() {
             let (mut read, mut constant, mut slot) = match dominators.above(id) {
                 // Nothing can have been written since.
                 Some(above) if ways[id.index()] == 1 => {
                     (reads[above.index()].clone(), constants[above.index()].clone(), slots[above.index()].clone())
                 }
-                _ => (HashMap::new(), HashMap::new(), HashMap::new()),
+                _ => (FxHashMap::default(), FxHashMap::default(), FxHashMap::default()),
             };
             if let Some(above) = dominators.above(id) {
                 let mut known = facts[above.index()].clone();
@@ -229,7 +229,7 @@ impl Function {
 }
 
 /// Whether a read is to stay: what was read before is used instead.
-fn keep(read: &mut HashMap<Op, Value>, known: &mut Replaced, op: &Op, result: Value) -> bool {
+fn keep(read: &mut FxHashMap<Op, Value>, known: &mut Replaced, op: &Op, result: Value) -> bool {
     match read.get(op) {
         Some(before) => {
             known.set(result, Arg::Value(*before));
@@ -243,7 +243,7 @@ fn keep(read: &mut HashMap<Op, Value>, known: &mut Replaced, op: &Op, result: Va
 }
 
 /// Whether a slot has what is to be written to it; if not, it will have it.
-fn is_there(slots: &mut HashMap<Op, Arg>, store: &Op) -> bool {
+fn is_there(slots: &mut FxHashMap<Op, Arg>, store: &Op) -> bool {
     let Op::Store { base: Arg::Stack(slot, start), offset, bytes, value } = store else { return false };
     let at = i32::from(*start) + i32::from(*offset);
     let place = |at: i32, bytes: u8| Op::Load { base: Arg::Stack(*slot, at as u16), offset: 0, bytes };

@@ -49,6 +49,9 @@ impl Held {
 
     /// What is known either way.
     fn met(&self, other: &Held) -> Held {
+        if self == other {
+            return self.clone();
+        }
         let mut firsts = HashMap::new();
         Held(std::array::from_fn(|place| *firsts.entry((self.0[place], other.0[place])).or_insert(place as u8)))
     }

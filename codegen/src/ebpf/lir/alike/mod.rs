@@ -12,8 +12,9 @@ mod walk;
 
 use super::{Arg, BlockId, End, Function, Op, Value};
 use places::Places;
-use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use rustc_hash::{FxHashSet, FxHasher};
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use walk::{Walk, shape};
 
 /// Instructions that must be saved at least.
@@ -49,7 +50,7 @@ impl Function {
 
     /// Whether anything was merged.
     fn merge_regions(&mut self, among: Among) -> bool {
-        let (mut merged, mut tried) = (false, HashSet::new());
+        let (mut merged, mut tried) = (false, FxHashSet::default());
         for round in 0..ROUNDS {
             // At first only what is alike as a whole.
             let changed = self.merge_once(among, round == 0 && among == Among::All, &mut tried);
@@ -62,7 +63,7 @@ impl Function {
         merged
     }
 
-    fn merge_once(&mut self, among: Among, whole: bool, tried: &mut HashSet<Vec<BlockId>>) -> bool {
+    fn merge_once(&mut self, among: Among, whole: bool, tried: &mut FxHashSet<Vec<BlockId>>) -> bool {
         let (mut places, mut merged) = (Places::of(self), false);
         let mut size = self.size(&places);
         for (most, group) in self.groups(&places, among) {
@@ -204,7 +205,7 @@ fn own(block: &super::Block) -> Vec<(Op, Vec<Arg>)> {
 }
 
 fn hash(what: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = FxHasher::default();
     what.hash(&mut hasher);
     hasher.finish()
 }

@@ -9,7 +9,7 @@ use super::places::Places;
 use super::repair::Region;
 use super::walk::{Given, Last, Walk};
 use grv_lang::span::Span;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// Numbers that a region is given at most: they need room that the copies did not need.
 const MORE: usize = 3;
@@ -86,7 +86,7 @@ pub(super) fn put(
             }
         }
     }
-    let parts: HashMap<BlockId, BlockId> = walk
+    let parts: FxHashMap<BlockId, BlockId> = walk
         .part
         .iter()
         .filter(|(block, _)| !entries.contains(block))
@@ -117,7 +117,7 @@ pub(super) struct Plan {
     /// Parameters, with what the copies give.
     params: Vec<(Value, Vec<Arg>)>,
     /// By value that the copies do not have in common.
-    sources: HashMap<Value, Source>,
+    sources: FxHashMap<Value, Source>,
     /// The selector, and which copy it tells by which number.
     selector: Option<(Arg, Vec<u64>)>,
     /// What the selector is, if it is a value that was not there before.
@@ -134,7 +134,7 @@ impl Plan {
 /// Plans a region, if it is not given too much.
 pub(super) fn plan(function: &Function, places: &Places, entries: &[BlockId], walk: &Walk<'_>) -> Option<Plan> {
     let apart = walk.met.iter().any(|met| matches!(met.last, Last::Apart(_)));
-    let mut uses: HashMap<Value, u32> = HashMap::new();
+    let mut uses: FxHashMap<Value, u32> = FxHashMap::default();
     for met in &walk.met {
         let ends = if let Last::Same(end) = &met.last { end.args() } else { Vec::new() };
         let args = met.insts.iter().flat_map(|inst| inst.op.args()).chain(ends);
@@ -145,7 +145,7 @@ pub(super) fn plan(function: &Function, places: &Places, entries: &[BlockId], wa
         given.tuple.iter().map(|arg| if let Arg::Global(_, at) = arg { Some(u64::from(*at)) } else { arg.number() }).collect()
     };
     let sequences: Vec<(Vec<u64>, u32)> = given.iter().filter_map(|given| Some((numbers(given)?, uses[&given.value]))).collect();
-    let mut plan = Plan { params: Vec::new(), sources: HashMap::new(), selector: None, own: None };
+    let mut plan = Plan { params: Vec::new(), sources: FxHashMap::default(), selector: None, own: None };
     let mut sequence = None;
     if apart || !sequences.is_empty() {
         let own: Vec<u64> = (0..entries.len() as u64).collect();
@@ -279,7 +279,7 @@ impl Put<'_> {
             (std::mem::take(&mut block.insts), block.end.clone())
         };
         let span = self.out.blocks[block.index()].span;
-        let (mut made, mut kept) = (HashMap::new(), Vec::new());
+        let (mut made, mut kept) = (FxHashMap::default(), Vec::new());
         for mut inst in insts {
             let span = inst.span;
             inst.op.each_arg(|arg| *arg = self.source(*arg, span, &mut made, &mut kept));
@@ -291,7 +291,7 @@ impl Put<'_> {
         (block.insts, block.end) = (kept, end);
     }
 
-    fn source(&mut self, arg: Arg, span: Span, made: &mut HashMap<Value, Arg>, into: &mut Vec<Inst>) -> Arg {
+    fn source(&mut self, arg: Arg, span: Span, made: &mut FxHashMap<Value, Arg>, into: &mut Vec<Inst>) -> Arg {
         let Some((value, source)) = arg.value().and_then(|value| Some((value, *self.plan.sources.get(&value)?))) else {
             return arg;
         };

@@ -3,7 +3,7 @@
 use super::super::{Arg, Bin, BlockId, End, Function, Inst, Op, Type, Value};
 use super::places::Places;
 use grv_lang::span::Span;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// Blocks of a region at most.
 const MOST: usize = 2_000;
@@ -38,13 +38,13 @@ pub(super) struct Walk<'f> {
     places: &'f Places,
     entries: &'f [BlockId],
     /// By operands of the copies: the merged operand.
-    known: HashMap<Vec<Arg>, Arg>,
+    known: FxHashMap<Vec<Arg>, Arg>,
     /// The same of values, in the order in which they were met.
     pub(super) pairs: Vec<(Vec<Arg>, Value)>,
     pub(super) given: Vec<Given>,
     pub(super) met: Vec<Met>,
     /// By block of a copy: which merged block it is part of.
-    pub(super) part: HashMap<BlockId, usize>,
+    pub(super) part: FxHashMap<BlockId, usize>,
     /// Types and bits of new values.
     pub(super) new: Vec<(Type, u8)>,
     work: Vec<usize>,
@@ -57,11 +57,11 @@ impl<'f> Walk<'f> {
             function,
             places,
             entries,
-            known: HashMap::new(),
+            known: FxHashMap::default(),
             pairs: Vec::new(),
             given: Vec::new(),
             met: Vec::new(),
-            part: HashMap::new(),
+            part: FxHashMap::default(),
             new: Vec::new(),
             work: Vec::new(),
         };
