@@ -34,7 +34,10 @@ pub(crate) fn listing(code: &Code, functions: &[Code], maps: &Maps, sources: &So
             let _ = writeln!(out, "; {}:{line}: {text}", file.path);
         }
         let name = named.get(&at).map_or_else(String::new, |name| format!("  ; {name}"));
-        let _ = writeln!(out, "{at:5}: {insn}{name}");
+        // The upper half of a number is in the second slot.
+        let upper = code.insns.get(at + 1).filter(|_| second && insn.src == 0);
+        let text = upper.map_or_else(|| insn.to_string(), |upper| insn.wide(upper));
+        let _ = writeln!(out, "{at:5}: {text}{name}");
     }
     out
 }

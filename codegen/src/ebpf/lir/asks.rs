@@ -8,7 +8,6 @@ impl Function {
     /// Asks less. Whether anything changed.
     pub(super) fn ask_less(&mut self) -> bool {
         let ways = self.ways();
-        self.ask_first_bits();
         let mut changed = self.ask_nothing();
         for index in 0..self.blocks.len() {
             changed |= self.ask_stricter(index, &ways) || self.ask_together(index, &ways);
@@ -104,7 +103,7 @@ impl Function {
     }
 
     /// The first bits of a word are compared where they are the whole number, which is shorter.
-    fn ask_first_bits(&mut self) {
+    pub(super) fn ask_first_bits(&mut self) {
         let uses = self.uses();
         // By value that is the first bits of a word: which word, how many bits are behind them, and the branches that compare it.
         let mut first: HashMap<Value, (Value, u32, Vec<usize>)> = HashMap::new();

@@ -399,10 +399,17 @@ impl Builder {
         };
         function.tidy();
         function.simplify();
+        if function.read_once() {
+            function.simplify();
+        }
         function.redirect_by_word();
+        function.ask_less();
         function.merge_alike();
         function.evaluate_met();
+        function.undo_early();
         function.gather();
+        // Shifts that differ would have kept copies from being alike.
+        function.ask_first_bits();
         function.ask_less();
         function.forget_untold();
         function.simplify();

@@ -16,6 +16,7 @@
 //! An instruction by which an operation on a table takes effect for all other processors carries a [`Commit`]. What comes before
 //! it in its operation can be repeated; what comes after it looks at what it did.
 
+mod again;
 mod alike;
 mod asks;
 mod bits;
@@ -31,6 +32,7 @@ mod redirects;
 mod simplify;
 mod told;
 mod turns;
+mod undone;
 mod written;
 
 use grv_lang::ir::TableId;

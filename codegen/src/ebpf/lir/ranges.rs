@@ -209,6 +209,8 @@ mod tests {
             b.enter(large);
             b.ret(Arg::Number(1));
             b.enter(small);
+            // Other processors may write variables meanwhile.
+            b.fetch_add(Arg::Global(MapId(1), 64), 0, Arg::Number(1));
             let second = b.load(Arg::Global(map, 8), 0, 1);
             let difference = b.bin(Bin::Sub, Arg::Number(32), second);
             let sign = b.bin(Bin::Shr, difference, Arg::Number(63));

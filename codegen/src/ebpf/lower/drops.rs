@@ -2,14 +2,17 @@
 //! `(port + 1) * reasons + reason`. Where a handler is run for one port only, the counter is known; else the first counter of the port is remembered on the stack.
 //!
 //! Which counter it is must not matter to the kernel's verifier, or it goes through a program once for each port, though the code is the same. It takes note of
-//! a number on the stack that a helper is given as a key, but only if it is at the start of eight bytes, or 0. So keys are in the middle of them, and
-//! no port has counter 0.
+//! a number on the stack that is read again, or given to a helper as a key, but only if it is at the start of eight bytes, or 0. So first counters and keys are
+//! in the middle of them, and no port has counter 0.
 
 use super::super::Told;
 use super::super::lir::{Arg, Bin, BlockId, Helper, Type};
 use super::flow::{ABORTED, DROP};
 use super::{Lower, target_reasons};
 use grv_lang::ir::PortId;
+
+/// Where the kernel's verifier takes no note of numbers, in eight bytes on the stack.
+const MIDDLE: u16 = 4;
 
 /// The port that packets arrived at on the way that is being lowered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,25 +37,34 @@ impl<'p> Lower<'p> {
     fn counter(&self, reason: u64) -> (u64, bool) {
         match self.arrived {
             Arrived::Nowhere => (reason, false),
-            Arrived::At(port) => ((u64::from(port.0) + 1) * self.reasons() + reason, false),
+            Arrived::At(port) => (self.first_counter_of(port) + reason, false),
             Arrived::Somewhere => (reason, true),
         }
     }
 
+    /// The first counter of a port.
+    pub(super) fn first_counter_of(&self, port: PortId) -> u64 {
+        (u64::from(port.0) + 1) * self.reasons()
+    }
+
+    /// The first counter of the port that the packet arrived at, as it is remembered.
+    pub(super) fn first_counter(&mut self) -> Arg {
+        let slot = *self.arrival_slot.get_or_insert_with(|| self.b.slot(8));
+        self.b.load(Arg::Stack(slot, MIDDLE), 0, 4)
+    }
+
     /// The counter of a reason at the port whose first one is remembered.
     fn looked_up(&mut self, reason: Arg) -> Arg {
-        let slot = *self.arrival_slot.get_or_insert_with(|| self.b.slot(8));
-        let first = self.b.load(Arg::Stack(slot, 0), 0, 8);
+        let first = self.first_counter();
         self.b.bin(Bin::Add, first, reason)
     }
 
     /// Remembers where packets arrived, if that is looked up anywhere.
     pub(super) fn remember_arrivals(&mut self) {
         let Some(slot) = self.arrival_slot else { return };
-        let reasons = self.reasons();
         for (block, port) in std::mem::take(&mut self.arrivals) {
-            let first = (u64::from(port.0) + 1) * reasons;
-            self.b.begin_with_store(block, Arg::Stack(slot, 0), 8, Arg::Number(first));
+            let first = self.first_counter_of(port);
+            self.b.begin_with_store(block, Arg::Stack(slot, MIDDLE), 4, Arg::Number(first));
         }
     }
 
@@ -122,7 +134,7 @@ impl<'p> Lower<'p> {
         if let Some(probe) = self.probe {
             self.b.store(Arg::Global(probe.section, probe.reason), 0, 8, counter);
         }
-        let key = Arg::Stack(self.key_slot, 4);
+        let key = Arg::Stack(self.key_slot, MIDDLE);
         self.b.store(key, 0, 4, counter);
         let entry = self.b.call(Helper::MapLookup, vec![Arg::Map(self.drop_counts), key]);
         let (there, done) = (self.b.block(), self.b.block());

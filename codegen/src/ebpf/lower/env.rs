@@ -107,8 +107,8 @@ pub(super) struct Env<'p> {
     pub(super) coarse: Option<Arg>,
     /// The generation of the control tables.
     pub(super) generation: Option<Arg>,
-    /// The port that the packet arrived at, if it is the same on all ways to here.
-    pub(super) port: Option<PortId>,
+    /// Ports that the packet may have arrived at, a bit each.
+    pub(super) ports: u64,
     /// Ports that the packet was sent to, a bit each.
     pub(super) sent: u64,
     /// Whether more will be sent of the packet as it is: it must not be changed.
@@ -131,6 +131,11 @@ pub(super) struct Env<'p> {
 }
 
 impl<'p> Env<'p> {
+    /// The port that the packet arrived at, if it is the same on all ways to here.
+    pub(super) fn port(&self) -> Option<PortId> {
+        (self.ports.count_ones() == 1).then(|| PortId(self.ports.trailing_zeros()))
+    }
+
     /// The innermost handler's variables.
     pub(super) fn frame(&self) -> &Frame<'p> {
         // There is always one: a handler is entered with its frame, and left with its env.
@@ -163,7 +168,7 @@ impl<'p> Lower<'p> {
             && let Some(open) = opens.pop()
         {
             self.b.enter(open.block);
-            self.arrived_at(open.env.port);
+            self.arrived_at(open.env.port());
             return Ok(open.env);
         }
         // What is asked of the target once a step must be the same on all ways.
@@ -196,8 +201,8 @@ impl<'p> Lower<'p> {
         env.moved = opens.iter().any(|open| open.env.moved);
         env.written = opens.iter().any(|open| open.env.written);
         env.unread = opens.iter().any(|open| open.env.unread);
-        env.port = env.port.filter(|port| opens.iter().all(|open| open.env.port == Some(*port)));
-        self.arrived_at(env.port);
+        env.ports = opens.iter().fold(0, |ports, open| ports | open.env.ports);
+        self.arrived_at(env.port());
         for open in &opens[1..] {
             let more = open.env.looked.iter().filter(|looked| !opens[0].env.looked.contains(looked));
             env.looked.extend(more.cloned());

@@ -5,7 +5,7 @@ use super::env::Env;
 use super::linear::Linear;
 use super::{Lower, Lowering, rows};
 use grv_lang::diagnostics::Code;
-use grv_lang::ir::{BinaryOp, Expr, Header, Scalar, UnaryOp};
+use grv_lang::ir::{BinaryOp, Expr, Field, FieldId, HandleId, Header, Scalar, UnaryOp};
 use grv_lang::span::Span;
 
 /// Where the fields of a header's own declaration are read.
@@ -15,6 +15,9 @@ pub(super) struct Own<'h> {
     pub(super) pointer: super::super::lir::Value,
     pub(super) ahead: i32,
 }
+
+/// Bits of a header that are asked for at once.
+const MOST_AT_ONCE: u32 = 32;
 
 impl<'p> Lower<'p> {
     /// The width of a type in bits; refused if it is wider than a register.
@@ -27,6 +30,12 @@ impl<'p> Lower<'p> {
         }
     }
 
+    /// A field of a header.
+    fn field(&self, env: &Env<'p>, handle: HandleId, field: FieldId) -> Option<&'p Field> {
+        let header = env.frame().body.handles.get(handle.index())?.header;
+        self.program.headers.get(header.index())?.fields.get(field.index())
+    }
+
     /// The type of an expression.
     pub(super) fn ty(&self, env: &Env<'p>, expr: &Expr, own: Option<Own<'_>>) -> Scalar {
         let body = env.frame().body;
@@ -37,10 +46,7 @@ impl<'p> Lower<'p> {
                 let param = self.program.params.get(id.index());
                 param.and_then(|p| p.columns.get(*column as usize)).map_or(Scalar::Bool, |c| c.ty)
             }
-            Expr::Field(handle, field) => {
-                let header = body.handles.get(handle.index()).and_then(|h| self.program.headers.get(h.header.index()));
-                header.and_then(|h| h.fields.get(field.index())).map_or(Scalar::Bool, |f| Scalar::Bits(f.width))
-            }
+            Expr::Field(handle, field) => self.field(env, *handle, *field).map_or(Scalar::Bool, |f| Scalar::Bits(f.width)),
             Expr::Own(field) => {
                 let field = own.and_then(|own| own.header.fields.get(field.index()));
                 field.map_or(Scalar::Bool, |f| Scalar::Bits(f.width))
@@ -343,6 +349,15 @@ impl<'p> Lower<'p> {
                 self.b.branch(Cmp::Ne, bit, Arg::Number(0), then, other);
                 Ok(())
             }
+            Expr::Binary(BinaryOp::Or, ..)
+                if let Some((handle, fields)) = side_by_side(expr, |handle, field| self.field(env, handle, field))
+                    && self.given.is_empty() =>
+            {
+                let (pointer, ahead) = self.found(env, handle, span).map(|place| (place.pointer, place.ahead))?;
+                let bits = self.read_side_by_side(env, pointer, ahead, &fields);
+                self.b.branch(Cmp::Ne, bits, Arg::Number(0), then, other);
+                Ok(())
+            }
             Expr::Binary(op @ (BinaryOp::And | BinaryOp::Or), a, b) if self.ty(env, a, own) == Scalar::Bool => {
                 // The second side is looked at on one way only: what is read there is not known behind.
                 self.fix_time(env, &[a, b]);
@@ -485,6 +500,38 @@ fn one_of(expr: &Expr) -> Option<(&Expr, u64)> {
     on.map(|on| (on, set)).filter(|(_, set)| set.count_ones() > 2)
 }
 
+/// If a condition is that one of several fields is not zero, which lie one behind the other in a header: those.
+fn side_by_side<'f>(expr: &Expr, field: impl Fn(HandleId, FieldId) -> Option<&'f Field>) -> Option<(HandleId, Vec<&'f Field>)> {
+    let (mut header, mut fields, mut work) = (None, Vec::<&Field>::new(), vec![expr]);
+    while let Some(expr) = work.pop() {
+        let (asked, number, is_zero) = match expr {
+            Expr::Binary(BinaryOp::Or, a, b) => {
+                work.extend([&**b, a]);
+                continue;
+            }
+            Expr::Binary(BinaryOp::Eq, a, b) => (a, b, false),
+            Expr::Binary(BinaryOp::Ne, a, b) => (a, b, true),
+            Expr::Unary(UnaryOp::Not, not) => match &**not {
+                Expr::Binary(BinaryOp::Eq, a, b) => (a, b, true),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let (Expr::Field(handle, id), Expr::Const(number, _)) = (&**asked, &**number) else { return None };
+        let next = field(*handle, *id)?;
+        // One bit that is 1 is not 0.
+        let not_zero = if is_zero { *number == 0 } else { *number == 1 && next.width == 1 };
+        let behind = fields.last().is_none_or(|before| before.offset + u32::from(before.width) == next.offset);
+        if !not_zero || !behind || header.is_some_and(|header| header != *handle) {
+            return None;
+        }
+        header = Some(*handle);
+        fields.push(next);
+    }
+    let bits: u32 = fields.iter().map(|field| u32::from(field.width)).sum();
+    header.filter(|_| bits <= MOST_AT_ONCE).map(|header| (header, fields))
+}
+
 /// Whether an expression depends on the time.
 pub(super) fn reads_time(expr: &Expr) -> bool {
     match expr {
@@ -500,7 +547,35 @@ pub(super) fn reads_time(expr: &Expr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use grv_lang::ir::LocalId;
+    use grv_lang::ir::{LocalId, Show};
+
+    #[test]
+    fn fields_side_by_side_are_asked_for_at_once() {
+        let field = |offset: u32, width: u8| Field { name: String::new(), width, offset, show: Show::Hex };
+        let fields = [field(48, 1), field(49, 1), field(50, 1), field(51, 13), field(64, 8)];
+        let is = |handle: u32, field: u32, number: u128| {
+            let sides = (Expr::Field(HandleId(handle), FieldId(field)), Expr::Const(number, Scalar::Bits(8)));
+            Expr::Binary(BinaryOp::Eq, Box::new(sides.0), Box::new(sides.1))
+        };
+        let not = |expr: Expr| Expr::Unary(UnaryOp::Not, Box::new(expr));
+        let any = |a: Expr, b: Expr| Expr::Binary(BinaryOp::Or, Box::new(a), Box::new(b));
+        let found = |expr: &Expr| {
+            let found = side_by_side(expr, |_, id| fields.get(id.index()));
+            found.map(|(handle, fields)| (handle.0, fields.iter().map(|field| field.offset).collect::<Vec<_>>()))
+        };
+        let (more, offset) = (is(0, 2, 1), not(is(0, 3, 0)));
+        assert_eq!(found(&any(more.clone(), offset.clone())), Some((0, vec![50, 51])));
+        assert_eq!(found(&any(not(is(0, 1, 0)), any(more.clone(), offset.clone()))), Some((0, vec![49, 50, 51])));
+        // In another order, with a gap, of another header, other numbers.
+        let others = [
+            any(offset.clone(), more.clone()),
+            any(more.clone(), not(is(0, 4, 0))),
+            any(is(1, 2, 1), offset.clone()),
+            any(is(0, 2, 0), offset),
+            any(more, is(0, 3, 1)),
+        ];
+        assert_eq!(others.map(|expr| found(&expr)), [const { None }; 5]);
+    }
 
     #[test]
     fn one_of_few_small_numbers_is_found() {

@@ -364,9 +364,11 @@ impl<'p> Lower<'p> {
     /// Ends the program: the packet goes to these ports.
     fn finish(&mut self, env: &Env<'p>, span: Span) -> Lowering<()> {
         let sent = env.sent;
-        let way = match env.port.map(|port| 1 << port.index()) {
-            Some(from) if sent == from => Way::Back,
-            Some(from) if sent.count_ones() > 1 && sent & from == 0 => Way::Others(from),
+        let way = match (env.port().map(|port| 1 << port.index()), env.ports.count_ones()) {
+            (Some(from), _) if sent == from => Way::Back,
+            (Some(from), _) if sent.count_ones() > 1 && sent & from == 0 => Way::Others(from),
+            // Of more ports it is less likely, and costs all others more.
+            (None, 2) if sent.count_ones() == 1 && sent & env.ports != 0 => Way::Perhaps,
             _ => Way::On,
         };
         let exit = match self.exits.get(&(sent, way)) {
@@ -404,10 +406,17 @@ impl<'p> Lower<'p> {
         if self.options.hook == Hook::Tc {
             return self.leave_tc(sent, span);
         }
-        if way == Way::Back {
+        if let Way::Back | Way::Perhaps = way {
+            let (back, turned, redirected) = (self.b.block(), self.b.block(), self.b.block());
+            if way == Way::Perhaps {
+                let (from, port) = (self.first_counter(), self.first_counter_of(PortId(sent.trailing_zeros())));
+                self.b.branch(Cmp::Eq, from, Arg::Number(port), back, redirected);
+            } else {
+                self.b.jump(back, Vec::new());
+            }
+            self.b.enter(back);
             let ports = self.b.load(Arg::Global(self.constants, self.turns_back.into()), 0, 8);
             let turns = self.b.bin(Bin::And, ports, Arg::Number(sent));
-            let (turned, redirected) = (self.b.block(), self.b.block());
             self.b.branch(Cmp::Ne, turns, Arg::Number(0), turned, redirected);
             self.b.enter(turned);
             self.b.ret(Arg::Number(BACK));
@@ -421,7 +430,7 @@ impl<'p> Lower<'p> {
             _ if sent.count_ones() == 1 => (self.ports, sent.trailing_zeros(), DROP),
             // The kernel leaves out the interface that it came from, so that all ports of a set have the same map.
             Way::Others(from) => (self.group(sent | from), 0, BROADCAST | EXCLUDE_INGRESS | DROP),
-            Way::Back | Way::On => (self.group(sent), 0, BROADCAST | DROP),
+            Way::Back | Way::Perhaps | Way::On => (self.group(sent), 0, BROADCAST | DROP),
         };
         let args = vec![Arg::Map(map), Arg::Number(key.into()), Arg::Number(flags)];
         let verdict = self.b.call(Helper::RedirectMap, args);
@@ -433,7 +442,7 @@ impl<'p> Lower<'p> {
     pub(super) fn ends(&mut self, opens: Vec<Open<'p>>, span: Span) -> Lowering<()> {
         for mut open in opens {
             self.b.enter(open.block);
-            self.arrived_at(open.env.port);
+            self.arrived_at(open.env.port());
             self.settle(&mut open.env)?;
             if open.env.sent == 0 {
                 return Err(self.broken(span, "a way that neither emits nor drops"));
@@ -461,7 +470,7 @@ impl<'p> Lower<'p> {
             self.untagged();
             let span = self.program.span;
             let frame = self.entered(env, *to, &[], span)?;
-            let mut env = Env { frames: vec![frame], port: Some(*port), ..env.clone() };
+            let mut env = Env { frames: vec![frame], ports: 1 << port.index(), ..env.clone() };
             self.visit(&mut env, to.element)?;
             let block = self.b.here();
             self.pending.entry(*to).or_default().push(Open { env, block });
@@ -478,6 +487,8 @@ impl<'p> Lower<'p> {
 pub(super) enum Way {
     /// To that port only.
     Back,
+    /// To one port, which may be that one.
+    Perhaps,
     /// To several others.
     Others(u64),
     On,

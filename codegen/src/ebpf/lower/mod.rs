@@ -412,7 +412,7 @@ impl<'p> Lower<'p> {
             unread: false,
             coarse: None,
             generation: None,
-            port: None,
+            ports: 0,
             sent: 0,
             kept: false,
             moved: false,

@@ -176,6 +176,22 @@ impl<'p> Lower<'p> {
         value
     }
 
+    /// The number that fields make which lie one behind the other; each is known from it.
+    pub(super) fn read_side_by_side(&mut self, env: &mut Env<'p>, pointer: Value, ahead: i32, fields: &[&Field]) -> Arg {
+        let Some((first, rest)) = fields.split_first() else { return Arg::Number(0) };
+        let mut whole = (*first).clone();
+        whole.width += rest.iter().map(|field| field.width).sum::<u8>();
+        let bits = self.read_field(env, pointer, ahead, &whole);
+        let end = whole.offset + u32::from(whole.width);
+        for field in fields {
+            let behind = end - field.offset - u32::from(field.width);
+            let value = self.b.bin(Bin::Shr, bits, Arg::Number(behind.into()));
+            let value = self.b.low(value, field.width);
+            env.reads.push((pointer, i64::from(ahead) * 8 + i64::from(field.offset), field.width, value));
+        }
+        bits
+    }
+
     /// The number that 1 to 8 bytes are, in network order.
     pub(super) fn read_bytes(&mut self, pointer: Value, from: i16, count: u8) -> Arg {
         let mut value = Arg::Number(0);

@@ -8,8 +8,9 @@
 //! commit point. A slot is never given back; what could not be used is dead.
 //!
 //! An owner's key has at most one entry in the index, and lives only in the slot that this one names; if another one has that slot by now, it is dead. Who makes
-//! an entry holds its slot first, and then inserts the number, which fails if another processor was faster. A number that is out of date is held (0; others wait),
-//! looked at again, and deleted: nobody can make an entry for its key meanwhile, and if that one's slot is still its own, it is marked as dead for every clock.
+//! an entry holds its slot first, and then inserts the number, which fails if there is one already: another processor was faster, or it is out of date. Then
+//! the slot is let go of, and a number that is out of date is held (0; others wait), looked at again, and deleted, before all begins again: nobody can make
+//! an entry for its key meanwhile, and if that one's slot is still its own, it is marked as dead for every clock.
 //! So no two slots of one key live.
 //!
 //! A reader takes the word, then the rest, then the word again: no two words of a slot with different keys are the same, and what changes is written
@@ -205,7 +206,9 @@ impl<'p> Lower<'p> {
         self.b.branch(Cmp::Ne, word, HELD, none, other);
         self.b.enter(live);
         let owner = &self.program.tables[image.owner.index()];
-        let mut read: Vec<(usize, Arg)> = Vec::new();
+        // What the slot's number says is known; but words would need registers for longer than it takes to read them.
+        let known = slots.image.iter().copied().zip(key.iter().copied());
+        let mut read: Vec<(usize, Arg)> = known.filter(|(_, arg)| arg.number().is_some()).collect();
         let mut column = |lower: &mut Self, index: usize, bits: u8| {
             if let Some((_, known)) = read.iter().find(|(at, _)| *at == index) {
                 return *known;
@@ -276,17 +279,8 @@ impl<'p> Lower<'p> {
         let deadline = self.deadline(&mut env, *table, kept.clock, &scalars, span)?;
         let live = (self.shortest > 0).then_some(true);
         let new = self.pack(kept, deadline, &row.value);
-        let (fresh, other, failed, defect) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
+        let (other, failed, defect) = (self.b.block(), self.b.block(), self.b.block());
 
-        // The number of a slot that the key had before is out of date.
-        self.write_key(&slots.index, &row.key, None);
-        let found = self.find(&slots.index);
-        self.b.unless(Cmp::Ne, found, Arg::Number(0), fresh);
-        self.bury(holder, found, &row.key, tick, failed, other);
-        self.delete_at(&slots.index, &row.key);
-        self.b.jump(fresh, Vec::new());
-
-        self.b.enter(fresh);
         let number = self.number_of(&slots.plan.domain, &row.image_key, defect);
         let slot = self.slot_at(of, number, defect);
         let Arg::Value(entry) = slot else { return Err(self.broken(span, "a look-up without a result")) };
@@ -316,12 +310,20 @@ impl<'p> Lower<'p> {
         self.b.branch(Cmp::Eq, made, Arg::Number(0), done, fails);
         self.b.enter(fails);
         self.b.branch(Cmp::Eq, made, Arg::Number(EXISTS), taken, no_room);
-        let dead = self.dead(kept);
-        for (block, then) in [(taken, other), (no_room, failed)] {
+        let (dead, outdated) = (self.dead(kept), self.b.block());
+        for (block, then) in [(taken, outdated), (no_room, failed)] {
             self.b.enter(block);
             self.b.compare_swap(slot, kept.word as i16, HELD, dead);
             self.b.jump(then, Vec::new());
         }
+        // Most new keys have no number; of one that had a slot before it is out of date, if no other processor was faster.
+        self.b.enter(outdated);
+        self.write_key(&slots.index, &row.key, None);
+        let found = self.find(&slots.index);
+        self.b.unless(Cmp::Ne, found, Arg::Number(0), other);
+        self.bury(holder, found, &row.key, tick, failed, other);
+        self.delete_at(&slots.index, &row.key);
+        self.b.jump(other, Vec::new());
         self.b.enter(defect);
         self.defect();
         self.b.enter(other);

@@ -285,6 +285,12 @@ impl Insn {
         [low, Insn::new(0, 0, 0, 0, (value >> 32) as u32 as i32)]
     }
 
+    /// The two slots of a number of 64 bits, as text.
+    pub(crate) fn wide(&self, second: &Insn) -> String {
+        let value = u64::from(second.imm as u32) << 32 | u64::from(self.imm as u32);
+        format!("r{} = {value:#x} ll", self.dst)
+    }
+
     /// Its 8 bytes.
     pub(crate) fn encode(self) -> [u8; 8] {
         let [o0, o1] = self.offset.to_le_bytes();
@@ -387,6 +393,12 @@ mod tests {
         ] {
             assert_eq!(insn.encode(), bytes, "{insn}");
         }
+    }
+
+    #[test]
+    fn numbers_are_listed_whole() {
+        let [first, second] = Insn::load_imm64(3, 0, 0x0200_0000_0101);
+        assert_eq!(first.wide(&second), "r3 = 0x20000000101 ll");
     }
 
     #[test]
