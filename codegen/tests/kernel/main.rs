@@ -196,6 +196,7 @@ fn searches_end_where_they_do_in_the_interpreter() {
 #[test]
 fn entries_live_and_die_as_in_the_interpreter() {
     agrees("tests/targets/entries.grv", few(60));
+    agrees("tests/targets/again.grv", few(20));
     agrees("tests/targets/count.grv", few(5));
     agrees("tests/targets/pairs.grv", few(60));
     agrees("tests/targets/slots.grv", few(60));

@@ -179,7 +179,7 @@ impl Function {
 
 impl Op {
     /// Whether it may write to memory.
-    fn writes(&self) -> bool {
+    pub(super) fn writes(&self) -> bool {
         matches!(self, Op::Store { .. } | Op::CompareSwap { .. } | Op::FetchAdd { .. } | Op::Call { .. })
     }
 }

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 
 /// Some bits of a word, moved up (or down, if negative): those of the mask, as they are then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Part {
-    from: Value,
-    up: i8,
-    mask: u64,
+pub(super) struct Part {
+    pub(super) from: Value,
+    pub(super) up: i8,
+    pub(super) mask: u64,
 }
 
 /// Parts of a word that are worth following.
@@ -30,7 +30,7 @@ impl Function {
     }
 
     /// By value, how it is made.
-    fn made(&self) -> HashMap<Value, Op> {
+    pub(super) fn made(&self) -> HashMap<Value, Op> {
         let insts = self.blocks.iter().flat_map(|block| &block.insts);
         insts.filter_map(|inst| Some((inst.result?, inst.op.clone()))).collect()
     }
@@ -264,7 +264,7 @@ impl Function {
         parts.iter().map(one).sum::<usize>() + parts.len().saturating_sub(1)
     }
 
-    fn make(&mut self, out: &mut Vec<Inst>, like: &Inst, parts: &[Part], result: Value) {
+    pub(super) fn make(&mut self, out: &mut Vec<Inst>, like: &Inst, parts: &[Part], result: Value) {
         let mut ops = Vec::new();
         for part in parts {
             let mut steps = Vec::new();
@@ -336,7 +336,7 @@ fn step(made: &HashMap<Value, Op>, value: Value) -> Option<(Bin, Value, Arg)> {
 }
 
 /// The parts that a word is put together of: its own, if it is not.
-fn parts(made: &HashMap<Value, Op>, bits: &[u8], value: Value) -> Vec<Part> {
+pub(super) fn parts(made: &HashMap<Value, Op>, bits: &[u8], value: Value) -> Vec<Part> {
     let own = || vec![Part { from: value, up: 0, mask: mask(bits[value.index()]) }];
     let Some((op, a, b)) = step(made, value) else { return own() };
     let mut all = parts(made, bits, a);

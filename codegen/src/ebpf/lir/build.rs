@@ -244,6 +244,17 @@ impl Builder {
         self.bin(Bin::And, a, Arg::Number(mask(width)))
     }
 
+    /// A word that is 0 exactly if this one is: its only bit, as a number, if it has only one.
+    pub(crate) fn lone_bit(&mut self, a: Arg) -> Arg {
+        match a.value().and_then(|value| self.defs[value.index()]) {
+            Some((Bin::And, of, Arg::Number(bit))) if bit.is_power_of_two() => {
+                let moved = self.bin(Bin::Shr, of, Arg::Number(bit.trailing_zeros().into()));
+                self.low(moved, 1)
+            }
+            _ => a,
+        }
+    }
+
     /// The bytes of the low 16, 32 or 64 bits in the opposite order.
     pub(crate) fn swap(&mut self, bits: u8, a: Arg) -> Arg {
         if let Some(number) = a.number() {
@@ -402,6 +413,8 @@ impl Builder {
         if function.read_once() {
             function.simplify();
         }
+        function.pack_met();
+        function.read_together();
         function.redirect_by_word();
         function.ask_less();
         function.merge_alike();

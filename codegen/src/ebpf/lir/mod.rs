@@ -26,6 +26,7 @@ mod globals;
 mod linear;
 mod met;
 mod needed;
+mod packed;
 mod print;
 mod ranges;
 mod redirects;

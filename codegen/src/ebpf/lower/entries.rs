@@ -369,7 +369,7 @@ impl<'p> Lower<'p> {
         kept.columns.iter().zip(&seen.beside).map(column).collect()
     }
 
-    fn in_word(&mut self, word: Arg, shift: u8, bits: u8) -> Arg {
+    pub(super) fn in_word(&mut self, word: Arg, shift: u8, bits: u8) -> Arg {
         let value = self.b.bin(Bin::Shr, word, Arg::Number(shift.into()));
         self.b.low(value, bits)
     }
@@ -377,13 +377,20 @@ impl<'p> Lower<'p> {
     /// Looks an entry up, and refreshes it if that is asked for: whether it is live, and its columns.
     pub(super) fn look_up(
         &mut self,
-        env: Env<'p>,
+        mut env: Env<'p>,
         table: TableId,
         kept: &Entries,
         key: &[Arg],
         touch: bool,
         span: Span,
     ) -> Lowering<Vec<Outcome<'p>>> {
+        if !touch && self.asks_no_more(&env, table, kept, key) {
+            self.settle(&mut env)?;
+            self.forget(&mut env);
+            if env.written || env.looked.is_empty() {
+                return self.look_once(env, table, kept, key, span);
+            }
+        }
         let idle = matches!(self.program.tables[table.index()].lifetime, Lifetime::Idle(_));
         let mut outcomes = Vec::new();
         for mut open in self.look(env, table, kept, key, span)? {

@@ -300,6 +300,7 @@ impl<'p> Lower<'p> {
             BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Xor => {
                 let differs = self.b.bin(Bin::Xor, a, b);
                 let equal = op == BinaryOp::Eq;
+                let differs = self.b.lone_bit(differs);
                 if self.b.bits(differs) <= 1 {
                     if equal { not(self, differs) } else { differs }
                 } else if equal {

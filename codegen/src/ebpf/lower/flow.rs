@@ -239,8 +239,16 @@ impl<'p> Lower<'p> {
                 self.pop_header(&mut env, *handle, span)?;
                 open(self, env)
             }
-            StmtKind::First { .. } => self.first(env, stmt),
-            StmtKind::Choose { .. } => self.choose(env, stmt),
+            StmtKind::First { .. } | StmtKind::Choose { .. } => {
+                // Its test may be made again.
+                self.rest.push((env.frames.len() - 1, std::slice::from_ref(stmt)));
+                let ways = match stmt.kind {
+                    StmtKind::First { .. } => self.first(env, stmt),
+                    _ => self.choose(env, stmt),
+                };
+                self.rest.pop();
+                ways
+            }
             StmtKind::Spec(_) | StmtKind::Test(_) => Err(self.broken(span, "a specification in a handler")),
             _ => self.table_stmt(env, stmt),
         }

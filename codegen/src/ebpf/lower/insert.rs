@@ -29,8 +29,16 @@ impl<'p> Lower<'p> {
         let mut not_live = Vec::new();
         // The later one of two deadlines is the new one if the old one is past, so that it need not be known whether the entry was live.
         let told = !(or_update && idle && kept.ticket.is_none());
-        for mut open in self.look_for(env, table, kept, key, told, span)? {
-            let Some(seen) = open.env.seen.clone().filter(|seen| seen.live != Some(false)) else {
+        let looked =
+            env.seen.as_ref().is_some_and(|seen| (seen.table, seen.key.as_slice()) == (table, key) && seen.live.is_none());
+        let whole = kept.columns.iter().all(|column| matches!(column, Kept::Word(..)));
+        let either = looked && whole && !told;
+        let ways = match either {
+            true => vec![Open { env, block: self.b.here() }],
+            false => self.look_for(env, table, kept, key, told, span)?,
+        };
+        for mut open in ways {
+            let Some(seen) = open.env.seen.clone().filter(|seen| seen.live != Some(false) && !either) else {
                 not_live.push(open);
                 continue;
             };
@@ -60,16 +68,23 @@ impl<'p> Lower<'p> {
             return Ok(outcomes);
         }
         let mut env = self.join(not_live)?;
-        let deadline = self.deadline(&mut env, table, kept.clock, &scalars, span)?;
+        let Some(seen) = env.seen.clone() else { return Err(self.broken(span, "an entry that was not looked at")) };
+        let mut deadline = self.deadline(&mut env, table, kept.clock, &scalars, span)?;
+        if either {
+            // Of an entry that is not there, the word is 0.
+            let old = self.deadline_of(kept, seen.new);
+            deadline = self.pick(Cmp::Gt, old, deadline, old, deadline, 64);
+        }
         // What lives for no time at all is dead at once.
         let live = (self.shortest > 0).then_some(true);
         let new = self.pack(kept, deadline, value);
-        let Some(seen) = env.seen.clone() else { return Err(self.broken(span, "an entry that was not looked at")) };
         let (create, dead, failed) = (self.b.block(), self.b.block(), self.b.block());
         self.b.branch(Cmp::Eq, Arg::Value(seen.entry), Arg::Number(0), create, dead);
         self.b.enter(dead);
         let mut reused = Seen { new, live, ..seen.clone() };
         set_beside(kept, &mut reused, value);
+        // What is beside the word of a dead entry was not read.
+        reused.dirty = !whole;
         if kept.ticket.is_some() {
             // No mirror's entry has the ticket of an entry that was not inserted with it.
             let again = self.b.block();

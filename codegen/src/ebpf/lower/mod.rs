@@ -10,7 +10,7 @@
 //!   manifest says
 //! - [`trace`]: trace points; [`hook`]: what differs between XDP and tc; [`drops`]: counted by port and reason
 //! - [`clock`]: what deadlines are told by; [`routes`]: the longest prefix; [`rows`]: arrays that are searched; [`search`]: how; [`feed`]: what the runtime sets; [`front`]: what is found at once
-//! - [`ops`], [`entries`], [`insert`], [`joint`], [`slots`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room;
+//! - [`ops`], [`entries`], [`once`], [`insert`], [`joint`], [`slots`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room;
 //!   [`timer`]: while no packets come
 
 mod bucket;
@@ -32,6 +32,7 @@ mod infos;
 mod insert;
 mod joint;
 mod linear;
+mod once;
 mod ops;
 mod packet;
 mod resize;

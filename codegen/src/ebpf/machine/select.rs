@@ -422,9 +422,11 @@ impl Select<'_> {
     }
 
     fn call(&mut self, action: Action, args: &[Arg], into: VReg) {
-        let args: Vec<VReg> = args.iter().map(|arg| self.reg(*arg)).collect();
+        // What ways differ in comes first: what is the same for all is there once then, if they end with it.
+        let mut order: Vec<usize> = (0..args.len()).collect();
+        order.sort_by_key(|at| matches!(args[*at], Arg::Map(_)));
         let mut operands: Vec<Operand> =
-            args.iter().zip(1..).map(|(arg, number)| Operand::reg_fixed_use(*arg, register(number))).collect();
+            order.into_iter().map(|at| Operand::reg_fixed_use(self.reg(args[at]), register(at + 1))).collect();
         operands.push(Operand::reg_fixed_def(into, register(0)));
         self.step(action, operands);
     }

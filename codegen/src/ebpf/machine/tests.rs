@@ -279,4 +279,84 @@ proptest! {
         let code = compile(&function).unwrap();
         prop_assert_eq!(run(&code, given.into()), (expected, said.calls));
     }
+    /// Ways on which some narrow words are numbers and others are not; where they meet, some are put together, and all are used.
+    #[test]
+    fn the_machine_does_what_narrow_words_that_meet_say(
+        widths in prop::collection::vec(1_u8..18, 2..7),
+        ways in prop::collection::vec(prop::collection::vec(prop_oneof![3 => (0..1_u64 << 17).prop_map(Ok), 1 => (0..14_u64).prop_map(Err)], 7), 2..7),
+        (together, turns) in (prop::sample::subsequence((0..7_usize).collect::<Vec<_>>(), 0..7).prop_shuffle(), 1..4_u64),
+        given in any::<u32>(),
+    ) {
+        let low = |word: u64, bits: u8| word & ((1 << bits) - 1);
+        let mut b = Builder::new(Span::default(), &[Type::Context]);
+        let context = b.input(0).value().unwrap();
+        let word = b.field(context, Field::IngressIfindex);
+        let met = b.block();
+        let turn = Arg::Value(b.param(met, Type::Word, 8));
+        let params: Vec<Arg> = widths.iter().map(|bits| Arg::Value(b.param(met, Type::Word, *bits))).collect();
+        let before = Arg::Value(b.param(met, Type::Word, 64));
+        let way = b.bin(Bin::Rem, word, Arg::Number(ways.len() as u64));
+        for (number, words) in (0..).zip(&ways) {
+            let (here, next) = (b.block(), b.block());
+            b.branch(Cmp::Eq, way, Arg::Number(number), here, next);
+            b.enter(here);
+            let mut args = vec![Arg::Number(0)];
+            for (given, bits) in words.iter().zip(&widths) {
+                args.push(match given {
+                    Ok(number) => Arg::Number(low(*number, *bits)),
+                    Err(by) => {
+                        let moved = b.bin(Bin::Shr, word, Arg::Number(*by));
+                        b.low(moved, *bits)
+                    }
+                });
+            }
+            args.push(Arg::Number(0));
+            b.jump(met, args);
+            b.enter(next);
+        }
+        b.ret(Arg::Number(77));
+        b.enter(met);
+        let together: Vec<usize> = together.into_iter().filter(|field| *field < widths.len()).collect();
+        let (mut key, mut up) = (Arg::Number(0), 0);
+        for field in &together {
+            if up + widths[*field] <= 64 {
+                let moved = b.bin(Bin::Shl, params[*field], Arg::Number(up.into()));
+                key = b.bin(Bin::Or, key, moved);
+                up += widths[*field];
+            }
+        }
+        let mut sum = b.call(Helper::Redirect, vec![key, before]);
+        for param in &params {
+            let more = b.bin(Bin::Mul, sum, Arg::Number(5));
+            sum = b.bin(Bin::Add, more, *param);
+        }
+        let (again, done) = (b.block(), b.block());
+        let next = b.bin(Bin::Add, turn, Arg::Number(1));
+        b.branch(Cmp::Lt, next, Arg::Number(turns), again, done);
+        b.enter(again);
+        b.jump(met, [vec![next], params, vec![sum]].concat());
+        b.enter(done);
+        b.ret(sum);
+        let function = b.finish("f");
+        check(&function).unwrap_or_else(|e| panic!("{e}"));
+
+        let words: Vec<u64> = ways[given as usize % ways.len()]
+            .iter()
+            .zip(&widths)
+            .map(|(word, bits)| low(word.map_or_else(|by| u64::from(given) >> by, |number| number), *bits))
+            .collect();
+        let (mut key, mut up) = (0, 0);
+        for field in together {
+            if up + widths[field] <= 64 {
+                key |= words[field] << up;
+                up += widths[field];
+            }
+        }
+        let mut expected = 0;
+        for turn in 1..=turns {
+            expected = called(turn, key, expected);
+            expected = words.iter().fold(expected, |sum, word| sum.wrapping_mul(5).wrapping_add(*word));
+        }
+        prop_assert_eq!(run(&compile(&function).unwrap(), given.into()), (expected, turns));
+    }
 }

@@ -5,6 +5,7 @@
 //! only merged if that leaves fewer instructions.
 
 mod chains;
+mod counted;
 mod places;
 mod put;
 mod repair;
@@ -43,6 +44,7 @@ impl Function {
         self.shorten_chains();
         let all = self.merge_regions(Among::All);
         self.shorten_chains();
+        self.count_in_loops();
         if ends || all {
             self.simplify();
         }

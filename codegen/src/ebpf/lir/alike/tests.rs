@@ -24,9 +24,9 @@ fn run(function: &Function, words: &[u64]) -> Vec<u64> {
             let value = match &inst.op {
                 Op::Context(..) => words[0],
                 Op::Load { base: Arg::Stack(_, at), .. } => words[usize::from(*at) / 8],
-                Op::Load { offset, .. } => args[0].wrapping_mul(77) + *offset as u64,
+                Op::Load { offset, .. } => args[0].wrapping_add(*offset as u64).wrapping_mul(77),
                 Op::Bin { op, wide, .. } => super::super::build::evaluate(*op, *wide, args[0], args[1]),
-                Op::Place { .. } => args[0] + args[1],
+                Op::Place { .. } | Op::Advance { .. } => args[0] + args[1],
                 Op::Store { .. } | Op::Call { .. } => {
                     done.push(u64::MAX);
                     done.extend(args);
@@ -131,7 +131,7 @@ fn variables_that_differ_are_found_behind_each_other() {
     });
     assert_eq!((calls(&function, Helper::Redirect), count(&function, |op| matches!(op, Op::Place { .. }))), (1, 1));
     for way in 0..4 {
-        let mine = ((3_u64 << 40) | (7 << 20) | (16 + 24 * way)).wrapping_mul(77) + 4;
+        let mine = ((3_u64 << 40) | (7 << 20) | (16 + 24 * way + 4)).wrapping_mul(77);
         let expected = vec![u64::MAX, 1 << 40 | 16, mine.wrapping_mul(3), u64::MAX, mine.wrapping_mul(3), 0, mine];
         assert_eq!(run(&function, &[100 + 7 * way, 0, 0]), expected);
     }
@@ -291,5 +291,42 @@ fn a_chain_that_leaves_one_number_gives_the_word() {
             let verdict = if word >= limit { 9 } else { word.min(3) };
             assert_eq!(run(&function, &[0, word, 0]).last(), Some(&verdict));
         }
+    }
+}
+
+#[test]
+fn chains_of_variables_are_loops() {
+    for (places, numbers, loops) in [
+        ([8, 12, 16, 20], [0, 1, 2, 3], 1),
+        ([8, 12, 16, 24], [0, 1, 2, 3], 1),
+        ([8, 12, 20, 24], [0, 1, 2, 3], 0),
+        ([8, 12, 16, 20], [0, 1, 3, 2], 0),
+    ] {
+        let mut b = Builder::new(Span::default(), &[Type::Context]);
+        b.constants = Some(MapId(0));
+        let word = b.field(b.input(0).value().unwrap(), Field::IngressIfindex);
+        let met = b.block();
+        let number = Arg::Value(b.param(met, Type::Word, 8));
+        for (place, value) in places.into_iter().zip(numbers) {
+            let (this, next) = (b.block(), b.block());
+            let read = b.load(Arg::Global(MapId(0), place), 0, 4);
+            b.branch(Cmp::Eq, word, read, this, next);
+            b.enter(this);
+            b.jump(met, vec![Arg::Number(value)]);
+            b.enter(next);
+        }
+        b.ret(Arg::Number(99));
+        b.enter(met);
+        let verdict = b.bin(Bin::Mul, number, Arg::Number(3));
+        b.call(Helper::Redirect, vec![verdict, number]);
+        b.ret(verdict);
+        let function = b.finish("f");
+        check(&function).unwrap_or_else(|e| panic!("{e}\n{}", super::super::print(&function)));
+        assert_eq!(count(&function, |op| matches!(op, Op::Advance { .. })), loops, "{places:?} {numbers:?}");
+        for (place, number) in places.into_iter().zip(numbers) {
+            let word = (3 << 40 | u64::from(place)) * 77;
+            assert_eq!(run(&function, &[word]).last(), Some(&(3 * number)), "{places:?}");
+        }
+        assert_eq!(run(&function, &[1]), [99]);
     }
 }
