@@ -10,7 +10,7 @@ impl Function {
         let ways = self.ways();
         let mut changed = self.ask_nothing();
         for index in 0..self.blocks.len() {
-            changed |= self.ask_stricter(index, &ways) || self.ask_together(index, &ways);
+            changed |= self.ask_stricter(index, &ways) || self.ask_farther(index, &ways) || self.ask_together(index, &ways);
         }
         if changed {
             self.tidy();
@@ -71,6 +71,34 @@ impl Function {
             at = before.0;
         }
         false
+    }
+
+    /// Whether the packet reaches so far is not asked if it is asked next whether it reaches farther, and both fail in the same way.
+    fn ask_farther(&mut self, index: usize, ways: &[u32]) -> bool {
+        let Some(first) = self.reach_asked(BlockId(index as u32)) else { return false };
+        let next = &self.blocks[first.holds.index()];
+        let pure = next.insts.iter().all(|inst| matches!(inst.op, Op::Bin { .. } | Op::Swap { .. } | Op::Advance { .. }));
+        let Some(second) = self.reach_asked(first.holds).filter(|_| ways[first.holds.index()] == 1 && pure) else { return false };
+        let farther =
+            (first.from, first.end, first.fails) == (second.from, second.end, second.fails) && first.bytes <= second.bytes;
+        if farther && first.holds != second.holds {
+            self.blocks[index].end = End::Jump(first.holds, Vec::new());
+        }
+        farther && first.holds != second.holds
+    }
+
+    /// What a block asks last: whether so many bytes behind a place are in the packet.
+    fn reach_asked(&self, block: BlockId) -> Option<Reach> {
+        let block = &self.blocks[block.index()];
+        let (a, b, holds, fails) = match block.end {
+            End::Branch { cmp: Cmp::Le, a: Arg::Value(a), b: Arg::Value(b), then, other } => (a, b, then, other),
+            End::Branch { cmp: Cmp::Gt, a: Arg::Value(a), b: Arg::Value(b), then, other } => (a, b, other, then),
+            _ => return None,
+        };
+        let made = block.insts.iter().find(|inst| inst.result == Some(a))?;
+        let Op::Advance { pointer, by: Arg::Number(bytes) } = made.op else { return None };
+        let packet = (self.types[a.index()], self.types[b.index()]) == (Type::Packet, Type::PacketEnd);
+        packet.then_some(Reach { from: pointer, bytes, end: b, holds, fails })
     }
 
     /// Bits of bytes, and then of bytes of which those are some, are asked for at once.
@@ -197,9 +225,18 @@ fn sum(made: &HashMap<Value, (Value, i128)>, value: Value) -> (Value, i128) {
     made.get(&value).copied().unwrap_or((value, 0))
 }
 
+/// A question how far the packet reaches.
+struct Reach {
+    from: Value,
+    bytes: u64,
+    end: Value,
+    holds: BlockId,
+    fails: BlockId,
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::{Builder, Field, Function, check};
+    use super::super::{Builder, Field, Function, Helper, MapId, check};
     use super::*;
     use grv_lang::span::Span;
 
@@ -292,5 +329,24 @@ mod tests {
             b.enter(behind);
         });
         assert_eq!(branches(&function).len(), 1);
+    }
+
+    #[test]
+    fn how_far_a_packet_reaches_is_asked_once() {
+        // The first question is whether 34 bytes are there; nothing is read before the second.
+        for (bytes, reads, asked) in [(40, false, 1), (34, false, 1), (20, false, 2), (40, true, 2)] {
+            let function = asking(|b, data, fails| {
+                if reads {
+                    let word = b.load(data, 0, 4);
+                    let slot = b.slot(8);
+                    b.store(Arg::Stack(slot, 0), 0, 4, word);
+                    b.call(Helper::RingbufOutput, vec![Arg::Map(MapId(0)), Arg::Stack(slot, 0), Arg::Number(4), Arg::Number(0)]);
+                }
+                let end = b.field(b.input(0).value().unwrap(), Field::DataEnd);
+                let behind = b.advance(data.value().unwrap(), Arg::Number(bytes));
+                b.unless(Cmp::Le, Arg::Value(behind), end, fails);
+            });
+            assert_eq!(branches(&function).len(), asked, "{bytes} {reads}");
+        }
     }
 }
