@@ -7,11 +7,16 @@ use clap::ValueEnum;
 use grv_codegen::ebpf::{self, Artefact, Budget, Claim, Hook, Kernel, Options, Proofs};
 use grv_lang::diagnostics::Diagnostic;
 use grv_lang::ir::Program;
+use grv_verifier::desk::Failure;
 use grv_verifier::prove::Verdict;
+use grv_verifier::solve;
 use serde::Serialize;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Bytes of stack of the thread that proves: programs are walked recursively.
+const STACK: usize = 256 << 20;
 
 /// Builds a middlebox for a target.
 ///
@@ -156,16 +161,30 @@ pub(crate) fn make(path: &Path, making: &Making, probe: bool, format: Format) ->
     let params = files::settings(making.config.as_deref(), &program)?.params;
     let (kernel, hz, checks) = (making.kernel, making.hz.0, making.allow_unproved);
     let options = Options { kernel, hz, hook, probe, checks, params, ..Options::default() };
-    // What the target does not have need not be proved first.
-    let compiled = match ebpf::compile(&program, &source.of.sources, &options) {
+    // Neither waits for the other; what the target does not have need not be proved.
+    let (compiled, proved) = std::thread::scope(|scope| {
+        let proving = (!making.allow_unproved).then(|| {
+            let own = std::thread::Builder::new().stack_size(STACK);
+            own.spawn_scoped(scope, || prove(making, &sources, &program)).map_err(|e| format!("no thread can be started: {e}"))
+        });
+        let compiled = ebpf::compile(&program, &source.of.sources, &options);
+        if compiled.is_err() {
+            solve::interrupt();
+        }
+        (compiled, proving.map(|thread| thread.map(|thread| thread.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))))
+    });
+    let compiled = match compiled {
         Ok(compiled) => compiled,
         Err(found) => return refused(format, source, &found).map(Err),
     };
     let mut proofs = Proofs { digests: digests(source), ..Proofs::default() };
-    if !making.allow_unproved {
-        match prove(making, &sources, &program)? {
-            Ok(proved) => proofs = Proofs { digests: proofs.digests, ..proved },
-            Err(status) => return Ok(Err(status)),
+    if let Some(proved) = proved.transpose()? {
+        match proved {
+            Ok((proved, remarks)) => {
+                remarks.iter().for_each(|remark| render::remark(&format!("remark: {remark}")));
+                proofs = Proofs { digests: proofs.digests, ..proved };
+            }
+            Err(failure) => return verify::failed(failure).map(Err),
         }
         if !proofs.complete() {
             for claim in proofs.claims.iter().flatten().filter(|claim| claim.verdict != "proved") {
@@ -197,19 +216,12 @@ fn chosen(path: &Path, making: &Making, source: &Source) -> Result<Arc<Program>,
     }
 }
 
-/// Proves what the program promises.
-fn prove(making: &Making, sources: &[Source], program: &Arc<Program>) -> Result<Result<Proofs, Status>, String> {
-    let cache = select::cache(making.cache.as_deref())?;
-    let desk = match verify::open(cache, None, None) {
-        Ok(desk) => desk,
-        Err(failure) => return verify::failed(failure).map(Err),
-    };
-    let selection = select::Selection::new(&[], None)?;
-    let reports = match verify::run(sources, &selection, &making.solving.options(0), &desk, &|_, _| {}) {
-        Ok(reports) => reports,
-        Err(failure) => return verify::failed(failure).map(Err),
-    };
-    desk.cache.remarks().iter().for_each(|remark| render::remark(&format!("remark: {remark}")));
+/// Proves what the program promises; with what is to be said of the cache.
+fn prove(making: &Making, sources: &[Source], program: &Arc<Program>) -> Result<(Proofs, Vec<String>), Failure> {
+    let cache = select::cache(making.cache.as_deref()).map_err(Failure::Usage)?;
+    let desk = verify::open(cache, None, None)?;
+    let selection = select::Selection::new(&[], None).map_err(Failure::Usage)?;
+    let reports = verify::run(sources, &selection, &making.solving.options(0), &desk, &|_, _| {})?;
     let boxes = sources.iter().flat_map(|s| &s.of.boxes);
     let report = boxes.zip(&reports).find(|(of, _)| Arc::ptr_eq(of, program)).map(|(_, report)| report);
     let claims = report.map(|report| {
@@ -222,7 +234,8 @@ fn prove(making: &Making, sources: &[Source], program: &Arc<Program>) -> Result<
         };
         report.obligations.iter().map(claim).collect()
     });
-    Ok(Ok(Proofs { claims, solver: format!("{} {}", desk.identity.name, desk.identity.version), digests: Vec::new() }))
+    let solver = format!("{} {}", desk.identity.name, desk.identity.version);
+    Ok((Proofs { claims, solver, digests: Vec::new() }, desk.cache.remarks()))
 }
 
 /// A name for the contents of each file.
