@@ -10,7 +10,8 @@ impl Function {
         let ways = self.ways();
         let mut changed = self.ask_nothing();
         for index in 0..self.blocks.len() {
-            changed |= self.ask_stricter(index, &ways) || self.ask_farther(index, &ways) || self.ask_together(index, &ways);
+            changed |= self.ask_stricter(index, &ways) || self.ask_farther(index, &ways);
+            changed |= self.ask_together(index, &ways) || self.ask_of_one(index, &ways);
         }
         if changed {
             self.tidy();
@@ -128,6 +129,20 @@ impl Function {
         block.insts.push(whole);
         block.end = End::Branch { cmp: Cmp::Set, a: Arg::Value(y), b: Arg::Number(bits), then: set, other: further };
         true
+    }
+
+    /// Bits of a word, and then others of it, are asked for at once, if any of them leads to the same place.
+    fn ask_of_one(&mut self, index: usize, ways: &[u32]) -> bool {
+        let Some((word, first, set, next)) = self.bits_asked(&self.blocks[index].end) else { return false };
+        let Some((same, second, too, further)) = self.bits_asked(&self.blocks[next.index()].end) else { return false };
+        let bits = first | second;
+        let merged = self.blocks[next.index()].insts.is_empty() && ways[next.index()] == 1 && i32::try_from(bits).is_ok();
+        let merged = merged && (word, set) == (same, too) && next != set && further != set && further != next;
+        if merged {
+            self.blocks[index].end =
+                End::Branch { cmp: Cmp::Set, a: Arg::Value(word), b: Arg::Number(bits), then: set, other: further };
+        }
+        merged
     }
 
     /// The first bits of a word are compared where they are the whole number, which is shorter.
@@ -347,6 +362,23 @@ mod tests {
                 b.unless(Cmp::Le, Arg::Value(behind), end, fails);
             });
             assert_eq!(branches(&function).len(), asked, "{bytes} {reads}");
+        }
+    }
+
+    #[test]
+    fn bits_of_one_word_that_lead_to_one_place_are_asked_for_at_once() {
+        for (apart, asked) in [(false, 2), (true, 3)] {
+            let function = asking(|b, data, fails| {
+                let word = b.load(data, 0, 2);
+                let (first, second) = (b.bin(Bin::And, word, Arg::Number(4)), b.bin(Bin::And, word, Arg::Number(128)));
+                b.unless(Cmp::Eq, first, Arg::Number(0), fails);
+                if apart {
+                    b.store(data, 0, 2, Arg::Number(7));
+                }
+                b.unless(Cmp::Eq, second, Arg::Number(0), fails);
+            });
+            assert_eq!(branches(&function).len(), asked);
+            assert_eq!(branches(&function).contains(&(Cmp::Set, Arg::Number(132))), !apart);
         }
     }
 }
