@@ -5,20 +5,15 @@ use super::bits::{Part, parts};
 use super::build::evaluate;
 use super::simplify::Replaced;
 use super::{Arg, Bin, BlockId, End, Function, Inst, Op, Type, Value, mask};
-use std::cmp::Reverse;
 use std::collections::HashMap;
 
 /// How often a word may be taken out of what it was put into.
 const TAKEN_OUT: u32 = 6;
 
-/// Bits of a small word, and ways to where such meet, at least.
-const SMALL: u8 = 8;
-const WAYS: usize = 4;
-
 /// A word that is put together of parameters of a block.
 struct Packed {
     block: BlockId,
-    whole: Option<Value>,
+    whole: Value,
     /// Which parameters, and how far each is moved up.
     fields: Vec<(usize, u8)>,
 }
@@ -28,55 +23,9 @@ impl Function {
     pub(super) fn pack_met(&mut self) {
         let mut tried = Vec::new();
         while let Some(packed) = self.next_packed(&tried) {
-            tried.extend(packed.whole);
+            tried.push(packed.whole);
             self.pack(&packed);
         }
-        while let Some(packed) = self.small() {
-            self.pack(&packed);
-        }
-    }
-
-    /// Small words that are numbers on most ways to where they meet.
-    fn small(&self) -> Option<Packed> {
-        let uses = self.uses();
-        for (id, block) in (0..).map(BlockId).zip(&self.blocks) {
-            if block.params.len() < 2 {
-                continue;
-            }
-            let given: Vec<&Vec<Arg>> = self
-                .blocks
-                .iter()
-                .filter_map(|block| match &block.end {
-                    End::Jump(to, args) if *to == id => Some(args),
-                    _ => None,
-                })
-                .collect();
-            if given.len() < WAYS {
-                continue;
-            }
-            let small = |(index, param): (usize, &Value)| {
-                let bits = self.bits[param.index()];
-                let known = given.iter().filter(|args| args[index].number().is_some()).count();
-                let own = self.types[param.index()] == Type::Word && bits <= SMALL && uses[param.index()] <= TAKEN_OUT;
-                (own && known * 3 >= given.len() * 2).then_some((known, Reverse(bits), index))
-            };
-            // What is a number most often is above the others, for then it is only added.
-            let mut all: Vec<(usize, Reverse<u8>, usize)> = block.params.iter().enumerate().filter_map(small).collect();
-            all.sort_unstable();
-            let mut up = 0;
-            let mut fields: Vec<(usize, u8)> = Vec::new();
-            for (_, Reverse(bits), index) in all {
-                if up + bits < 32 {
-                    fields.push((index, up));
-                    up += bits;
-                }
-            }
-            fields.reverse();
-            if fields.len() > 1 {
-                return Some(Packed { block: id, whole: None, fields });
-            }
-        }
-        None
     }
 
     /// The first word that is worth it.
@@ -106,7 +55,7 @@ impl Function {
                 == parts.iter().fold(0, |all, part| all | part.mask).count_ones();
             let few = parts.iter().all(|part| uses[part.from.index()] <= 1 + TAKEN_OUT);
             if fields.len() > 1 && apart && few && best.as_ref().is_none_or(|best| best.fields.len() < fields.len()) {
-                best = Some(Packed { block, whole: Some(result), fields });
+                best = Some(Packed { block, whole: result, fields });
             }
         }
         best
@@ -140,12 +89,10 @@ impl Function {
         }
         self.blocks[at.index()].params.retain(|param| !old.contains(param));
         self.blocks[at.index()].params.push(met);
-        if let Some(whole) = whole {
-            let mut known = Replaced::new(self.types.len());
-            known.set(*whole, Arg::Value(met));
-            self.replace(&known);
-            self.drop_unused();
-        }
+        let mut known = Replaced::new(self.types.len());
+        known.set(*whole, Arg::Value(met));
+        self.replace(&known);
+        self.drop_unused();
         for ((_, up), param) in fields.iter().zip(&old) {
             self.take_out(met, *up, *param);
         }
@@ -433,54 +380,6 @@ mod tests {
                 let both = upper.wrapping_mul(31).wrapping_add(lower).wrapping_mul(31).wrapping_add(number(port, 2));
                 assert_eq!(run(&function, &packet, second), both, "{written} {second}");
             }
-        }
-    }
-
-    #[test]
-    fn small_words_that_are_numbers_meet_as_one() {
-        let mut b = Builder::new(Span::default(), &[Type::Context]);
-        let context = b.input(0).value().unwrap();
-        let which = b.field(context, Field::IngressIfindex);
-        let met = b.block();
-        let params = [2, 5, 1, 40].map(|bits| Arg::Value(b.param(met, Type::Word, bits)));
-        let numbers = |way: u64| [way % 3, way * 7 % 32, way % 2];
-        for way in 0..6 {
-            let (here, next) = (b.block(), b.block());
-            b.branch(Cmp::Eq, which, Arg::Number(way), here, next);
-            b.enter(here);
-            let long = b.bin(Bin::Shl, which, Arg::Number(way));
-            b.jump(met, numbers(way).map(Arg::Number).into_iter().chain([long]).collect());
-            b.enter(next);
-        }
-        // One way has it from what it was given.
-        let given = [2, 5, 1].map(|bits| b.low(which, bits));
-        b.jump(met, given.into_iter().chain([which]).collect());
-        b.enter(met);
-        let mut sum = params[3];
-        for param in &params[..3] {
-            let (yes, no, behind) = (b.block(), b.block(), b.block());
-            let more = Arg::Value(b.param(behind, Type::Word, 64));
-            b.branch(Cmp::Eq, *param, Arg::Number(1), yes, no);
-            for (block, factor) in [(yes, 3), (no, 5)] {
-                b.enter(block);
-                let word = b.bin(Bin::Mul, sum, Arg::Number(factor));
-                let word = b.bin(Bin::Add, word, *param);
-                b.jump(behind, vec![word]);
-            }
-            b.enter(behind);
-            sum = more;
-        }
-        b.ret(sum);
-        let function = b.finish("f");
-        check(&function).unwrap_or_else(|e| panic!("{e}"));
-        let most = function.blocks.iter().map(|block| block.params.len()).max();
-        assert_eq!(most, Some(2));
-        for which in 0..300 {
-            let [one, two, three] = if which < 6 { numbers(which) } else { [which & 3, which & 31, which & 1] };
-            let long = if which < 6 { which << which } else { which };
-            let expected =
-                [one, two, three].iter().fold(long, |sum, word| sum.wrapping_mul(if *word == 1 { 3 } else { 5 }) + word);
-            assert_eq!(run(&function, &[], which), expected, "{which}");
         }
     }
 }
