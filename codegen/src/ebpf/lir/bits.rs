@@ -378,6 +378,7 @@ fn tree(made: &HashMap<Value, Op>, uses: &[u32], value: Value, root: bool) -> us
 
 #[cfg(test)]
 mod tests {
+    use super::super::run::run;
     use super::super::{Builder, check};
     use super::*;
     use grv_lang::span::Span;
@@ -385,37 +386,6 @@ mod tests {
     fn ops(function: &Function, of: Bin) -> usize {
         let insts = function.blocks.iter().flat_map(|block| &block.insts);
         insts.filter(|inst| matches!(inst.op, Op::Bin { op, .. } if op == of)).count()
-    }
-
-    /// What a function without loads but of its two words returns.
-    fn run(function: &Function, words: [u64; 2]) -> u64 {
-        let mut values: HashMap<Value, u64> = HashMap::new();
-        let mut at = 0;
-        loop {
-            let block = &function.blocks[at];
-            let of = |values: &HashMap<Value, u64>, arg: Arg| match arg {
-                Arg::Number(number) => number,
-                Arg::Value(value) => values[&value],
-                other => panic!("{other:?}"),
-            };
-            for inst in &block.insts {
-                let value = match &inst.op {
-                    Op::Load { offset, .. } => words[usize::from(*offset != 0)],
-                    Op::Bin { op, wide, a, b } => super::super::build::evaluate(*op, *wide, of(&values, *a), of(&values, *b)),
-                    Op::Swap { bits, a } => of(&values, *a).swap_bytes() >> (64 - bits),
-                    other => panic!("{other:?}"),
-                };
-                values.insert(inst.result.unwrap(), value);
-            }
-            match &block.end {
-                End::Return(verdict) => return of(&values, *verdict),
-                End::Branch { cmp, a, b, then, other } => {
-                    let holds = cmp.holds(of(&values, *a), of(&values, *b));
-                    at = if holds { then.index() } else { other.index() };
-                }
-                End::Jump(..) => panic!("a jump"),
-            }
-        }
     }
 
     #[test]
@@ -451,7 +421,7 @@ mod tests {
         for word in [0, 15, 0x1234_5678_9abc_def0, u64::MAX] {
             for flags in 0..=255 {
                 let expected = word | (flags & 1) << 1 | (flags & 4) << 1;
-                assert_eq!(run(&function, [word, flags]), expected);
+                assert_eq!(run(&function, &[], 0, &[(0, word), (8, flags)]), expected);
             }
         }
     }
@@ -491,7 +461,7 @@ mod tests {
             } else {
                 3
             };
-            assert_eq!(run(&function, [word, flags]), expected);
+            assert_eq!(run(&function, &[], 0, &[(0, word), (8, flags)]), expected);
         }
     }
 }

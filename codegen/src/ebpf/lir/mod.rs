@@ -30,6 +30,8 @@ mod packed;
 mod print;
 mod ranges;
 mod redirects;
+#[cfg(test)]
+mod run;
 mod simplify;
 mod told;
 mod turns;
