@@ -8,7 +8,7 @@ use crate::error::{Error, Tried};
 use crate::installed::Installed;
 use crate::state::length;
 use grv_codegen::ebpf::flat::flat;
-use grv_codegen::ebpf::{TableInfo, front, memory, near};
+use grv_codegen::ebpf::{FRONTS, TableInfo, front, memory, near};
 use grv_lang::config::Settings;
 use grv_lang::interp::{Machine, Seeded, TableUpdate};
 use grv_lang::ir::{Role, TableId};
@@ -93,6 +93,7 @@ impl Installed {
     /// Writes a generation, and makes it count.
     fn install(&self, machine: &Machine, generation: u32) -> Result<(), Error> {
         quiet()?;
+        let mut fronts = self.fronts()?;
         for info in self.control_tables(true) {
             let declared = self.description.table(info);
             let id = TableId(info.table);
@@ -115,14 +116,9 @@ impl Installed {
                 }
                 continue;
             }
-            let in_front = info.front.as_ref().map(|of| Ok::<_, Error>((of, self.map(&of.map)?))).transpose()?;
             for key in map.keys().tried(tried)? {
-                let (scalars, of) = memory::key_of(info, &key, length(declared));
+                let (_, of) = memory::key_of(info, &key, length(declared));
                 if of == generation {
-                    if let Some((of, array)) = &in_front {
-                        let place = front::place(of, &scalars, generation).to_le_bytes();
-                        array.set(&place, &front::nothing(of)).tried(tried)?;
-                    }
                     map.remove(&key).tried(tried)?;
                 }
             }
@@ -138,12 +134,9 @@ impl Installed {
                 machine.entries(id).into_iter().map(|entry| (entry.key, entry.value)).collect();
             for (key, value) in &entries {
                 put(key, value)?;
-                let Some((of, array)) = &in_front else { continue };
-                // The first one has the place.
-                let place = front::place(of, key, generation).to_le_bytes();
-                if !array.get(&place).tried(tried)?.is_some_and(|element| front::is_taken(&element)) {
-                    array.set(&place, &front::element(of, key, value)).tried(tried)?;
-                }
+            }
+            if let (Some(of), Some(fronts)) = (&info.front, &mut fronts) {
+                front::fill(of, fronts, generation, entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice())));
             }
             if let Some(of) = &info.flat {
                 let map = self.map(&of.map)?;
@@ -152,8 +145,19 @@ impl Installed {
                 }
             }
         }
+        if let Some(fronts) = &fronts {
+            self.map(FRONTS)?.set(&[0; 4], fronts).tried(|| "what is in front of tables cannot be written".to_string())?;
+        }
         self.set_generation(generation)?;
         quiet()
+    }
+
+    /// The section of what is in front of tables, as it is, if the box has any.
+    fn fronts(&self) -> Result<Option<Vec<u8>>, Error> {
+        if self.description.manifest.tables.iter().all(|info| info.front.is_none()) {
+            return Ok(None);
+        }
+        self.map(FRONTS)?.get(&[0; 4]).tried(|| "what is in front of tables cannot be read".to_string())
     }
 
     fn feed_all(&self, settings: &Settings) -> Result<(), Error> {

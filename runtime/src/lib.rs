@@ -11,6 +11,7 @@
 //! - [`sync`]: neighbours, kept in step with the kernel's
 //! - `hook`: XDP and tc
 //! - `clock`: the kernel's clocks
+//! - `sys`: what no safe crate has, maps as [`Bytes`] among it
 //! - `check`: what the machine must be like; `netlink`, `features`: what the kernel says of it
 //!
 //! This crate prints nothing and asks nobody: the command does.
@@ -42,3 +43,4 @@ pub use error::Error;
 pub use installed::Installed;
 pub use object::{Description, Object};
 pub use pins::Pins;
+pub use sys::{Bytes, Words};

@@ -55,22 +55,27 @@ unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_long>
 
 /// A map with keys and values as bytes.
 #[derive(Debug)]
-pub(crate) struct Bytes {
+pub struct Bytes {
     fd: OwnedFd,
     key_size: usize,
     /// Bytes of a value as it is read and written: of all processors, where each has its own.
     value_size: usize,
-    pub(crate) max_entries: u32,
+    /// The most entries that it takes.
+    pub max_entries: u32,
 }
 
 impl Bytes {
     /// The map that is pinned somewhere.
     pub(crate) fn pinned(path: &Path) -> io::Result<Bytes> {
-        let wrong = |error: aya::maps::MapError| io::Error::other(error.to_string());
         let map = MapData::from_pin(path).map_err(|error| match error {
             aya::maps::MapError::SyscallError(error) => error.io_error,
             error => wrong(error),
         })?;
+        Bytes::of(&map)
+    }
+
+    /// A map of a program that aya loaded.
+    pub fn of(map: &MapData) -> io::Result<Bytes> {
         let info = map.info().map_err(wrong)?;
         let value_size = info.value_size() as usize;
         let own = matches!(info.map_type().map_err(wrong)?, MapType::PerCpuArray | MapType::PerCpuHash | MapType::LruPerCpuHash);
@@ -120,7 +125,7 @@ impl Bytes {
     }
 
     /// The value of a key; of a map of which each processor has its own part, one behind the other.
-    pub(crate) fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    pub fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
         let mut value = vec![0; self.value_size];
         match self.element(MAP_LOOKUP_ELEM, Some(key), value.as_mut_ptr() as u64) {
             Ok(()) => Ok(Some(value)),
@@ -130,7 +135,7 @@ impl Bytes {
     }
 
     /// Sets the value of a key.
-    pub(crate) fn set(&self, key: &[u8], value: &[u8]) -> io::Result<()> {
+    pub fn set(&self, key: &[u8], value: &[u8]) -> io::Result<()> {
         if value.len() != self.value_size {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a value of another size than the map's"));
         }
@@ -149,7 +154,7 @@ impl Bytes {
     }
 
     /// Removes a key; what is not there need not be removed.
-    pub(crate) fn remove(&self, key: &[u8]) -> io::Result<()> {
+    pub fn remove(&self, key: &[u8]) -> io::Result<()> {
         match self.element(MAP_DELETE_ELEM, Some(key), 0) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
             other => other,
@@ -157,7 +162,7 @@ impl Bytes {
     }
 
     /// All keys. Others may change the map meanwhile: what is there all the time is among them if nothing is removed.
-    pub(crate) fn keys(&self) -> io::Result<Vec<Vec<u8>>> {
+    pub fn keys(&self) -> io::Result<Vec<Vec<u8>>> {
         let mut keys: Vec<Vec<u8>> = Vec::new();
         // A key that is removed meanwhile makes the kernel begin again from the start: no more than that often.
         let most = self.max_entries as usize * 4;
@@ -175,7 +180,7 @@ impl Bytes {
     }
 
     /// All entries by key.
-    pub(crate) fn entries(&self) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    pub fn entries(&self) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let mut entries = Vec::new();
         for key in self.keys()? {
             if let Some(value) = self.get(&key)? {
@@ -186,7 +191,7 @@ impl Bytes {
     }
 
     /// The words of an array of such, as memory that packets see.
-    pub(crate) fn words(&self) -> io::Result<Words> {
+    pub fn words(&self) -> io::Result<Words> {
         if (self.key_size, self.value_size) != (4, 8) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a map that is no array of words"));
         }
@@ -223,7 +228,7 @@ pub(crate) fn times() -> u64 {
 }
 
 /// An array of words in memory, each of which is read and written at once.
-pub(crate) struct Words {
+pub struct Words {
     start: *const AtomicU64,
     size: usize,
 }
@@ -236,7 +241,7 @@ impl Words {
     }
 
     /// A word; 0 where there is none.
-    pub(crate) fn get(&self, index: u32) -> u64 {
+    pub fn get(&self, index: u32) -> u64 {
         self.word(index).map_or(0, |word| word.load(Ordering::SeqCst))
     }
 
@@ -246,7 +251,7 @@ impl Words {
     }
 
     /// Sets a word.
-    pub(crate) fn set(&self, index: u32, value: u64) {
+    pub fn set(&self, index: u32, value: u64) {
         if let Some(word) = self.word(index) {
             word.store(value, Ordering::SeqCst);
         }
@@ -258,6 +263,10 @@ impl Drop for Words {
         // SAFETY: it is what was mapped, and nothing refers to it any more. That this cannot fail leaves nothing to be done.
         let _unmapped = unsafe { libc::munmap(self.start.cast_mut().cast(), self.size) };
     }
+}
+
+fn wrong(error: aya::maps::MapError) -> io::Error {
+    io::Error::other(error.to_string())
 }
 
 /// How many processors there may be.

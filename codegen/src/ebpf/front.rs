@@ -1,5 +1,6 @@
 //! The array beside a table of the control plane, in which most of its entries are found at once: for who writes a generation. Its elements begin with a number of 4 bytes
-//! that is 0 where nothing is. An entry is put in front after it was set in the map, and taken out before it is removed there.
+//! that is 0 where nothing is. All such arrays are in one section of global variables ([`FRONTS`](super::FRONTS)), which loaders make one value of a map. Who writes it
+//! leaves the other generation as it is, and writes it while no packet looks at this one.
 
 use super::FrontInfo;
 use super::memory::put;
@@ -11,8 +12,31 @@ pub(crate) const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Places of a generation at most.
 pub(crate) const PLACES: u64 = 1 << 16;
 
-/// Where a key is, if it is there.
-pub fn place(front: &FrontInfo, key: &[u128], generation: u32) -> u32 {
+/// Puts the entries of a generation into the section, and nothing else of that.
+pub fn fill<'e>(
+    front: &FrontInfo,
+    section: &mut [u8],
+    generation: u32,
+    entries: impl IntoIterator<Item = (&'e [u128], &'e [u128])>,
+) {
+    let size = usize::from(front.bytes);
+    let half = size << front.bits.clamp(1, 31);
+    let start = front.offset as usize + half * (generation & 1) as usize;
+    let Some(half) = section.get_mut(start..).and_then(|rest| rest.get_mut(..half)) else { return };
+    half.fill(0);
+    for (key, value) in entries {
+        let Some(place) = half.get_mut(place(front, key) as usize * size..).and_then(|rest| rest.get_mut(..size)) else {
+            continue;
+        };
+        // The first one has the place.
+        if place.first() == Some(&0) {
+            place.copy_from_slice(&element(front, key, value));
+        }
+    }
+}
+
+/// Where a key is in its generation, if it is there.
+fn place(front: &FrontInfo, key: &[u128]) -> u32 {
     // Columns that share a word are one number.
     let mut words: BTreeMap<u16, u64> = BTreeMap::new();
     for (column, number) in front.key.iter().zip(key) {
@@ -20,26 +44,16 @@ pub fn place(front: &FrontInfo, key: &[u128], generation: u32) -> u32 {
     }
     let hash = words.values().fold(0, |hash: u64, word| (hash ^ word).wrapping_mul(FACTOR));
     let bits = u32::from(front.bits.clamp(1, 31));
-    (hash >> (64 - bits)) as u32 + ((generation & 1) << bits)
+    (hash >> (64 - bits)) as u32
 }
 
 /// The element of an entry.
-pub fn element(front: &FrontInfo, key: &[u128], value: &[u128]) -> Vec<u8> {
+fn element(front: &FrontInfo, key: &[u128], value: &[u128]) -> Vec<u8> {
     let mut bytes = vec![0; front.bytes.into()];
     bytes.iter_mut().take(1).for_each(|present| *present = 1);
     let columns = front.key.iter().zip(key).chain(front.value.iter().zip(value));
     columns.for_each(|(column, number)| put(&mut bytes, column, *number));
     bytes
-}
-
-/// Where nothing is.
-pub fn nothing(front: &FrontInfo) -> Vec<u8> {
-    vec![0; front.bytes.into()]
-}
-
-/// Whether an entry is there.
-pub fn is_taken(element: &[u8]) -> bool {
-    element.first().is_some_and(|present| *present != 0)
 }
 
 #[cfg(test)]
@@ -48,30 +62,65 @@ mod tests {
     use super::super::memory::get;
     use super::*;
 
+    fn columns(front: &mut FrontInfo, places: &[(u16, u8, u8)]) {
+        let column = |(offset, bytes, shift): &(u16, u8, u8)| ColumnInfo {
+            offset: *offset,
+            bytes: *bytes,
+            shift: *shift,
+            bits: 32,
+            network: false,
+        };
+        front.key = places.iter().map(column).collect();
+    }
+
     #[test]
     fn what_is_in_front_has_a_place_in_its_generation() {
-        let column = |offset, bytes| ColumnInfo { offset, bytes, shift: 0, bits: bytes * 8, network: false };
-        let front = FrontInfo {
-            map: "f".to_string(),
-            key: vec![column(4, 4), column(8, 2)],
-            value: vec![column(12, 4)],
-            bytes: 16,
-            bits: 4,
-        };
-        let bytes = element(&front, &[7, 8], &[9]);
-        assert_eq!((get(&bytes, &front.key[0]), get(&bytes, &front.key[1]), get(&bytes, &front.value[0])), (7, 8, 9));
-        assert!(is_taken(&bytes) && !is_taken(&nothing(&front)));
-        // Columns that share a word are mixed in at once.
-        let whole = |offset, bytes, shift| ColumnInfo { offset, bytes, shift, bits: 32, network: false };
-        let (two, one) = (
-            FrontInfo { key: vec![whole(8, 8, 0), whole(8, 8, 32)], ..front.clone() },
-            FrontInfo { key: vec![whole(8, 8, 0)], ..front.clone() },
-        );
-        assert_eq!(place(&two, &[7, 9], 0), place(&one, &[7 | 9 << 32], 0));
-        for key in 0..100 {
-            let at = place(&front, &[key, 1], 0);
-            assert!(at < 16);
-            assert_eq!(place(&front, &[key, 1], 1), at + 16);
+        let value = ColumnInfo { offset: 12, bytes: 4, shift: 0, bits: 32, network: false };
+        let mut front = FrontInfo { offset: 64, value: vec![value], bytes: 16, bits: 4, ..FrontInfo::default() };
+        columns(&mut front, &[(4, 4, 0), (8, 2, 0)]);
+        let mut section = vec![0; 64 + 2 * 16 * 16 + 8];
+        let all: Vec<([u128; 2], [u128; 1])> = (0..100).map(|n| ([n, 1], [n + 1000])).collect();
+        let entries = || all.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
+        fill(&front, &mut section, 1, entries());
+        let (other, own) = (64..64 + 256, 64 + 256..64 + 512);
+        assert!(section[other.clone()].iter().chain(&section[..64]).chain(&section[own.end..]).all(|byte| *byte == 0));
+        // Each place has the first of its keys.
+        let mut seen = 0;
+        for (at, element) in section[own.clone()].chunks(16).enumerate() {
+            let first = all.iter().find(|(key, _)| place(&front, key) as usize == at);
+            assert_eq!(first.is_some(), element[0] != 0);
+            if let Some((key, value)) = first {
+                seen += 1;
+                assert_eq!(
+                    (get(element, &front.key[0]), get(element, &front.key[1]), get(element, &front.value[0])),
+                    (key[0], key[1], value[0])
+                );
+            }
         }
+        assert!(seen > 8);
+        // The other generation is left as it is, and what was there of this one is gone.
+        let before = section[own.clone()].to_vec();
+        fill(&front, &mut section, 0, entries());
+        assert_eq!((&section[own.clone()], &section[other]), (before.as_slice(), before.as_slice()));
+        fill(&front, &mut section, 1, []);
+        assert!(section[own].iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn a_section_that_is_too_short_is_left_alone() {
+        let mut front = FrontInfo { offset: 8, bytes: 16, bits: 31, ..FrontInfo::default() };
+        columns(&mut front, &[(4, 4, 0)]);
+        let mut section = vec![7; 64];
+        fill(&front, &mut section, 1, [([1].as_slice(), [].as_slice())]);
+        assert_eq!(section, [7; 64]);
+    }
+
+    #[test]
+    fn columns_that_share_a_word_are_mixed_in_at_once() {
+        let mut front = FrontInfo { bytes: 16, bits: 4, ..FrontInfo::default() };
+        columns(&mut front, &[(8, 8, 0), (8, 8, 32)]);
+        let two = place(&front, &[7, 9]);
+        columns(&mut front, &[(8, 8, 0)]);
+        assert_eq!(two, place(&front, &[7 | 9 << 32]));
     }
 }

@@ -173,16 +173,63 @@ impl Map {
 /// Global variables: a section of its own, which loaders make a map with one element.
 #[derive(Clone, Debug)]
 pub(crate) struct Globals {
-    /// `.rodata`, `.data` or one of its kind.
+    /// `.rodata`, `.data` or one of its kind, or [`ZEROED`].
     pub(crate) section: &'static str,
     pub(crate) layout: Layout,
     pub(crate) initial: Vec<u8>,
+    /// Of [`ZEROED`]: what is in it.
+    pub(crate) arrays: Vec<Array>,
+}
+
+/// The section of what is zero at the start, and of arrays only.
+pub(crate) const ZEROED: &str = ".bss";
+
+/// The most that a section may have, in bytes: older kernels make no larger map of it.
+const MOST_ZEROED: u32 = 1 << 22;
+
+/// A global variable that is an array.
+#[derive(Clone, Debug)]
+pub(crate) struct Array {
+    pub(crate) name: String,
+    /// Bytes before it in its section.
+    pub(crate) offset: u32,
+    pub(crate) element: Layout,
+    pub(crate) elements: u32,
+}
+
+impl Array {
+    /// Its bytes.
+    pub(crate) fn bytes(&self) -> u32 {
+        u32::from(self.element.size) * self.elements
+    }
 }
 
 impl Globals {
     /// An empty section.
     pub(crate) fn new(section: &'static str) -> Globals {
-        Globals { section, layout: Layout::new(), initial: Vec::new() }
+        Globals { section, layout: Layout::new(), initial: Vec::new(), arrays: Vec::new() }
+    }
+
+    /// Its bytes.
+    pub(crate) fn bytes(&self) -> u32 {
+        self.arrays.last().map_or(self.layout.size.into(), |array| array.offset + array.bytes())
+    }
+
+    /// Where an array would begin: elements do not lie in more lines of the cache than they have to.
+    fn next(&self) -> u32 {
+        self.bytes().next_multiple_of(64)
+    }
+
+    /// Bytes that one more array may have.
+    pub(crate) fn room(&self) -> u32 {
+        MOST_ZEROED.saturating_sub(self.next())
+    }
+
+    /// Adds an array; which one it is.
+    pub(crate) fn push_array(&mut self, name: &str, element: Layout, elements: u32) -> usize {
+        let name = distinct(&identifier(name), |name| self.arrays.iter().any(|array| array.name == name));
+        self.arrays.push(Array { name, offset: self.next(), element, elements });
+        self.arrays.len() - 1
     }
 
     /// Adds a variable with a value at the start; where it is. Names are made distinct.
@@ -223,6 +270,11 @@ impl Maps {
     /// A map, or none for a section of global variables.
     pub(crate) fn map(&self, id: MapId) -> Option<&Map> {
         self.maps.get(id.index())
+    }
+
+    /// An array of a section of global variables.
+    pub(crate) fn array(&self, section: MapId, number: usize) -> Option<&Array> {
+        self.globals.get(self.section(section)?)?.arrays.get(number)
     }
 
     /// Which section of global variables that is.

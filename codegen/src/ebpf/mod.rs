@@ -195,7 +195,7 @@ pub struct TableInfo {
     pub blocks: Option<BlockInfo>,
     /// Of `control rows`: what is in elements besides their columns.
     pub masks: Vec<MaskInfo>,
-    /// Of `control`: the array that most entries are found in.
+    /// Of `control`: the array that most entries are found in, if there was room for one.
     pub front: Option<FrontInfo>,
     /// Of `feed`: the array that most entries are found in.
     pub near: Option<NearInfo>,
@@ -316,11 +316,11 @@ pub struct MaskInfo {
     pub mask: ColumnInfo,
 }
 
-/// An array beside a table of the control plane: see [`front`].
+/// An array beside a table of the control plane, in the section [`FRONTS`]: see [`front`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrontInfo {
-    /// Its map.
-    pub map: String,
+    /// Bytes before it in its section.
+    pub offset: u32,
     /// The key's scalars, in an element.
     pub key: Vec<ColumnInfo>,
     /// The value's.
@@ -450,6 +450,10 @@ pub fn compile<'p>(program: &'p Program, sources: &'p SourceMap, options: &'p Op
             .maps
             .iter()
             .map(|map| (map.name.clone(), map.kind.name().to_string(), map.entries, map.bytes()))
+            .chain(lowered.maps.globals.iter().filter(|of| of.section == FRONTS).map(|of| {
+                // Loaders make one map of a section.
+                (FRONTS.to_string(), maps::Kind::Array.name().to_string(), 1, of.bytes().into())
+            }))
             .collect(),
         helpers: calls.iter().map(|(helper, count)| (helper.name().to_string(), *count)).collect(),
     };
@@ -530,6 +534,9 @@ const SECTIONS: [&str; 3] = [".rodata", ".data", GENERATION_SECTION];
 /// The section of the variable that says which generation of the control tables counts. It has nothing else in it: who sets it from outside
 /// can only write whole sections, and programs change what is in the others.
 pub const GENERATION_SECTION: &str = ".data.generation";
+
+/// The section of what most entries of control tables are found in.
+pub const FRONTS: &str = maps::ZEROED;
 
 fn keeping<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D::Error> {
     one_of(from, &KEEPINGS)

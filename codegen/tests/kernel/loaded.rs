@@ -1,13 +1,13 @@
 //! A program in the kernel: loaded by aya, run packet by packet, its maps read and written as bytes.
 
-use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
+use aya::maps::{Map, MapData, PerCpuArray};
 use aya::programs::{Program as InKernel, ProgramError, TestRun, TestRunOptions, TestRunResult};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use grv_codegen::ebpf::flat::flat;
-use grv_codegen::ebpf::{Artefact, GENERATION_SECTION, TableInfo};
+use grv_codegen::ebpf::{Artefact, FRONTS, GENERATION_SECTION, TableInfo};
 use grv_codegen::ebpf::{ColumnInfo, front, memory, near};
 use grv_lang::ir::Program;
+use grv_runtime::Bytes;
 use std::path::{Path, PathBuf};
 
 /// A program in the kernel.
@@ -33,102 +33,6 @@ pub(crate) struct Left {
 
 /// No choice was made.
 const NOT_ASKED: u64 = u64::MAX - 1;
-
-/// Does something with the sizes of a map's keys and values as constants.
-macro_rules! sized {
-    ($key:expr, $value:expr, $f:ident($($arg:expr),*)) => {
-        match $key {
-            1 => sized!(@ 1, $value, $f($($arg),*)),
-            2 => sized!(@ 2, $value, $f($($arg),*)),
-            4 => sized!(@ 4, $value, $f($($arg),*)),
-            8 => sized!(@ 8, $value, $f($($arg),*)),
-            12 => sized!(@ 12, $value, $f($($arg),*)),
-            16 => sized!(@ 16, $value, $f($($arg),*)),
-            20 => sized!(@ 20, $value, $f($($arg),*)),
-            24 => sized!(@ 24, $value, $f($($arg),*)),
-            other => panic!("keys of {other} bytes"),
-        }
-    };
-    (@ $k:literal, $value:expr, $f:ident($($arg:expr),*)) => {
-        match $value {
-            4 => $f::<$k, 4>($($arg),*),
-            8 => $f::<$k, 8>($($arg),*),
-            12 => $f::<$k, 12>($($arg),*),
-            16 => $f::<$k, 16>($($arg),*),
-            24 => $f::<$k, 24>($($arg),*),
-            32 => $f::<$k, 32>($($arg),*),
-            40 => $f::<$k, 40>($($arg),*),
-            48 => $f::<$k, 48>($($arg),*),
-            56 => $f::<$k, 56>($($arg),*),
-            64 => $f::<$k, 64>($($arg),*),
-            72 => $f::<$k, 72>($($arg),*),
-            80 => $f::<$k, 80>($($arg),*),
-            88 => $f::<$k, 88>($($arg),*),
-            96 => $f::<$k, 96>($($arg),*),
-            104 => $f::<$k, 104>($($arg),*),
-            176 => $f::<$k, 176>($($arg),*),
-            200 => $f::<$k, 200>($($arg),*),
-            1920 => $f::<$k, 1920>($($arg),*),
-            2048 => $f::<$k, 2048>($($arg),*),
-            4096 => $f::<$k, 4096>($($arg),*),
-            8200 => $f::<$k, 8200>($($arg),*),
-            other => panic!("values of {other} bytes"),
-        }
-    };
-}
-
-fn hash<const K: usize, const V: usize>(ebpf: &mut Ebpf, name: &str, key: &[u8], value: Option<&[u8]>) {
-    let mut map: HashMap<&mut MapData, [u8; K], [u8; V]> = HashMap::try_from(ebpf.map_mut(name).unwrap()).unwrap();
-    let key: [u8; K] = key.try_into().unwrap();
-    match value {
-        Some(value) => {
-            let value: [u8; V] = value.try_into().unwrap();
-            map.insert(key, value, 0).unwrap();
-        }
-        // Removing what is not there is no error of the runtime.
-        None => drop(map.remove(&key)),
-    }
-}
-
-fn all<const K: usize, const V: usize>(ebpf: &Ebpf, name: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let map: HashMap<&MapData, [u8; K], [u8; V]> = HashMap::try_from(ebpf.map(name).unwrap()).unwrap();
-    let mut entries: Vec<_> = map.iter().map(|entry| entry.unwrap()).map(|(k, v)| (k.to_vec(), v.to_vec())).collect();
-    entries.sort();
-    entries
-}
-
-fn array<const K: usize, const V: usize>(ebpf: &mut Ebpf, name: &str, key: &[u8], value: &[u8]) {
-    let mut map: Array<&mut MapData, [u8; V]> = Array::try_from(ebpf.map_mut(name).unwrap()).unwrap();
-    let value: [u8; V] = value.try_into().unwrap();
-    assert_eq!(K, 4, "indexes have 4 bytes");
-    map.set(u32::from_le_bytes(key.try_into().unwrap()), value, 0).unwrap();
-}
-
-fn element<const K: usize, const V: usize>(ebpf: &Ebpf, name: &str, index: u32) -> Vec<u8> {
-    assert_eq!(K, 4, "indexes have 4 bytes");
-    let map: Array<&MapData, [u8; V]> = Array::try_from(ebpf.map(name).unwrap()).unwrap();
-    map.get(&index, 0).unwrap().to_vec()
-}
-
-fn prefix<const K: usize, const V: usize>(ebpf: &mut Ebpf, name: &str, key: &[u8], value: Option<&[u8]>) {
-    let mut map: LpmTrie<&mut MapData, [u8; K], [u8; V]> = LpmTrie::try_from(ebpf.map_mut(name).unwrap()).unwrap();
-    let (length, data) = key.split_at(4);
-    let data: [u8; K] = data.try_into().unwrap();
-    let key = Key::new(u32::from_le_bytes(length.try_into().unwrap()), data);
-    match value {
-        Some(value) => {
-            let value: [u8; V] = value.try_into().unwrap();
-            map.insert(&key, value, 0).unwrap();
-        }
-        None => map.remove(&key).unwrap(),
-    }
-}
-
-fn prefixes<const K: usize, const V: usize>(ebpf: &Ebpf, name: &str) -> Vec<Vec<u8>> {
-    let map: LpmTrie<&MapData, [u8; K], [u8; V]> = LpmTrie::try_from(ebpf.map(name).unwrap()).unwrap();
-    let keys = map.keys().map(|key| key.unwrap());
-    keys.map(|key| key.prefix_len().to_le_bytes().into_iter().chain(key.data()).collect()).collect()
-}
 
 /// Whether programs can be loaded here.
 pub(crate) fn permitted() -> Result<(), String> {
@@ -176,6 +80,14 @@ impl Loaded {
         self.artefact.tables.iter().find(|info| info.name == name).unwrap()
     }
 
+    /// A map of the program.
+    fn map(&self, name: &str) -> Bytes {
+        let (Map::Array(map) | Map::HashMap(map) | Map::LpmTrie(map)) = self.ebpf.map(name).unwrap() else {
+            panic!("{name} is a map of another kind");
+        };
+        Bytes::of(map).unwrap()
+    }
+
     fn set(&mut self, name: &str, value: u64) {
         let variable = self.artefact.variables.iter().find(|v| v.section == ".data" && v.name == name).unwrap();
         let at = variable.offset as usize;
@@ -196,7 +108,7 @@ impl Loaded {
     /// What is in the program's variables by now.
     pub(crate) fn remember(&mut self) {
         if !self.data.is_empty() {
-            self.data = sized!(4, self.data.len(), first(&self.ebpf, ".data"));
+            self.data = self.map(".data").get(&[0; 4]).unwrap().unwrap();
         }
     }
 
@@ -216,19 +128,16 @@ impl Loaded {
         self.set("probe_reason", u64::MAX);
         self.set("probe_chosen", NOT_ASKED);
         if self.artefact.variables.iter().any(|v| v.section == GENERATION_SECTION) {
-            let generation = u64::from(self.generation).to_le_bytes();
-            array::<4, 8>(&mut self.ebpf, GENERATION_SECTION, &[0; 4], &generation);
+            self.map(GENERATION_SECTION).set(&[0; 4], &u64::from(self.generation).to_le_bytes()).unwrap();
         }
-        let data = self.data.clone();
-        sized!(4, data.len(), array(&mut self.ebpf, ".data", &[0; 4], &data));
+        self.map(".data").set(&[0; 4], &self.data).unwrap();
     }
 
     /// Packets come to a port, at the kernel's own time.
     pub(crate) fn runs(&mut self, port: u32) {
         self.set_up(port, 0);
         self.set("probe_frozen", 0);
-        let data = self.data.clone();
-        sized!(4, data.len(), array(&mut self.ebpf, ".data", &[0; 4], &data));
+        self.map(".data").set(&[0; 4], &self.data).unwrap();
     }
 
     fn run(&self, options: TestRunOptions<'_>) -> Result<TestRunResult, ProgramError> {
@@ -295,29 +204,25 @@ impl Loaded {
     pub(crate) fn entries(&self, info: &TableInfo) -> Vec<(Vec<u8>, Vec<u8>)> {
         if info.index.is_some() {
             let slots = self.index(info).into_iter().filter_map(|(key, slot)| {
-                let value = sized!(4, info.value_bytes, element(&self.ebpf, &info.map, slot?));
+                let value = self.map(&info.map).get(&slot?.to_le_bytes()).unwrap().unwrap();
                 value.starts_with(&key).then(|| (slot.unwrap_or(0).to_le_bytes().to_vec(), value))
             });
             return slots.collect();
         }
-        sized!(info.key_bytes, info.value_bytes, all(&self.ebpf, &info.map))
+        self.map(&info.map).entries().unwrap()
     }
 
     /// Keys in the index of slots, and the slots that they lead to.
     pub(crate) fn index(&self, info: &TableInfo) -> Vec<(Vec<u8>, Option<u32>)> {
         let name = info.index.as_ref().unwrap();
-        let Some(Map::HashMap(map)) = self.ebpf.map(name) else { panic!("the index {name} is no map of keys") };
-        let of = map.info().unwrap();
-        let entries = sized!(of.key_size(), of.value_size(), all(&self.ebpf, name));
+        let entries = self.map(name).entries().unwrap();
         entries.into_iter().map(|(key, value)| (key, memory::slot_of(&value))).collect()
     }
 
     /// All slots of a table, as bytes.
     pub(crate) fn slots(&self, info: &TableInfo) -> Vec<Vec<u8>> {
-        let Some(Map::Array(map)) = self.ebpf.map(&info.map) else { panic!("{} is no array", info.map) };
-        (0..map.info().unwrap().max_entries())
-            .map(|slot| sized!(4, info.value_bytes, element(&self.ebpf, &info.map, slot)))
-            .collect()
+        let map = self.map(&info.map);
+        (0..map.max_entries).map(|slot| map.get(&slot.to_le_bytes()).unwrap().unwrap()).collect()
     }
 
     /// Sets or removes an entry that the runtime feeds.
@@ -328,105 +233,61 @@ impl Loaded {
             let columns = |bytes: &[u8], columns: &[ColumnInfo]| -> Vec<u128> {
                 columns.iter().map(|column| memory::get(bytes, column)).collect()
             };
-            let raw = sized!(info.key_bytes, info.value_bytes, all(&self.ebpf, &info.map));
+            let raw = self.map(&info.map).entries().unwrap();
             let others: Vec<(u32, Vec<u128>)> =
                 raw.iter().map(|(key, value)| (columns(key, &info.key)[0] as u32, columns(value, &info.value))).collect();
-            let mut map: Array<&mut MapData, u64> = Array::try_from(self.ebpf.map_mut(&of.map).unwrap()).unwrap();
-            let before = map.get(&near::index(key), 0).unwrap();
+            let words = self.map(&of.map).words().unwrap();
             let others = others.iter().map(|(key, value)| (*key, value.as_slice()));
-            map.set(near::index(key), near::after(of, before, (key, value), others), 0).unwrap();
+            words.set(near::index(key), near::after(of, words.get(near::index(key)), (key, value), others));
         }
-        let value = value.map(|value| memory::value(info, key, value));
-        sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &bytes, value.as_deref()));
+        let map = self.map(&info.map);
+        match value {
+            Some(value) => map.set(&bytes, &memory::value(info, key, value)).unwrap(),
+            None => map.remove(&bytes).unwrap(),
+        }
     }
 
     /// Replaces a control table in one generation.
     pub(crate) fn replace(&mut self, info: &TableInfo, generation: u32, capacity: u64, entries: &[(Vec<u128>, Vec<u128>)]) {
+        let map = self.map(&info.map);
         match info.keeping {
-            "prefixes" => {
-                let name = info.map.clone();
-                let old = sized!(info.key_bytes - 8, info.value_bytes, old_prefixes(&self.ebpf, &name));
-                for key in old.iter().filter(|key| key[4..8] == generation.to_be_bytes()) {
-                    sized!(info.key_bytes - 8, info.value_bytes, one_prefix(&mut self.ebpf, &name, key, None));
-                }
-                for (key, value) in entries {
-                    let (bytes, value) = (memory::key(info, key, generation, 0), memory::value(info, key, value));
-                    sized!(info.key_bytes - 8, info.value_bytes, one_prefix(&mut self.ebpf, &name, &bytes, Some(&value)));
-                }
-                if let Some(of) = &info.flat {
-                    for (index, block) in flat(of, generation, entries) {
-                        sized!(4, block.len(), array(&mut self.ebpf, &of.map, &index.to_le_bytes(), &block));
-                    }
-                }
-            }
             "control array" => {
                 for index in 0..capacity {
                     let value = entries.get(index as usize).map_or_else(|| vec![0; info.value.len()], |(_, value)| value.clone());
                     let key = memory::key(info, &[index.into()], generation, capacity);
-                    let value = memory::value(info, &[], &value);
-                    sized!(info.key_bytes, info.value_bytes, array(&mut self.ebpf, &info.map, &key, &value));
+                    map.set(&key, &memory::value(info, &[], &value)).unwrap();
                 }
             }
             "control rows" => {
                 let elements: Vec<Vec<u128>> = entries.iter().map(|(_, element)| element.clone()).collect();
-                let (key, value) = (memory::key(info, &[], generation, 0), memory::rows(info, &elements));
-                sized!(info.key_bytes, info.value_bytes, array(&mut self.ebpf, &info.map, &key, &value));
-            }
-            "control blocks" => {
-                let name = info.map.clone();
-                let old: Vec<Vec<u8>> = self.entries(info).into_iter().map(|(key, _)| key).collect();
-                for key in old.iter().filter(|key| key[4..8] == generation.to_le_bytes()) {
-                    sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &name, key, None));
-                }
-                for (key, value) in memory::blocks(info, generation, entries) {
-                    sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &name, &key, Some(&value)));
-                }
+                map.set(&memory::key(info, &[], generation, 0), &memory::rows(info, &elements)).unwrap();
             }
             _ => {
-                let front_of = info.front.clone().unwrap();
-                for (key, _) in self.entries(info) {
-                    let (scalars, of) = memory::key_of(info, &key, 0);
-                    if of == generation {
-                        let place = front::place(&front_of, &scalars, generation).to_le_bytes();
-                        sized!(4, front_of.bytes, array(&mut self.ebpf, &front_of.map, &place, &front::nothing(&front_of)));
-                        sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &key, None));
-                    }
+                let old = map.keys().unwrap();
+                for key in old.iter().filter(|key| memory::key_of(info, key, capacity).1 == generation) {
+                    map.remove(key).unwrap();
                 }
-                for (key, value) in entries {
-                    let place = front::place(&front_of, key, generation);
-                    if !front::is_taken(&sized!(4, front_of.bytes, element(&self.ebpf, &front_of.map, place))) {
-                        let element = front::element(&front_of, key, value);
-                        sized!(4, front_of.bytes, array(&mut self.ebpf, &front_of.map, &place.to_le_bytes(), &element));
-                    }
-                    let (bytes, value) = (memory::key(info, key, generation, 0), memory::value(info, key, value));
-                    sized!(info.key_bytes, info.value_bytes, hash(&mut self.ebpf, &info.map, &bytes, Some(&value)));
+                if info.keeping == "control blocks" {
+                    memory::blocks(info, generation, entries).iter().for_each(|(key, value)| map.set(key, value).unwrap());
+                } else {
+                    let set = |(key, value): &(Vec<u128>, Vec<u128>)| {
+                        map.set(&memory::key(info, key, generation, 0), &memory::value(info, key, value)).unwrap();
+                    };
+                    entries.iter().for_each(set);
+                }
+                if let Some(of) = &info.flat {
+                    let blocks = self.map(&of.map);
+                    let set = |(index, block): (u32, Vec<u8>)| blocks.set(&index.to_le_bytes(), &block).unwrap();
+                    flat(of, generation, entries).into_iter().for_each(set);
+                }
+                if let Some(of) = &info.front {
+                    let fronts = self.map(FRONTS);
+                    let mut section = fronts.get(&[0; 4]).unwrap().unwrap();
+                    let entries = entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
+                    front::fill(of, &mut section, generation, entries);
+                    fronts.set(&[0; 4], &section).unwrap();
                 }
             }
         }
-    }
-}
-
-fn first<const K: usize, const V: usize>(ebpf: &Ebpf, name: &str) -> Vec<u8> {
-    assert_eq!(K, 4, "indexes have 4 bytes");
-    let map: Array<&MapData, [u8; V]> = Array::try_from(ebpf.map(name).unwrap()).unwrap();
-    map.get(&0, 0).unwrap().to_vec()
-}
-
-/// Prefixes have four bytes for the generation before the address.
-fn one_prefix<const A: usize, const V: usize>(ebpf: &mut Ebpf, name: &str, key: &[u8], value: Option<&[u8]>) {
-    match A {
-        1 => prefix::<5, V>(ebpf, name, key, value),
-        2 => prefix::<6, V>(ebpf, name, key, value),
-        4 => prefix::<8, V>(ebpf, name, key, value),
-        _ => prefix::<12, V>(ebpf, name, key, value),
-    }
-}
-
-fn old_prefixes<const A: usize, const V: usize>(ebpf: &Ebpf, name: &str) -> Vec<Vec<u8>> {
-    match A {
-        1 => prefixes::<5, V>(ebpf, name),
-        2 => prefixes::<6, V>(ebpf, name),
-        4 => prefixes::<8, V>(ebpf, name),
-        _ => prefixes::<12, V>(ebpf, name),
     }
 }

@@ -287,6 +287,11 @@ impl Builder {
         result
     }
 
+    /// A pointer to what is so many bytes behind a place among global variables.
+    pub(crate) fn place(&mut self, base: Arg, by: Arg) -> Arg {
+        self.define(Op::Place { base, by }, Type::Entry, 64)
+    }
+
     /// Bytes between two pointers into the packet: a frame has less than 2^16.
     pub(crate) fn distance(&mut self, from: Value, to: Value) -> Arg {
         self.define(Op::Distance { from, to }, Type::Word, 32)

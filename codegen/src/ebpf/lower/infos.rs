@@ -53,11 +53,11 @@ impl Lower<'_> {
         info.key = kept.key.iter().map(|index| place(keys, *index)).collect();
         let named = |id| self.maps.map(id).map_or_else(String::new, |map| map.name.clone());
         info.front = self.fronts.get(&kept.map).and_then(|front| {
-            let of = self.maps.map(front.map)?;
+            let of = self.maps.array(front.section, front.number)?;
             // Whether it is there comes first.
-            let mut key = all(&of.value, 1);
+            let mut key = all(&of.element, 1);
             let value = key.split_off(table.key.len());
-            Some(FrontInfo { map: of.name.clone(), key, value, bytes: of.value.size, bits: front.bits })
+            Some(FrontInfo { offset: of.offset, key, value, bytes: of.element.size, bits: front.bits })
         });
         match &kept.keeping {
             Keeping::Entries(entries) => {

@@ -117,6 +117,8 @@ struct Lower<'p> {
     constants: MapId,
     /// By map of a table of the control plane: the array in which most of its entries are found.
     fronts: BTreeMap<MapId, front::Front>,
+    /// The section of arrays, if there are any.
+    zeroed: Option<MapId>,
     /// By length of a prefix that was read: the bits of the addresses, and its mask.
     masks: BTreeMap<Value, (u8, Arg)>,
     params: Vec<Vec<(u16, u8, Option<u64>)>>,
@@ -220,6 +222,7 @@ fn lowered<'p>(
         value_slot,
         constants,
         fronts: BTreeMap::new(),
+        zeroed: None,
         masks: BTreeMap::new(),
         params: Vec::new(),
         interfaces: Vec::new(),

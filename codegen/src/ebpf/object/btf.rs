@@ -89,8 +89,14 @@ impl Btf {
 
     /// So many bytes.
     pub(super) fn bytes(&mut self, length: u32) -> TypeId {
-        let (byte, index) = (self.int(1), self.int(4));
-        self.add("", ARRAY, 0, 0, &[byte, index, length])
+        let byte = self.int(1);
+        self.array(byte, length)
+    }
+
+    /// So many of something.
+    pub(super) fn array(&mut self, of: TypeId, length: u32) -> TypeId {
+        let index = self.int(4);
+        self.add("", ARRAY, 0, 0, &[of, index, length])
     }
 
     /// A number as definitions of maps give it: a pointer to an array of that length.

@@ -6,7 +6,7 @@ mod btf;
 use super::Hook;
 use super::lir::MapId;
 use super::machine::{Code, LD_IMM64};
-use super::maps::{Layout, Maps};
+use super::maps::{Layout, Maps, Place, ZEROED};
 use btf::{Btf, Line, Member, TypeId};
 use grv_lang::source::SourceMap;
 use grv_lang::span::Span;
@@ -20,11 +20,11 @@ const LICENCE: &[u8] = b"Dual MIT/GPL\0";
 pub const MANIFEST: &str = "grv.manifest";
 
 /// Writes the object file.
-pub(crate) fn write(
+pub(crate) fn write<'m>(
     hook: Hook,
     code: &Code,
     functions: &[Code],
-    maps: &Maps,
+    maps: &'m Maps,
     manifest: &[u8],
     sources: &SourceMap,
 ) -> Result<Vec<u8>, String> {
@@ -107,20 +107,36 @@ pub(crate) fn write(
 
     let mut sections = Vec::new();
     for globals in &maps.globals {
-        let kind = if globals.section == ".rodata" { SectionKind::ReadOnlyData } else { SectionKind::Data };
+        let kind = match globals.section {
+            ".rodata" => SectionKind::ReadOnlyData,
+            ZEROED => SectionKind::UninitializedData,
+            _ => SectionKind::Data,
+        };
         let section = object.add_section(Vec::new(), globals.section.as_bytes().to_vec(), kind);
-        let mut initial = globals.initial.clone();
-        initial.resize(globals.layout.size.into(), 0);
-        object.append_section_data(section, &initial, 8);
-        let mut variables = Vec::new();
-        for place in &globals.layout.places {
-            let int = btf.int(place.bytes.into());
-            let variable = btf.variable(&place.name, int);
-            variables.push((variable, place.offset.into(), place.bytes.into()));
-            let at = SymbolSection::Section(section);
-            object.add_symbol(symbol(&place.name, place.offset.into(), place.bytes.into(), SymbolKind::Data, at));
+        if globals.section == ZEROED {
+            object.append_section_bss(section, globals.bytes().into(), 64);
+        } else {
+            let mut initial = globals.initial.clone();
+            initial.resize(globals.layout.size.into(), 0);
+            object.append_section_data(section, &initial, 8);
         }
-        btf.section(globals.section, globals.layout.size.into(), &variables);
+        // Name, type, bytes before it, bytes.
+        let number = |place: &'m Place, btf: &mut Btf| {
+            (place.name.as_str(), btf.int(place.bytes.into()), place.offset.into(), place.bytes.into())
+        };
+        let mut named: Vec<(&str, TypeId, u32, u32)> =
+            globals.layout.places.iter().map(|place| number(place, &mut btf)).collect();
+        for array in &globals.arrays {
+            let element = structure(&mut btf, &format!("{}_element", array.name), &array.element);
+            named.push((&array.name, btf.array(element, array.elements), array.offset, array.bytes()));
+        }
+        let mut variables = Vec::new();
+        for (name, ty, offset, size) in named {
+            variables.push((btf.variable(name, ty), offset, size));
+            let at = SymbolSection::Section(section);
+            object.add_symbol(symbol(name, offset.into(), size.into(), SymbolKind::Data, at));
+        }
+        btf.section(globals.section, globals.bytes(), &variables);
         sections.push(object.section_symbol(section));
     }
 
