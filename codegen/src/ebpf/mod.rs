@@ -358,6 +358,8 @@ pub struct FlatInfo {
 pub struct MaglevInfo {
     /// The set of backends, by its number in the core IR.
     pub entries: u32,
+    /// The map from names of groups to their numbers, if they have names.
+    pub groups: Option<u32>,
     /// Slots of each group.
     pub slots: u32,
 }

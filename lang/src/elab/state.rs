@@ -192,7 +192,9 @@ impl Elab {
                 }
                 StateClause::Rate(e) => rate = Some(self.parameter_number(env, e)),
                 StateClause::Burst(e) => burst = Some(self.parameter_number(env, e)),
-                StateClause::From(function, source, slots) => self.computed(env, id, &info, function, source, slots),
+                StateClause::From(function, source, slots, groups) => {
+                    self.computed(env, id, &info, function, (source, slots, groups.as_ref()));
+                }
             }
         }
         match (info.kind, rate, burst) {
@@ -224,38 +226,47 @@ impl Elab {
         }
     }
 
-    /// `from maglev(backends, SLOTS)`
+    /// `from maglev(backends, SLOTS)`, or `from maglev(backends, SLOTS, services)`
     fn computed(
         &mut self,
         env: &Rc<Env>,
         id: TableId,
         info: &TableInfo,
         function: &ast::Ident,
-        source: &ast::Ident,
-        slots: &ast::Expr,
+        (source, slots, groups): (&ast::Ident, &ast::Expr, Option<&ast::Ident>),
     ) {
         if &*function.name != "maglev" {
             return self.unknown_name(function, ["maglev".to_string()]);
         }
-        let Some(Binding::Table(entries)) = env.names.get(&source.name).cloned() else {
-            return self.error(Code::BadState, source.span, "this names a control table of the same element");
+        let Some(entries) = self.table_of(env, source) else { return };
+        let groups = match groups.map(|groups| self.table_of(env, groups)) {
+            Some(None) => return,
+            groups => groups.flatten(),
         };
-        self.used_members.insert(env.declared.get(&source.name).copied().unwrap_or_default());
         let mut body = Body::with_env(Place::Const, env);
         let Some(slots_each) = self.constant_number(&mut body, slots, 32) else { return };
-        let table = &self.prog.tables[entries.index()];
-        let key: Vec<Scalar> = table.key.iter().map(|c| c.ty).collect();
-        let value: Vec<Scalar> = self.prog.tables[id.index()].value.iter().map(|c| c.ty).collect();
-        let fits = matches!(table.kind, TableKind::Set) && table.role == Role::Control && key.len() > 1 && key[1..] == value;
+        let maglev = |slots| ir::Maglev { entries, groups, slots };
+        let fits = maglev(1).fits(&self.prog.tables, &self.prog.tables[id.index()]);
         if info.kind != Kind::Array || info.role != Role::Control || !fits {
             let d = Diagnostic::new(Code::BadState, function.span, "`maglev` computes a control array from a control set");
-            return self.report(d.note("the set's keys are a group's number and a backend; the array's elements are backends"));
+            let d = d.note("the set's keys are a group's number and a backend; the array's elements are backends");
+            return self.report(d.note("where groups have names, a control map from names to numbers is given, too"));
         }
         if !is_prime(slots_each) || !info.capacity.is_multiple_of(slots_each as u64) {
             let d = Diagnostic::new(Code::BadState, slots.span, format!("{slots_each} slots per group do not do"));
             return self.report(d.note("the number is prime, and the array's length a multiple of it"));
         }
-        self.prog.tables[id.index()].computed = Some(ir::Maglev { entries, slots: slots_each as u32 });
+        self.prog.tables[id.index()].computed = Some(maglev(slots_each as u32));
+    }
+
+    /// The table of that name in the same element.
+    fn table_of(&mut self, env: &Env, name: &ast::Ident) -> Option<TableId> {
+        let Some(Binding::Table(table)) = env.names.get(&name.name).cloned() else {
+            self.error(Code::BadState, name.span, "this names a control table of the same element");
+            return None;
+        };
+        self.used_members.insert(env.declared.get(&name.name).copied().unwrap_or_default());
+        Some(table)
     }
 
     /// A bucket that has been idle for burst / rate is full, and therefore dead.

@@ -228,15 +228,23 @@ impl Machine {
             let Some(of) = &table.computed else { continue };
             let Some(entries) = self.state.keyed(of.entries) else { continue };
             let columns: Vec<Scalar> = table.value.iter().map(|column| column.ty).collect();
+            let named = of.groups.and_then(|map| Some((self.state.keyed(map)?, program.tables[map.index()].key.len())));
             let mut groups: BTreeMap<u128, Vec<&[u128]>> = BTreeMap::new();
             for key in entries.entries.keys() {
-                if let Some((group, backend)) = key.split_first() {
-                    groups.entry(*group).or_default().push(backend);
+                let (name, backend) = key.split_at(named.map_or(1, |(_, columns)| columns));
+                let number = match named {
+                    Some((map, _)) => map.entries.get(name).and_then(|entry| entry.value.first()),
+                    None => name.first(),
+                };
+                if let Some(number) = number {
+                    groups.entry(*number).or_default().push(backend);
                 }
             }
             let mut store = state::empty(table, &self.config.initial[index]);
             for (group, backends) in &mut groups {
+                // Several names may have one number.
                 backends.sort_unstable();
+                backends.dedup();
                 let first = group.saturating_mul(of.slots.into());
                 let Some(slots) = maglev::table(backends, &columns, of.slots).filter(|_| first < u128::from(table.capacity))
                 else {

@@ -243,7 +243,8 @@ impl<'a> Printer<'a> {
                 p.line(format!("granularity {}ns", table.granularity));
             }
             if let Some(maglev) = &table.computed {
-                p.line(format!("from maglev({}, {})", names.table(maglev.entries), maglev.slots));
+                let groups = maglev.groups.map_or_else(String::new, |groups| format!(", {}", names.table(groups)));
+                p.line(format!("from maglev({}, {}{groups})", names.table(maglev.entries), maglev.slots));
             }
         });
     }

@@ -1,6 +1,6 @@
 //! State: tables, cells and counters, who writes them, and how long entries live.
 
-use super::{Body, Column, ElementId, Expr, Shape, TableId};
+use super::{Body, Column, ElementId, Expr, Scalar, Shape, TableId};
 use crate::span::Span;
 use serde::Serialize;
 
@@ -43,7 +43,8 @@ pub struct Table {
 
 /// A Maglev look-up table for each group of entries (Eisenbud et al., "Maglev", NSDI 2016, section 3.4).
 ///
-/// The entries are a set whose key's first column is the group's number and whose other columns are the backend. The array
+/// The entries are a set whose key's first column is the group's number and whose other columns are the backend; or its first columns are the
+/// group's name, of which a map says the number, and groups without one have no slots. The array
 /// holds `slots` elements per group, a prime number: group g's are `g * slots ..`. With M slots, and for backend b (its
 /// columns) the offset `h("maglev_offset", b) mod M` and the skip `h("maglev_skip", b) mod (M - 1) + 1` ([`struct@super::Hash`] of 64 bits),
 /// b's preferences are `(offset + j * skip) mod M` for j = 0, 1, ...; the backends, in the order of their columns, take their next
@@ -52,8 +53,29 @@ pub struct Table {
 pub struct Maglev {
     /// The set.
     pub entries: TableId,
+    /// The map from names of groups to numbers, if they have names.
+    pub groups: Option<TableId>,
     /// Slots per group.
     pub slots: u32,
+}
+
+impl Maglev {
+    /// Whether an array can be computed from these tables.
+    pub(crate) fn fits(&self, tables: &[Table], array: &Table) -> bool {
+        let types = |columns: &[Column]| columns.iter().map(|column| column.ty).collect::<Vec<Scalar>>();
+        let control = |id: TableId| tables.get(id.index()).filter(|table| table.role == Role::Control);
+        let Some(entries) = control(self.entries).filter(|table| matches!(table.kind, TableKind::Set)) else { return false };
+        let name = match self.groups.map(control) {
+            None => entries.key.get(..1).map(<[Column]>::to_vec),
+            Some(groups) => {
+                groups.filter(|map| matches!(map.kind, TableKind::Map) && map.value.len() == 1).map(|map| map.key.clone())
+            }
+        };
+        name.is_some_and(|name| {
+            let backend = entries.key.get(name.len()..).filter(|backend| !backend.is_empty());
+            types(&entries.key).starts_with(&types(&name)) && backend.is_some_and(|backend| types(backend) == types(&array.value))
+        })
+    }
 }
 
 /// The kinds of state.

@@ -106,7 +106,7 @@ fn typed(function: &Function, op: &Op) -> Result<(), String> {
         Op::Bin { a, b, .. } => word(a) && word(b),
         Op::Swap { bits, a } => word(a) && matches!(bits, 16 | 32 | 64),
         Op::Advance { pointer, by } => matches!(function.types[pointer.index()], Type::Packet | Type::Entry) && word(by),
-        Op::Place { base, by } => matches!(base, Arg::Global(..)) && word(by),
+        Op::Place { base, by } => (matches!(base, Arg::Global(..)) || ty(base) == Some(Type::Entry)) && word(by),
         Op::Distance { from, to } => {
             function.types[from.index()] == Type::Packet && matches!(function.types[to.index()], Type::Packet | Type::PacketEnd)
         }

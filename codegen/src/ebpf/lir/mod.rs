@@ -212,7 +212,7 @@ pub(crate) enum Op {
     Swap { bits: u8, a: Arg },
     /// A pointer into a packet, or into an entry, moved forward by a number of bytes.
     Advance { pointer: Value, by: Arg },
-    /// A pointer to what is so many bytes behind a place among global variables.
+    /// A pointer to what is so many bytes behind a place among global variables, or behind such a pointer.
     Place { base: Arg, by: Arg },
     /// Bytes between two pointers into one packet.
     Distance { from: Value, to: Value },

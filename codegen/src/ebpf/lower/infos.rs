@@ -109,7 +109,11 @@ impl Lower<'_> {
                 info.initial.clone_from(&blocks.initial);
                 info.value = all(&blocks.element, 0);
                 info.blocks = Some(BlockInfo { elements: blocks.elements, bytes: blocks.element.size });
-                info.maglev = table.computed.as_ref().map(|of| MaglevInfo { entries: of.entries.0, slots: of.slots });
+                info.maglev = table.computed.as_ref().map(|of| MaglevInfo {
+                    entries: of.entries.0,
+                    groups: of.groups.map(|map| map.0),
+                    slots: of.slots,
+                });
             }
             Keeping::Rows(rows) => {
                 info.keeping = "control rows";

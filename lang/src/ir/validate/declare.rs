@@ -180,9 +180,7 @@ impl<'a> Check<'a> {
         self.demand(table.capacity > 0, || Fault::Zero("the capacity"));
         self.kind(table);
         if let Some(maglev) = &table.computed {
-            let entries = program.tables.get(maglev.entries.index());
-            let fits = entries
-                .is_some_and(|e| matches!(e.kind, TableKind::Set) && types(&e.key).get(1..) == Some(&types(&table.value)[..]));
+            let fits = maglev.fits(&program.tables, table);
             let whole = maglev.slots > 1 && table.capacity.is_multiple_of(maglev.slots.into());
             let array = matches!(table.kind, TableKind::Array) && table.role == Role::Control;
             self.demand(fits && whole && array, || Fault::Table("a look-up table that does not fit its entries"));

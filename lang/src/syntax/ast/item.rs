@@ -444,8 +444,8 @@ pub enum StateClause {
     Rate(Expr),
     /// `burst e`
     Burst(Expr),
-    /// `from f(x)`
-    From(Ident, Ident, Box<Expr>),
+    /// `from f(x, n)`, `from f(x, n, g)`
+    From(Ident, Ident, Box<Expr>, Option<Ident>),
 }
 
 /// `on ... { }`
