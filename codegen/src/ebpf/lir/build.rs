@@ -430,6 +430,7 @@ impl Builder {
         function.ask_first_bits();
         function.ask_less();
         function.forget_untold();
+        function.know_shown();
         function.simplify();
         function.drop_overwritten();
         function.widen_stores();

@@ -32,6 +32,7 @@ mod ranges;
 mod redirects;
 #[cfg(test)]
 mod run;
+mod shown;
 mod simplify;
 mod told;
 mod turns;
