@@ -415,7 +415,7 @@ impl Builder {
         };
         function.tidy();
         function.simplify();
-        if function.read_once() {
+        if function.read_once() | function.read_first_bytes() {
             function.simplify();
         }
         function.pack_met();

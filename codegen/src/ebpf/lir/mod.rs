@@ -21,6 +21,7 @@ mod alike;
 mod asks;
 mod bits;
 mod build;
+mod byte;
 mod check;
 mod globals;
 mod linear;
