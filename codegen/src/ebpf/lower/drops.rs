@@ -96,7 +96,7 @@ impl<'p> Lower<'p> {
         if let Some(last) = self.last_of_drops {
             return last;
         }
-        let (here, last) = (self.b.here(), self.b.block());
+        let (here, last) = (self.b.here(), self.b.rare());
         self.last_of_drops = Some(last);
         let (counter, verdict) = (self.b.param(last, Type::Word, 32), self.b.param(last, Type::Word, 8));
         let place = self.trace.is_some().then(|| self.b.param(last, Type::Word, 32));

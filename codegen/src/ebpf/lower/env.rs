@@ -2,7 +2,7 @@
 
 use super::super::lir::{Arg, BlockId, Type, Value};
 use super::linear::Linear;
-use super::{Lower, Lowering};
+use super::{Lower, Lowering, whence};
 use grv_lang::ir::validate::ghost_locals;
 use grv_lang::ir::{Body, ElementId, PortId, Program, TableId};
 use std::collections::BTreeSet;
@@ -109,6 +109,10 @@ pub(super) struct Env<'p> {
     pub(super) generation: Option<Arg>,
     /// Ports that the packet may have arrived at, a bit each.
     pub(super) ports: u64,
+    /// Those that it may have arrived at as far as words tell ([`Env::told`]). Code is not made for them: it would be there once for each port.
+    pub(super) from: u64,
+    /// Words that are other numbers for packets of other ports: the word, a number, and the ports of packets for which it may be that.
+    pub(super) told: Vec<(Value, u64, u64)>,
     /// Ports that the packet was sent to, a bit each.
     pub(super) sent: u64,
     /// Whether more will be sent of the packet as it is: it must not be changed.
@@ -202,6 +206,7 @@ impl<'p> Lower<'p> {
         env.written = opens.iter().any(|open| open.env.written);
         env.unread = opens.iter().any(|open| open.env.unread);
         env.ports = opens.iter().fold(0, |ports, open| ports | open.env.ports);
+        env.from = opens.iter().fold(0, |ports, open| ports | open.env.from);
         self.arrived_at(env.port());
         for open in &opens[1..] {
             let more = open.env.looked.iter().filter(|looked| !opens[0].env.looked.contains(looked));
@@ -250,6 +255,7 @@ impl<'p> Lower<'p> {
                 env.frames[depth].places[handle] = met;
             }
         }
+        env.told = whence::met(&meet.params, &opens);
         env.reads = self.met_reads(&meet, &opens);
         env.facts = met_facts(&meet, &opens);
         let checked = |(p, n): &(Value, i32)| {

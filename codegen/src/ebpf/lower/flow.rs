@@ -7,7 +7,7 @@
 use super::super::lir::{Arg, Bin, Cmp, Helper, Type};
 use super::super::{Hook, Told};
 use super::env::{Env, Frame, Open};
-use super::{Lower, Lowering, sums};
+use super::{Lower, Lowering, sums, whence};
 use grv_lang::diagnostics::Code;
 use grv_lang::ir::validate::is_ghost_stmt;
 use grv_lang::ir::{
@@ -105,9 +105,17 @@ impl<'p> Lower<'p> {
             let mut env = self.join(ways)?;
             self.b.span = span;
             let blocks = (self.b.block(), self.b.block());
+            let asked = whence::asked(&env, cond);
             self.cond(&mut env, cond, None, span, blocks.0, blocks.1)?;
-            yes.push(Open { env: env.clone(), block: blocks.0 });
-            no.push(Open { env, block: blocks.1 });
+            let way = |holds: bool, block| {
+                let mut env = env.clone();
+                if let Some((word, number, same)) = asked {
+                    env.tell(word, |other| (other == number) == (same == holds));
+                }
+                Open { env, block }
+            };
+            yes.push(way(true, blocks.0));
+            no.push(way(false, blocks.1));
         }
         let mut out = self.block(yes, then, tail)?;
         out.extend(self.block(no, other, tail)?);
@@ -372,11 +380,11 @@ impl<'p> Lower<'p> {
     /// Ends the program: the packet goes to these ports.
     fn finish(&mut self, env: &Env<'p>, span: Span) -> Lowering<()> {
         let sent = env.sent;
-        let way = match (env.port().map(|port| 1 << port.index()), env.ports.count_ones()) {
-            (Some(from), _) if sent == from => Way::Back,
-            (Some(from), _) if sent.count_ones() > 1 && sent & from == 0 => Way::Others(from),
+        let way = match (env.from, env.from.count_ones()) {
+            (from, 1) if sent == from => Way::Back,
+            (from, 1) if sent.count_ones() > 1 && sent & from == 0 => Way::Others(from),
             // Of more ports it is less likely, and costs all others more.
-            (None, 2) if sent.count_ones() == 1 && sent & env.ports != 0 => Way::Perhaps,
+            (from, 2) if sent.count_ones() == 1 && sent & from != 0 => Way::Perhaps,
             _ => Way::On,
         };
         let exit = match self.exits.get(&(sent, way)) {
@@ -478,7 +486,7 @@ impl<'p> Lower<'p> {
             self.untagged();
             let span = self.program.span;
             let frame = self.entered(env, *to, &[], span)?;
-            let mut env = Env { frames: vec![frame], ports: 1 << port.index(), ..env.clone() };
+            let mut env = Env { frames: vec![frame], ports: 1 << port.index(), from: 1 << port.index(), ..env.clone() };
             self.visit(&mut env, to.element)?;
             let block = self.b.here();
             self.pending.entry(*to).or_default().push(Open { env, block });
@@ -512,7 +520,7 @@ fn apart(opens: Vec<Open<'_>>) -> Vec<Vec<Open<'_>>> {
 }
 
 /// A variable or a number, as an operand.
-fn copied(env: &Env<'_>, expr: &Expr) -> Option<Arg> {
+pub(super) fn copied(env: &Env<'_>, expr: &Expr) -> Option<Arg> {
     match expr {
         Expr::Const(value, _) => Some(Arg::Number(*value as u64)),
         Expr::Local(id) => env.frame().locals.get(id.index()).copied().flatten(),

@@ -1,7 +1,7 @@
 //! From the core IR to the low-level IR: the whole program becomes one function, which is run for each packet that arrives at a
 //! port of the box.
 //!
-//! - [`flow`]: statements, ways that part and meet, ends
+//! - [`flow`]: statements, ways that part and meet, ends; [`whence`]: where packets came from, as far as words tell
 //! - [`endings`]: what several ways end with
 //! - `env`: what is known at a place, and what is known where ways meet
 //! - [`expr`], [`linear`]: expressions; sums for the places of headers
@@ -46,6 +46,7 @@ mod tables;
 mod timer;
 mod trace;
 mod uses;
+mod whence;
 
 use super::lir::{Arg, BlockId, Builder, Function, MapId, Slot, Type, Value, mask};
 use super::maps::{Kind, Layout, Map, Maps, Place, identifier};
@@ -417,6 +418,8 @@ impl<'p> Lower<'p> {
             coarse: None,
             generation: None,
             ports: 0,
+            from: 0,
+            told: Vec::new(),
             sent: 0,
             kept: false,
             moved: false,

@@ -276,6 +276,7 @@ impl<'p> Lower<'p> {
             generation: None,
             seen: None,
             cell: None,
+            told: Vec::new(),
             reads: Vec::new(),
             facts: Vec::new(),
             checked: Vec::new(),

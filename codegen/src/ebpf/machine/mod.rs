@@ -4,7 +4,9 @@ mod alloc;
 mod dead;
 mod held;
 mod insn;
+mod layout;
 mod moves;
+mod odds;
 mod select;
 mod stack;
 mod tails;
@@ -92,19 +94,15 @@ pub(crate) fn compile(function: &Function) -> Result<Code, Failure> {
         around: Vec::new(),
     };
     let mut starts = vec![0; selected.runs.len()];
-    let (late, early): (Vec<usize>, Vec<usize>) = (0..starts.len()).partition(|number| selected.runs[*number].late);
-    let order = [early, late].concat();
-    for (place, number) in order.iter().copied().enumerate() {
-        let run = &selected.runs[number];
+    for (number, run) in selected.runs.iter().enumerate() {
         starts[number] = emit.code.insns.len();
-        let next = BlockId(order.get(place + 1).map_or(u32::MAX, |next| *next as u32));
         for what in output.block_insts_and_edits(&selected, regalloc2::Block::new(number)) {
             match what {
                 InstOrEdit::Edit(Edit::Move { from, to }) => emit.shift(*from, *to),
                 InstOrEdit::Inst(index) => {
                     let step = &selected.steps[index.index()];
                     emit.span = step.span;
-                    emit.action(&step.action, output.inst_allocs(index), next);
+                    emit.action(&step.action, output.inst_allocs(index), run.again);
                 }
             }
         }
@@ -114,7 +112,8 @@ pub(crate) fn compile(function: &Function) -> Result<Code, Failure> {
         debug_assert!(run.steps.end > run.steps.start, "every block ends with a step");
     }
     emit.spare(&mut starts);
-    emit.merge_tails(&mut starts);
+    let often = emit.arrange(&selected.runs, &mut starts);
+    emit.merge_tails(&mut starts, &often);
     // Fewer ways lead to some places now.
     emit.spare(&mut starts);
     emit.lay_out();
@@ -196,7 +195,7 @@ impl Emit {
         self.push(insn);
     }
 
-    fn action(&mut self, action: &Action, allocs: &[Allocation], next: BlockId) {
+    fn action(&mut self, action: &Action, allocs: &[Allocation], again: bool) {
         let reg = |index: usize| allocs.get(index).and_then(|a| a.as_reg()).map_or(0, number);
         match action {
             Action::Nothing => {}
@@ -243,19 +242,19 @@ impl Emit {
             Action::Jump(to) => self.jump(Insn::jump(), *to),
             Action::Branch(cmp, wide, then, other) => {
                 let insn = |cmp| Insn::jump_if(cmp, *wide, reg(0), reg(1));
-                self.branch(*cmp, insn, *then, *other, next);
+                self.branch(*cmp, insn, *then, *other, again);
             }
             Action::BranchImm(cmp, wide, imm, then, other) => {
                 let insn = |cmp| Insn::jump_if_imm(cmp, *wide, reg(0), *imm);
-                self.branch(*cmp, insn, *then, *other, next);
+                self.branch(*cmp, insn, *then, *other, again);
             }
             Action::Exit => self.push(Insn::exit()),
         }
     }
 
-    fn branch(&mut self, cmp: Cmp, insn: impl Fn(Cmp) -> Insn, then: BlockId, other: BlockId, next: BlockId) {
+    fn branch(&mut self, cmp: Cmp, insn: impl Fn(Cmp) -> Insn, then: BlockId, other: BlockId, again: bool) {
         // That no bit is set cannot be asked.
-        if then == next && cmp != Cmp::Set || cmp == Cmp::Clear {
+        if again && cmp != Cmp::Set || cmp == Cmp::Clear {
             self.jump(insn(cmp.negated()), other);
             self.jump(Insn::jump(), then);
         } else {

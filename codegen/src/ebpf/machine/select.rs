@@ -4,6 +4,7 @@
 
 use super::super::lir::{Arg, Bin, BlockId, Cmp, End, Field, Function, Helper, MapId, Op, Slot, Value};
 use super::super::lir::{Inst, Type};
+use super::odds::Odds;
 use grv_lang::span::Span;
 use regalloc2::{Operand, PReg, PRegSet, RegClass, VReg};
 use std::collections::HashMap;
@@ -85,8 +86,10 @@ pub(crate) struct Run {
     pub(crate) preds: Vec<regalloc2::Block>,
     /// Arguments of a jump.
     pub(crate) args: Vec<VReg>,
-    /// Whether it is laid out behind all others.
-    pub(crate) late: bool,
+    /// What may lie behind it, since it leads there without a jump then, and how often that saves one.
+    pub(crate) on: Vec<(usize, f64)>,
+    /// How often it is gone through.
+    pub(crate) often: f64,
     /// Whether its branch goes on to a jump rather than jump itself.
     pub(crate) again: bool,
 }
@@ -235,36 +238,44 @@ impl Select<'_> {
         let mut at = vec![0; self.function.blocks.len()];
         // By branch, and whether it is the way that it jumps to: the edge.
         let mut edges: HashMap<(BlockId, bool), usize> = HashMap::new();
+        let odds = Odds::of(self.function, &self.order);
+        // By edge: how often it is gone.
+        let mut gone: HashMap<usize, f64> = HashMap::new();
         for block in &self.order {
             at[block.index()] = places.len();
             places.push(Place::Block(*block));
             if let End::Branch { cmp, then, other, .. } = self.function.blocks[block.index()].end {
                 let [near, far] = nearest(cmp, then, other);
+                let [first, second] = odds.ways(*block);
+                let [often, seldom] = if near == then { [first, second] } else { [second, first] };
                 if preds[near.index()] > 1 {
                     edges.insert((*block, false), places.len());
+                    gone.insert(places.len(), often);
                     places.push(Place::Edge(near));
                 }
                 if preds[far.index()] > 1 {
                     edges.insert((*block, true), places.len());
+                    gone.insert(places.len(), seldom);
                     places.push(Place::FarEdge(far));
                 }
             }
         }
         let number = |block: BlockId| regalloc2::Block::new(at[block.index()]);
         let mut next = 0;
-        for place in &places {
+        for (here, place) in places.iter().enumerate() {
             let first = self.out.steps.len();
             let mut run = Run::default();
             self.numbers.clear();
             match *place {
                 Place::Edge(to) | Place::FarEdge(to) => {
-                    run.late = matches!(place, Place::FarEdge(_));
+                    run.often = gone.get(&here).copied().unwrap_or(0.0);
                     run.succs = vec![number(to)];
+                    run.on = vec![(at[to.index()], run.often)];
                     self.step(Action::Jump(BlockId(at[to.index()] as u32)), Vec::new());
                 }
                 Place::Block(id) => {
                     let block = &self.function.blocks[id.index()];
-                    run.late = block.rare;
+                    run.often = odds.block(id);
                     run.again = self.function.again.contains(&id);
                     (self.at, next) = (next, next + 1);
                     run.params = block.params.iter().map(|v| vreg(*v)).collect();
@@ -279,6 +290,7 @@ impl Select<'_> {
                         End::Jump(to, args) => {
                             run.args = args.iter().map(|arg| self.reg(*arg)).collect();
                             run.succs = vec![number(*to)];
+                            run.on = vec![(at[to.index()], run.often)];
                             self.step(Action::Jump(BlockId(at[to.index()] as u32)), Vec::new());
                         }
                         End::Branch { cmp, a, b, then, other } => {
@@ -290,6 +302,11 @@ impl Select<'_> {
                             let (then, other) =
                                 if *cmp == Cmp::Set { (target(true), target(false)) } else { (target(false), target(true)) };
                             run.succs = vec![regalloc2::Block::new(then), regalloc2::Block::new(other)];
+                            // Whether bits are set can only be asked by a jump to where they are.
+                            let [first, second] = odds.ways(id);
+                            let jumps_first = *cmp == Cmp::Set || run.again;
+                            run.on = if jumps_first { vec![(other, second)] } else { vec![(then, first), (other, second)] };
+                            run.on.truncate(if *cmp == Cmp::Clear { 1 } else { 2 });
                             self.branch(*cmp, *a, *b, BlockId(then as u32), BlockId(other as u32));
                         }
                         End::Return(verdict) => {

@@ -16,8 +16,8 @@ enum Goal {
 }
 
 impl Emit {
-    /// Merges tails; new places are added to `starts`.
-    pub(super) fn merge_tails(&mut self, starts: &mut Vec<usize>) {
+    /// Merges tails; new places are added to `starts`. The way that is gone most often keeps its own.
+    pub(super) fn merge_tails(&mut self, starts: &mut Vec<usize>, often: &[f64]) {
         let jumps: BTreeMap<usize, BlockId> = self.jumps.iter().copied().collect();
         let first: BTreeSet<usize> = starts.iter().copied().collect();
         let named: BTreeMap<usize, u32> = self.code.relocations.iter().map(|(at, map)| (*at, map.0)).collect();
@@ -81,7 +81,7 @@ impl Emit {
         };
         let mut merged: Vec<(usize, usize, usize)> = Vec::new();
         for (_, mut tails) in ends {
-            tails.sort_unstable();
+            tails.sort_by(|a, b| a.0.cmp(&b.0).then(often[b.1].total_cmp(&often[a.1])).then(a.1.cmp(&b.1)));
             let mut kept: Vec<usize> = Vec::new();
             for (free, at) in tails {
                 let best = kept
