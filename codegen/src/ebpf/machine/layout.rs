@@ -4,7 +4,10 @@
 use super::select::Run;
 use super::{Emit, Insn};
 
-/// Instructions over which a jump is half as good as over none.
+/// Instructions over which a jump is short on most machines.
+const SHORT: usize = 20;
+
+/// Of longer ones, instructions over which a jump is half as good as over none.
 const NEAR: f64 = 8.0;
 
 impl Emit {
@@ -122,7 +125,11 @@ impl Layout<'_> {
                     Tie::To(to) => starts[to].map(|to| start + self.sizes[*run] - to),
                     Tie::From(from) => starts[from].map(|there| start - there - self.sizes[from]),
                 };
-                sum += distance.map_or(0.0, |distance| NEAR / (NEAR + distance as f64));
+                sum += match distance {
+                    Some(distance) if distance > SHORT => NEAR / (NEAR + distance as f64),
+                    Some(_) => 1.0,
+                    None => 0.0,
+                };
             }
             start += self.sizes[*run];
         }
