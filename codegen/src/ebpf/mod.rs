@@ -185,7 +185,7 @@ pub struct TableInfo {
     /// Of `slots`, an array of two tables that mirror each other, in whose values the keys' scalars are, too: a map from keys of the table with the deadlines to
     /// slots. Its values end with a slot's number, from 1. Slots begin with that key; one holds entries if its word is more than 1.
     pub index: Option<String>,
-    /// Of `slots`: by column of the mirror's key the numbers that there are slots for; none: all of its bits.
+    /// Of `slots`: by column of the mirror's key the numbers that there are slots for, or, of a range, the last and the first one; none: all of its bits.
     pub places: Vec<Vec<u64>>,
     /// Of `mirror`, and of a mirror's `slots`: whose deadlines its entries share. An entry lives if its word, a ticket, is not 0, and the owner's entry has
     /// the same ticket, and lives.

@@ -14,6 +14,8 @@ use std::collections::BTreeSet;
 pub(super) enum Domain {
     /// All of so many bits.
     All(u8),
+    /// So many from the first one on: what is inserted was chosen among them.
+    Range { first: u64, count: u64 },
     /// These, in order: nothing else is ever inserted.
     Of(Vec<u64>),
 }
@@ -23,6 +25,7 @@ impl Domain {
     pub(super) fn size(&self) -> u64 {
         match self {
             Domain::All(bits) => 1 << bits,
+            Domain::Range { count, .. } => *count,
             Domain::Of(values) => values.len() as u64,
         }
     }
@@ -97,6 +100,14 @@ pub(super) fn plan(program: &ir::Program, id: TableId) -> Option<Plan> {
     if places > owner.capacity.saturating_mul(TIMES).max(FEW) {
         return None;
     }
+    // Half of the places are worth a subtraction: caches hold twice as many.
+    let narrow = |(column, domain): (usize, Domain)| match domain {
+        Domain::All(_) => {
+            chosen_among(program, &pairs, column).filter(|range| 2 * range.size() <= domain.size()).unwrap_or(domain)
+        }
+        domain => domain,
+    };
+    let domain = domain.into_iter().enumerate().map(narrow).collect();
     Some(Plan { same: same(program, &pairs, owner, id)?, likely: likely(program, pairs.first()?, owner), domain })
 }
 
@@ -165,6 +176,29 @@ fn domain(program: &ir::Program, pairs: &[Pair<'_>], column: usize, bits: u8) ->
         Some(values) if values.len() <= MOST_VALUES => Some(Domain::Of(values.into_iter().collect())),
         _ => (bits <= MOST_BITS).then_some(Domain::All(bits)),
     }
+}
+
+/// The range that all numbers in a column of the mirror's key are chosen from.
+fn chosen_among(program: &ir::Program, pairs: &[Pair<'_>], column: usize) -> Option<Domain> {
+    let mut ranges = pairs.iter().map(|pair| {
+        let of = root(program, pair.body, pair.mirror.key.get(column)?)?;
+        let (mut range, mut other) = (None, uses::is_given(program, pair.body, of));
+        uses::statements(program, &mut |body, stmt| match &stmt.kind {
+            StmtKind::Choose { var, low: Expr::Const(low, _), high: Expr::Const(high, _), .. }
+                if std::ptr::eq(body, pair.body) && *var == of && range.is_none() =>
+            {
+                range = hashed(*low, *high);
+            }
+            StmtKind::Assign { dst, .. } => other |= std::ptr::eq(body, pair.body) && *dst == of,
+            kind => other |= std::ptr::eq(body, pair.body) && uses::defines(kind, of),
+        });
+        match range {
+            Some(Likely::Hashed { first, count }) if !other => Some(Domain::Range { first, count }),
+            _ => None,
+        }
+    });
+    let range = ranges.next()??;
+    ranges.all(|other| other.as_ref() == Some(&range)).then_some(range)
 }
 
 /// All numbers that an expression can be, if it is none but constants of the program.
@@ -269,4 +303,54 @@ pub(super) fn chosen_for(program: &ir::Program, id: TableId, body: &Body, var: L
     };
     let pair = pairs(program, id, mirrors.next()?)?.into_iter().find(ours)?;
     pair.owner_key(program).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Domain, plan};
+    use grv_lang::compile::compile;
+    use grv_lang::ir::TableId;
+    use grv_lang::source::NoModules;
+
+    /// The numbers that there are places for if they are chosen in a range.
+    fn places(range: &str) -> Vec<Domain> {
+        let text = format!(
+            "//! Numbers of stations.\n
+            use std::net::{{Ethernet, Mac}};\n
+            element Numbers {{
+                input frame;
+                output out;\n
+                state numbers: map<Mac, u16>[10_000] idle 3s;
+                state stations: map<u16, Mac>[10_000] idle with numbers[value];\n
+                on frame(p) {{
+                    match p {{
+                        {{ Ethernet as eth }} => {{
+                            if numbers.contains(eth.src) {{ drop \"known\" }}
+                            choose number in {range} within 4 where not stations.contains(number) else {{ drop \"no number\" }}
+                            numbers.insert(eth.src, number) and stations.insert(number, eth.src) else {{ drop \"full\" }}
+                            emit out;
+                        }}
+                        _ => drop \"malformed\",
+                    }}
+                }}
+            }}\n
+            middlebox Box {{
+                port left;
+                numbers: Numbers;
+                left -> numbers.frame;
+                numbers.out -> left;
+            }}\n"
+        );
+        let compilation = compile("box.grv", text.as_bytes(), &NoModules);
+        assert!(!compilation.failed(), "{:?}", compilation.diagnostics);
+        plan(&compilation.boxes[0], TableId(0)).expect("places for all numbers").domain
+    }
+
+    #[test]
+    fn there_are_places_for_what_is_chosen() {
+        assert_eq!(places("32_768..=65_535"), [Domain::Range { first: 32_768, count: 32_768 }]);
+        assert_eq!(places("1..=1_000"), [Domain::Range { first: 1, count: 1_000 }]);
+        // Hardly fewer than all.
+        assert_eq!(places("1_024..=65_535"), [Domain::All(16)]);
+    }
 }

@@ -6,9 +6,10 @@
 //! again where it looked: nothing has happened since but reading. Changes are settled before anything else that others can see:
 //! before another entry is touched, before the packet changes, at the end of the step.
 //!
-//! A new entry is inserted by the kernel's own operation, which fails if another processor was first; then, too, the step begins
-//! again. If more may become of the entry in the same step, it is inserted dead, with the word 0, which nobody else
-//! touches, and comes to life when it is settled.
+//! A new entry is one of these changes: it is made when it is known as what, by the kernel's own operation, which fails if another processor was first; then,
+//! too, the step begins again. If there is no room, the step goes on as if the insertion had failed where it is written: nothing has happened since but
+//! reading. What takes effect together with a cell, or with a mirror's entry, is inserted dead, with the word 0, which nobody else touches, and comes to life
+//! at the commit point.
 //!
 //! What is beside the word does not change with it at once: who changes it swaps in 0 first, which others wait for.
 //!
@@ -121,13 +122,31 @@ impl<'p> Lower<'p> {
     /// What is to become of the entry that was looked at takes effect.
     pub(super) fn settle(&mut self, env: &mut Env<'p>) -> Lowering<()> {
         let cell = env.cell.clone().filter(|cell| cell.old != cell.new);
-        let Some(seen) = env.seen.clone().filter(|seen| seen.new != seen.word || seen.dirty) else {
+        let changed = |seen: &Seen| seen.new != seen.word || seen.dirty || seen.failed.is_some();
+        let Some(seen) = env.seen.clone().filter(changed) else {
             return if let Some(cell) = cell { self.settle_cell(env, &cell) } else { Ok(()) };
         };
         let Some(Keeping::Entries(kept)) = self.map_of(seen.table).map(|of| of.keeping) else { return Ok(()) };
         self.writes(env, seen.table, &seen.key, self.b.span)?;
+        match seen.failed {
+            Some(failed) => self.settle_new(env, &kept, (&seen, failed), cell),
+            None => self.settle_changed(env, &kept, cell),
+        }
+    }
+
+    /// What is to become of an entry that is there takes effect, together with a cell.
+    pub(super) fn settle_changed(&mut self, env: &mut Env<'p>, kept: &Entries, cell: Option<CellSeen>) -> Lowering<()> {
+        let Some(seen) = env.seen.clone() else { return Ok(()) };
         if seen.dirty || cell.is_some() {
-            return self.settle_held(env, &kept, &seen, cell);
+            if seen.word != self.held(kept) {
+                let changed = self.b.block();
+                self.hold(&seen, kept, changed);
+                let here = self.b.here();
+                self.b.enter(changed);
+                self.begin_again(seen.retry);
+                self.b.enter(here);
+            }
+            return self.settle_held(env, kept, &seen, cell);
         }
         let (differs, done, changed) = (self.b.block(), self.b.block(), self.b.block());
         self.b.branch(Cmp::Eq, seen.word, seen.new, done, differs);
@@ -142,19 +161,9 @@ impl<'p> Lower<'p> {
         Ok(())
     }
 
-    /// The same of an entry with more than its word, or together with a cell: the entry is held meanwhile.
-    fn settle_held(&mut self, env: &mut Env<'p>, kept: &Entries, seen: &Seen, cell: Option<CellSeen>) -> Lowering<()> {
+    /// The same of an entry that is held meanwhile: one with more than its word, or that changes together with a cell. Its word was another one, or it is new.
+    pub(super) fn settle_held(&mut self, env: &mut Env<'p>, kept: &Entries, seen: &Seen, cell: Option<CellSeen>) -> Lowering<()> {
         let (entry, at, held) = (Arg::Value(seen.entry), kept.word as i16, self.held(kept));
-        if seen.word != held {
-            let changed = self.b.block();
-            self.commit(seen.table, Effect::Hold);
-            let was = self.b.compare_swap(entry, at, seen.word, held);
-            self.b.unless(Cmp::Eq, was, seen.word, changed);
-            let here = self.b.here();
-            self.b.enter(changed);
-            self.begin_again(seen.retry);
-            self.b.enter(here);
-        }
         if let Some(cell) = cell {
             let taken = self.b.block();
             self.swap_cell(&cell, taken);
@@ -326,8 +335,18 @@ impl<'p> Lower<'p> {
                 self.b.unless(Cmp::Ne, word, CLAIMED, other);
             }
             let mut env = env.clone();
-            env.seen =
-                Some(Seen { table, key: key.to_vec(), entry, word, new: word, beside, dirty: false, live, retry: Some(retry) });
+            env.seen = Some(Seen {
+                table,
+                key: key.to_vec(),
+                entry,
+                word,
+                new: word,
+                beside,
+                dirty: false,
+                live,
+                retry: Some(retry),
+                failed: None,
+            });
             // The memory belongs to another key by now: where is ours?
             self.same_key(&layout, found, key, other);
             ways.push(Open { env, block: self.b.here() });
@@ -336,7 +355,7 @@ impl<'p> Lower<'p> {
         self.try_again(&retry);
         let (word, new, beside) = (CLAIMED, CLAIMED, vec![Arg::Number(0); kept.columns.len()]);
         let (key, live) = (key.to_vec(), Some(false));
-        env.seen = Some(Seen { table, key, entry, word, new, beside, dirty: false, live, retry: Some(retry) });
+        env.seen = Some(Seen { table, key, entry, word, new, beside, dirty: false, live, retry: Some(retry), failed: None });
         ways.push(Open { env, block: absent });
         Ok(ways)
     }

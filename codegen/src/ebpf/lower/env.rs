@@ -71,6 +71,8 @@ pub(super) struct Seen {
     pub(super) live: Option<bool>,
     /// Where to begin again if it has changed meanwhile; nowhere, if something was done since that cannot be done twice.
     pub(super) retry: Option<Retry>,
+    /// If it is to be made, should it not be there: where to go on if there is no room.
+    pub(super) failed: Option<BlockId>,
 }
 
 /// A cell that the step has read, and what is to become of it.
@@ -226,6 +228,7 @@ impl<'p> Lower<'p> {
             (cell.old, cell.new) = (old.unwrap_or(cell.old), new.unwrap_or(cell.new));
         }
         if let Some(seen) = &mut env.seen {
+            seen.failed = opens.iter().find_map(|open| open.env.seen.as_ref()?.failed);
             seen.dirty = opens.iter().any(|open| open.env.seen.as_ref().is_some_and(|seen| seen.dirty));
             let word = self.word(&mut meet, &opens, |env| env.seen.as_ref().map(|seen| seen.word));
             let new = self.word(&mut meet, &opens, |env| env.seen.as_ref().map(|seen| seen.new));
@@ -289,7 +292,13 @@ impl<'p> Lower<'p> {
             };
             entries && cells
         };
-        if opens.iter().all(alike) {
+        // One that is live is there: nothing is to be made on ways on which it is.
+        let made = opens.iter().find_map(|open| open.env.seen.as_ref()?.failed);
+        let as_made = |open: &Open<'p>| {
+            let there = |seen: &Seen| seen.failed == made || seen.failed.is_none() && seen.live == Some(true);
+            open.env.seen.as_ref().is_none_or(there)
+        };
+        if opens.iter().all(|open| alike(open) && as_made(open)) {
             return Ok(());
         }
         for open in opens {

@@ -47,7 +47,11 @@ impl Lower<'_> {
         let keys = if slots.is_some() { &map.value } else { &map.key };
         if let Some(slots) = &slots {
             info.index = self.maps.map(slots.index.map).map(|index| index.name.clone());
-            let numbers = |domain: &Domain| if let Domain::Of(values) = domain { values.clone() } else { Vec::new() };
+            let numbers = |domain: &Domain| match domain {
+                Domain::All(_) => Vec::new(),
+                Domain::Range { first, count } => vec![first + count - 1, *first],
+                Domain::Of(values) => values.clone(),
+            };
             info.places = slots.plan.domain.iter().map(numbers).collect();
         }
         info.key = kept.key.iter().map(|index| place(keys, *index)).collect();

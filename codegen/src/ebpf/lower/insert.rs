@@ -3,7 +3,7 @@
 use super::super::lir::{Arg, BlockId, Cmp, Effect, Helper};
 use super::super::maps::Layout;
 use super::entries::{CLAIMED, EXISTS, NO_EXIST, set_beside};
-use super::env::{Env, Open, Seen};
+use super::env::{CellSeen, Env, Open, Seen};
 use super::ops::Outcome;
 use super::tables::{Entries, Kept};
 use super::{Lower, Lowering, sweep};
@@ -15,7 +15,7 @@ impl<'p> Lower<'p> {
     #[allow(clippy::too_many_arguments, reason = "a table, an entry, and where they are")]
     pub(super) fn insert(
         &mut self,
-        env: Env<'p>,
+        mut env: Env<'p>,
         table: TableId,
         kept: &Entries,
         key: &[Arg],
@@ -23,6 +23,7 @@ impl<'p> Lower<'p> {
         or_update: bool,
         span: Span,
     ) -> Lowering<Vec<Outcome<'p>>> {
+        self.make_pending(&mut env)?;
         let idle = matches!(self.program.tables[table.index()].lifetime, Lifetime::Idle(_));
         let scalars: Vec<Arg> = key.iter().chain(value).copied().collect();
         let mut outcomes = Vec::new();
@@ -78,45 +79,83 @@ impl<'p> Lower<'p> {
         // What lives for no time at all is dead at once.
         let live = (self.shortest > 0).then_some(true);
         let new = self.pack(kept, deadline, value);
-        let (create, dead, failed) = (self.b.block(), self.b.block(), self.b.block());
-        self.b.branch(Cmp::Eq, Arg::Value(seen.entry), Arg::Number(0), create, dead);
-        self.b.enter(dead);
-        let mut reused = Seen { new, live, ..seen.clone() };
-        set_beside(kept, &mut reused, value);
-        // What is beside the word of a dead entry was not read.
-        reused.dirty = !whole;
-        if kept.ticket.is_some() {
-            // No mirror's entry has the ticket of an entry that was not inserted with it.
-            let again = self.b.block();
-            self.hold(&reused, kept, Arg::Number(0), again);
-            let here = self.b.here();
-            self.b.enter(again);
-            self.begin_again(seen.retry);
-            self.b.enter(here);
-            reused.word = CLAIMED;
-        }
-        outcomes.push((Open { env: Env { seen: Some(reused), ..env.clone() }, block: self.b.here() }, vec![Arg::Number(1)]));
-        self.b.enter(create);
-        let made = (new, live, Arg::Number(0));
-        let made = self.create(env.clone(), table, kept, (key, value), made, (&seen, failed), span)?;
-        outcomes.push((made, vec![Arg::Number(1)]));
+        // It is made when what else becomes of it is known. What is beside the word of a dead entry was not read.
+        let failed = self.b.block();
+        let mut made = Seen { new, live, failed: Some(failed), ..seen };
+        set_beside(kept, &mut made, value);
+        made.dirty = !whole;
+        outcomes.push((Open { env: Env { seen: Some(made), ..env.clone() }, block: self.b.here() }, vec![Arg::Number(1)]));
         env.seen = None;
         outcomes.push((Open { env, block: failed }, vec![Arg::Number(0)]));
         Ok(outcomes)
     }
 
-    /// Holds a dead entry, and gives it a ticket; goes on in `other` if it has changed.
-    pub(super) fn hold(&mut self, seen: &Seen, kept: &Entries, ticket: Arg, other: BlockId) {
-        let entry = Arg::Value(seen.entry);
-        self.commit(seen.table, Effect::Hold);
-        let was = self.b.compare_swap(entry, kept.word as i16, seen.word, CLAIMED);
-        self.b.unless(Cmp::Eq, was, seen.word, other);
-        if let Some(at) = kept.ticket {
-            self.b.store(entry, at as i16, 8, ticket);
+    /// If an entry is to be made, it is.
+    fn make_pending(&mut self, env: &mut Env<'p>) -> Lowering<()> {
+        if env.seen.as_ref().is_some_and(|seen| seen.failed.is_some()) {
+            self.settle(env)?;
+            self.forget(env);
+        }
+        Ok(())
+    }
+
+    /// An entry is made, or the memory of a dead one is used again. If a cell changes with it, nobody else touches it before that.
+    pub(super) fn settle_new(
+        &mut self,
+        env: &mut Env<'p>,
+        kept: &Entries,
+        (seen, failed): (&Seen, BlockId),
+        cell: Option<CellSeen>,
+    ) -> Lowering<()> {
+        let span = self.b.span;
+        let seen = Seen { failed: None, ..seen.clone() };
+        let (create, there) = (self.b.block(), self.b.block());
+        self.b.branch(Cmp::Eq, Arg::Value(seen.entry), Arg::Number(0), create, there);
+        self.b.enter(there);
+        let mut reused = Open { env: Env { seen: Some(seen.clone()), ..env.clone() }, block: there };
+        if cell.is_some() || kept.ticket.is_some() {
+            let again = self.b.block();
+            // No mirror's entry has the ticket of an entry that was not inserted with it. What it was it becomes again if the cell has changed.
+            self.hold_anew(&seen, kept, Arg::Number(0), again);
+            let here = self.b.here();
+            self.b.enter(again);
+            self.begin_again(seen.retry);
+            self.b.enter(here);
+            reused.env.seen = Some(Seen { word: if cell.is_some() { seen.word } else { CLAIMED }, ..seen.clone() });
+        }
+        if cell.is_none() {
+            self.settle_changed(&mut reused.env, kept, None)?;
+            self.forget(&mut reused.env);
+        }
+        reused.block = self.b.here();
+        self.b.enter(create);
+        let kept = Entries { later: cell.is_some(), ..kept.clone() };
+        let new = (seen.new, seen.live, Arg::Number(0));
+        let made = self.create(env.clone(), seen.table, &kept, (&seen.key, &seen.beside), new, (&seen, failed), span)?;
+        *env = self.join(vec![reused, made])?;
+        match env.seen.clone() {
+            Some(seen) => self.settle_held(env, &kept, &seen, cell),
+            None => Ok(()),
         }
     }
 
-    /// Has the kernel insert an entry that was not there; goes on in `failed` if there is no room.
+    /// Holds an entry; goes on in `other` if it has changed.
+    pub(super) fn hold(&mut self, seen: &Seen, kept: &Entries, other: BlockId) {
+        let held = self.held(kept);
+        self.commit(seen.table, Effect::Hold);
+        let was = self.b.compare_swap(Arg::Value(seen.entry), kept.word as i16, seen.word, held);
+        self.b.unless(Cmp::Eq, was, seen.word, other);
+    }
+
+    /// Holds a dead entry, and gives it a ticket if it has one; goes on in `other` if it has changed.
+    pub(super) fn hold_anew(&mut self, seen: &Seen, kept: &Entries, ticket: Arg, other: BlockId) {
+        self.hold(seen, kept, other);
+        if let Some(at) = kept.ticket {
+            self.b.store(Arg::Value(seen.entry), at as i16, 8, ticket);
+        }
+    }
+
+    /// Has the kernel insert an entry that was not there, to live at once or `later`; goes on in `failed` if there is no room.
     #[allow(clippy::too_many_arguments, reason = "a table, an entry, and where to go")]
     pub(super) fn create(
         &mut self,
@@ -134,7 +173,6 @@ impl<'p> Lower<'p> {
         self.write_key(&of, key, None);
         self.write_value(kept, &layout, key, value, if later { CLAIMED } else { new }, ticket);
         if !later {
-            self.writes(&mut env, table, key, span)?;
             self.commit(table, Effect::Insert);
         }
         let (slot, base) = (Arg::Stack(self.key_slot, 0), Arg::Stack(self.value_slot, 0));
@@ -219,12 +257,13 @@ impl<'p> Lower<'p> {
     /// Removes an entry, if it is there and live.
     pub(super) fn remove(
         &mut self,
-        env: Env<'p>,
+        mut env: Env<'p>,
         table: TableId,
         kept: &Entries,
         key: &[Arg],
         span: Span,
     ) -> Lowering<Vec<Outcome<'p>>> {
+        self.make_pending(&mut env)?;
         let mut outcomes = Vec::new();
         for mut open in self.look(env, table, kept, key, span)? {
             if let Some(seen) = open.env.seen.clone().filter(|seen| seen.live == Some(true)) {
@@ -245,5 +284,68 @@ impl<'p> Lower<'p> {
             outcomes.push((open, Vec::new()));
         }
         Ok(outcomes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Options, print_lowered};
+    use grv_lang::compile::compile;
+    use grv_lang::source::NoModules;
+
+    /// How often a handler that makes an entry of an address looks it up and inserts it, if it does `more` then; and what it is as text.
+    fn asks(more: &str) -> (usize, usize, String) {
+        let text = format!(
+            "//! Addresses that were seen.\n
+            use std::net::{{Ethernet, Mac}};
+            use std::time::COARSE;\n
+            element Known {{
+                input frame;
+                output known;\n
+                state places: map<Mac, u8>[4] idle 3s granularity COARSE;
+                state turn: cell<u32> = 0;\n
+                on frame(p) {{
+                    match p {{
+                        {{ Ethernet as eth }} => {{
+                            places.insert_or_update(eth.src, 1) else {{ drop \"full\" }}
+                            {more}
+                            emit known;
+                        }}
+                        _ => drop \"malformed\",
+                    }}
+                }}
+            }}\n
+            middlebox Box {{
+                port left, right;
+                ahead: Known;
+                left -> ahead.frame;
+                right -> ahead.frame;
+                ahead.known -> right;
+            }}\n"
+        );
+        let compilation = compile("box.grv", text.as_bytes(), &NoModules);
+        assert!(!compilation.failed(), "{:?}", compilation.diagnostics);
+        let lowered = print_lowered(&compilation.boxes[0], &Options::default()).unwrap_or_else(|e| panic!("{e:?}"));
+        let updates: Vec<&str> =
+            lowered.split("bpf_map_update_elem(").skip(1).filter_map(|args| args.split(',').next()).collect();
+        let lookups = lowered.matches(&format!("bpf_map_lookup_elem({},", updates[0])).count();
+        (lookups, updates.len(), lowered)
+    }
+
+    #[test]
+    fn a_new_entry_is_made_as_it_is_to_be() {
+        for more in ["", "places.expire_at(eth.src, now + 1s);", "places.set(eth.src, 2); places.expire_at(eth.src, now + 1s);"] {
+            let (lookups, updates, lowered) = asks(more);
+            assert_eq!((lookups, updates), (1, 1), "{lowered}");
+        }
+    }
+
+    #[test]
+    fn what_takes_effect_with_a_cell_is_there_before() {
+        let (lookups, updates, lowered) = asks("turn = turn +% 1;");
+        assert_eq!((lookups, updates), (2, 1), "{lowered}");
+        // What was made is nobody else's; what was there is held first, and if the cell has changed it is what it was: it may be alive.
+        assert_eq!(lowered.matches("commit hold").count(), 1, "{lowered}");
+        assert!(!lowered.contains("0 -> 2"), "{lowered}");
     }
 }

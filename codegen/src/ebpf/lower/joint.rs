@@ -139,6 +139,7 @@ impl<'p> Lower<'p> {
             dirty: false,
             live: Some(true),
             retry: Some(retry),
+            failed: None,
         });
         if !env.written {
             env.looked.push((table, key.to_vec()));
@@ -207,7 +208,7 @@ impl<'p> Lower<'p> {
         self.b.branch(Cmp::Eq, Arg::Value(seen.entry), Arg::Number(0), create, dead);
 
         self.b.enter(dead);
-        self.hold(&seen, &owner.kept, ticket, again);
+        self.hold_anew(&seen, &owner.kept, ticket, again);
         let beside = |(column, value): (&Kept, &Arg)| if let Kept::Beside(_) = column { *value } else { Arg::Number(0) };
         let beside: Vec<Arg> = owner.kept.columns.iter().zip(&value).map(beside).collect();
         let held = Seen { word: CLAIMED, new, beside, live, dirty: false, ..seen.clone() };

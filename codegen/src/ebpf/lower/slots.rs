@@ -63,6 +63,11 @@ impl<'p> Lower<'p> {
         for (domain, column) in domain.iter().zip(key) {
             let digit = match domain {
                 Domain::All(_) => *column,
+                Domain::Range { first, count } => {
+                    let digit = self.b.bin(Bin::Sub, *column, Arg::Number(*first));
+                    self.b.unless(Cmp::Lt, digit, Arg::Number(*count), none);
+                    digit
+                }
                 Domain::Of(values) => self.position(values, *column, none),
             };
             let size = domain.size();
@@ -170,11 +175,23 @@ impl<'p> Lower<'p> {
         let (table, retry, key) = (*table, Some(retry), key.to_vec());
         let mut alive = env.clone();
         let live = Some(true);
-        alive.seen = Some(Seen { table, key: key.clone(), entry, word, new: word, beside, dirty: false, live, retry });
+        alive.seen =
+            Some(Seen { table, key: key.clone(), entry, word, new: word, beside, dirty: false, live, retry, failed: None });
         // There is nothing to change, and nothing is held.
         let nothing = vec![Arg::Number(0); kept.columns.len()];
         let (word, entry) = (Arg::Number(0), found.value().unwrap_or(entry));
-        env.seen = Some(Seen { table, key, entry, word, new: word, beside: nothing, dirty: false, live: Some(false), retry });
+        env.seen = Some(Seen {
+            table,
+            key,
+            entry,
+            word,
+            new: word,
+            beside: nothing,
+            dirty: false,
+            live: Some(false),
+            retry,
+            failed: None,
+        });
         vec![Open { env: alive, block: here }, Open { env, block: absent }]
     }
 
@@ -244,6 +261,7 @@ impl<'p> Lower<'p> {
             dirty: false,
             live: is_live,
             retry: again,
+            failed: None,
         });
         if !env.written {
             env.looked.push((table, key.to_vec()));
@@ -331,7 +349,7 @@ impl<'p> Lower<'p> {
 
         let mut with = env.clone();
         let (table, key, retry) = (*table, row.key.clone(), Some(retry));
-        with.seen = Some(Seen { table, key, entry, word: HELD, new, beside, dirty: false, live, retry });
+        with.seen = Some(Seen { table, key, entry, word: HELD, new, beside, dirty: false, live, retry, failed: None });
         Ok(vec![(Open { env: with, block: done }, vec![Arg::Number(1)]), (Open { env, block: failed }, vec![Arg::Number(0)])])
     }
 

@@ -46,7 +46,7 @@ use super::rows::Rows;
 use super::uses;
 use super::{Lower, Lowering};
 use grv_lang::diagnostics::{Code, Diagnostic};
-use grv_lang::ir::{self, Column, Expr, Lifetime, LifetimeFn, Role, Scalar, StmtKind, TableId, TableKind};
+use grv_lang::ir::{self, Column, Expr, Lifetime, LifetimeFn, Role, Scalar, TableId, TableKind};
 use std::rc::Rc;
 
 /// How a table is kept.
@@ -99,7 +99,7 @@ pub(super) struct Entries {
     pub(super) low: u8,
     /// What the deadline is told by.
     pub(super) clock: Clock,
-    /// Whether an entry may be changed by the step that inserts it, and whether deadlines are set outright.
+    /// Whether an entry may be there before it lives, since it takes effect together with something else; and whether deadlines are set outright.
     pub(super) later: bool,
     pub(super) expires: bool,
     /// If they are kept in slots: how these are found.
@@ -411,13 +411,8 @@ impl Lower<'_> {
                 columns.extend(place.into_iter().map(Kept::Beside));
             }
         }
-        let mut sets = false;
-        uses::statements(self.program, &mut |_, stmt| {
-            sets |= matches!(&stmt.kind, StmtKind::SetValue { table, .. } if *table == id);
-        });
         let expires = uses::expires(self.program, id);
-        // What takes effect together with a cell is not there before.
-        let later = sets || expires || uses::writes_cells(self.program);
+        let later = uses::writes_cells(self.program);
         let entries = Entries { word, ticket, columns, low, clock, later, expires, slots: None };
         let map = self.push_map(table, Kind::Hash, key, value, 1, 0)?;
         Ok(Table { map, keeping: Keeping::Entries(entries), key: places })
