@@ -103,6 +103,11 @@ impl Installed {
                 let bytes = memory::key(info, key, generation, length(declared));
                 map.set(&bytes, &memory::value(info, key, value)).tried(tried)
             };
+            let mut in_front = |entries: &[(Vec<u128>, Vec<u128>)]| {
+                if let (Some(of), Some(fronts)) = (&info.front, &mut fronts) {
+                    front::fill(of, fronts, generation, entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice())));
+                }
+            };
             if info.keeping == "control rows" {
                 let elements: Vec<Vec<u128>> =
                     (0..length(declared)).map(|index| machine.element(id, index).unwrap_or_default()).collect();
@@ -110,10 +115,12 @@ impl Installed {
                 continue;
             }
             if info.keeping == "control array" {
-                for index in 0..length(declared) {
-                    let value = machine.element(id, index).unwrap_or_default();
-                    put(&[index.into()], &value)?;
+                let element = |index: u64| (vec![index.into()], machine.element(id, index).unwrap_or_default());
+                let elements: Vec<(Vec<u128>, Vec<u128>)> = (0..length(declared)).map(element).collect();
+                for (index, value) in &elements {
+                    put(index, value)?;
                 }
+                in_front(&elements);
                 continue;
             }
             for key in map.keys().tried(tried)? {
@@ -135,12 +142,10 @@ impl Installed {
             for (key, value) in &entries {
                 put(key, value)?;
             }
-            if let (Some(of), Some(fronts)) = (&info.front, &mut fronts) {
-                front::fill(of, fronts, generation, entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice())));
-            }
-            if let Some(of) = &info.flat {
+            in_front(&entries);
+            if let (Some(of), Some(fronts)) = (&info.flat, &mut fronts) {
                 let map = self.map(&of.map)?;
-                for (index, block) in flat(of, generation, &entries) {
+                for (index, block) in flat(of, fronts, generation, &entries) {
                     map.set(&index.to_le_bytes(), &block).tried(tried)?;
                 }
             }
@@ -154,7 +159,7 @@ impl Installed {
 
     /// The section of what is in front of tables, as it is, if the box has any.
     fn fronts(&self) -> Result<Option<Vec<u8>>, Error> {
-        if self.description.manifest.tables.iter().all(|info| info.front.is_none()) {
+        if self.description.manifest.tables.iter().all(|info| info.front.is_none() && info.flat.is_none()) {
             return Ok(None);
         }
         self.map(FRONTS)?.get(&[0; 4]).tried(|| "what is in front of tables cannot be read".to_string())

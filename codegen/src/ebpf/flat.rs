@@ -1,8 +1,8 @@
 //! Routing tables, flat: what the longest prefix of an address is, is found by indexes, without a search. For who fills such tables from outside.
 //!
 //! The trie that the kernel has for prefixes is the table itself, and all of it; what is here is made from it. An address is looked up by its upper
-//! 16 bits in a block of 256 elements (of which there are 256 for each generation), then, where prefixes are longer than that, by its next 8
-//! bits in another block, and by its last 8 bits in a third. An element is a value, or says which block comes next; it has as many words as the
+//! 16 bits in an array, which is in the section of global variables that [`front`](super::front) tells of, then, where prefixes are longer than that, by its next 8
+//! bits in a block of 256 elements, and by its last 8 bits in another. An element is a value, or says which block comes next; it has as many words as the
 //! length of the prefix and the numbers of the value need. Blocks are given out as they are needed, to each generation a half; where they do not suffice, an element names
 //! one that there is not, and the trie is to be asked.
 
@@ -19,11 +19,11 @@ pub(crate) const VALUE: u64 = 1;
 pub(crate) const NEXT: u64 = 2;
 /// The number of no block.
 const NONE: u64 = u32::MAX as u64;
-/// Blocks that addresses are first looked up in, of each generation.
-pub(crate) const FIRST: u32 = 256;
+/// Elements that addresses are first looked up in, of each generation.
+pub(crate) const FIRST: u32 = 1 << 16;
 
-/// Elements of a map that is an array.
-pub type Elements = Vec<(u32, Vec<u8>)>;
+/// Blocks by their numbers.
+pub type Blocks = Vec<(u32, Vec<u8>)>;
 
 /// The next 8 bits of addresses: 0 where nothing is, else a value, counted from 1, or a block.
 type Numbers = Box<[u64; BLOCK]>;
@@ -46,8 +46,8 @@ pub(crate) fn columns(widths: &[u8]) -> (Vec<ColumnInfo>, u16) {
     (columns, (word + 1) * 8)
 }
 
-/// What the array is to hold for a generation of prefixes.
-pub fn flat(of: &FlatInfo, generation: u32, entries: &[(Vec<u128>, Vec<u128>)]) -> Elements {
+/// The blocks of a generation of prefixes; what comes before them is put into the section, and nothing else of that.
+pub fn flat(of: &FlatInfo, section: &mut [u8], generation: u32, entries: &[(Vec<u128>, Vec<u128>)]) -> Blocks {
     let mut prefixes: Vec<(u32, u8, u64)> = Vec::new();
     let mut values: Vec<Vec<u8>> = Vec::new();
     for (key, value) in entries {
@@ -61,7 +61,7 @@ pub fn flat(of: &FlatInfo, generation: u32, entries: &[(Vec<u128>, Vec<u128>)]) 
     }
     // The longer ones come later, and count.
     prefixes.sort_unstable_by_key(|(address, length, _)| (*length, *address));
-    let mut top = vec![0; FIRST as usize * BLOCK];
+    let mut top = vec![0; FIRST as usize];
     let mut middle: BTreeMap<u32, Numbers> = BTreeMap::new();
     let mut last: BTreeMap<u32, Numbers> = BTreeMap::new();
     for (address, length, number) in prefixes {
@@ -80,7 +80,7 @@ pub fn flat(of: &FlatInfo, generation: u32, entries: &[(Vec<u128>, Vec<u128>)]) 
     }
     // Those that most addresses are looked up in are given out first.
     let half = of.blocks / 2;
-    let first = FIRST * 2 + generation.min(1) * half;
+    let first = generation.min(1) * half;
     let mut free = first..first + half;
     let mut numbered = Vec::new();
     let mut given: BTreeMap<u32, usize> = BTreeMap::new();
@@ -111,8 +111,12 @@ pub fn flat(of: &FlatInfo, generation: u32, entries: &[(Vec<u128>, Vec<u128>)]) 
         }
         bytes
     };
-    let first = (FIRST * generation.min(1)..).zip(top.chunks(BLOCK)).map(|(index, numbers)| (index, bytes(numbers)));
-    first.chain(numbered.iter().map(|(index, numbers)| (*index, bytes(numbers.as_slice())))).collect()
+    let top = bytes(&top);
+    let start = of.offset as usize + top.len() * generation.min(1) as usize;
+    if let Some(into) = section.get_mut(start..).and_then(|rest| rest.get_mut(..top.len())) {
+        into.copy_from_slice(&top);
+    }
+    numbered.iter().map(|(index, numbers)| (*index, bytes(numbers.as_slice()))).collect()
 }
 
 /// Numbers that belong to a prefix, which leaves so many bits open.
@@ -130,20 +134,28 @@ mod tests {
 
     fn info(blocks: u32, widths: &[u8]) -> FlatInfo {
         let (value, bytes) = columns(widths);
-        FlatInfo { map: "b".to_string(), blocks, value, bytes }
+        FlatInfo { offset: 64, map: "b".to_string(), blocks, value, bytes }
     }
 
     /// What the program finds: the numbers of a value, or that the trie is to be asked.
-    fn found(of: &FlatInfo, blocks: &BTreeMap<u32, Vec<u8>>, generation: u32, address: u32) -> Option<Vec<u128>> {
-        let mut block = generation << 8 | address >> 24;
+    fn found(
+        of: &FlatInfo,
+        (section, blocks): (&[u8], &BTreeMap<u32, Vec<u8>>),
+        generation: u32,
+        address: u32,
+    ) -> Option<Vec<u128>> {
+        let mut block = None;
         for shift in [16, 8, 0] {
-            let at = (address >> shift & 255) as usize * usize::from(of.bytes);
-            let element = &blocks.get(&block)?[at..at + usize::from(of.bytes)];
+            let (at, array) = match block {
+                None => (generation << 16 | address >> shift, &section[of.offset as usize..]),
+                Some(block) => (address >> shift & 255, blocks.get(&block)?.as_slice()),
+            };
+            let element = &array[at as usize * usize::from(of.bytes)..][..usize::from(of.bytes)];
             let word = u64::from_le_bytes(element[..8].try_into().unwrap_or_default());
             match word & ((1 << TAG_BITS) - 1) {
                 0 => return Some(Vec::new()),
                 VALUE => return Some(of.value.iter().map(|column| memory::get(element, column)).collect()),
-                _ => block = (word >> TAG_BITS) as u32,
+                _ => block = Some((word >> TAG_BITS) as u32),
             }
         }
         None
@@ -183,16 +195,21 @@ mod tests {
         let mut asked = BTreeSet::new();
         for blocks in [2, 4, 8, 64] {
             let of = info(blocks, &[8, 16, 64]);
+            let mut section = vec![7; 64 + 2 * FIRST as usize * usize::from(of.bytes) + 8];
             for generation in [0, 1] {
-                let made: BTreeMap<_, _> = flat(&of, generation, &entries).into_iter().collect();
-                assert!(made.len() <= 256 + blocks as usize / 2 && made.keys().all(|index| *index < 512 + blocks));
+                let made: BTreeMap<_, _> = flat(&of, &mut section, generation, &entries).into_iter().collect();
+                assert!(made.len() <= blocks as usize / 2 && made.keys().all(|index| *index < blocks));
+                let other = if generation == 0 { section.len() - 9 } else { 63 };
+                assert!(
+                    section[other] == 7 && section[..64].iter().chain(section.last()).all(|byte| *byte == 7) || generation == 1
+                );
                 for (address, _) in prefixes {
                     for address in [address, address.wrapping_add(1), address.wrapping_sub(1), address ^ 0x80, address ^ 0x8000] {
                         let holds = |(of, length): &(u32, u8)| u64::from(address ^ of) >> (32 - length) == 0;
                         let best = (0..prefixes.len()).filter(|n| holds(&prefixes[*n])).max_by_key(|n| prefixes[*n].1);
                         let length = |n: usize| u128::from(prefixes[n].1);
                         let expected = best.map(|n| [vec![length(n)], entries[n].1.clone()].concat()).unwrap_or_default();
-                        match found(&of, &made, generation, address) {
+                        match found(&of, (&section, &made), generation, address) {
                             Some(value) => assert_eq!(value, expected, "{address:x}"),
                             None => drop(asked.insert((blocks, address))),
                         }

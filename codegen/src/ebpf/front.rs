@@ -1,5 +1,5 @@
 //! The array beside a table of the control plane, in which most of its entries are found at once: for who writes a generation. Its elements begin with a number of 4 bytes
-//! that is 0 where nothing is. All such arrays are in one section of global variables ([`FRONTS`](super::FRONTS)), which loaders make one value of a map. Who writes it
+//! that is 0 where nothing is; beside an array or a cell they are its elements, all of them and nothing else. All such arrays are in one section of global variables ([`FRONTS`](super::FRONTS)), which loaders make one value of a map. Who writes it
 //! leaves the other generation as it is, and writes it while no packet looks at this one.
 
 use super::FrontInfo;
@@ -25,6 +25,13 @@ pub fn fill<'e>(
     let Some(half) = section.get_mut(start..).and_then(|rest| rest.get_mut(..half)) else { return };
     half.fill(0);
     for (key, value) in entries {
+        if front.key.is_empty() {
+            let at = key.first().map_or(0, |index| *index as usize);
+            let element = half.get_mut(at.saturating_mul(size)..).and_then(|rest| rest.get_mut(..size));
+            let columns = || front.value.iter().zip(value);
+            element.into_iter().for_each(|element| columns().for_each(|(column, number)| put(element, column, *number)));
+            continue;
+        }
         let Some(place) = half.get_mut(place(front, key) as usize * size..).and_then(|rest| rest.get_mut(..size)) else {
             continue;
         };
@@ -104,6 +111,19 @@ mod tests {
         assert_eq!((&section[own.clone()], &section[other]), (before.as_slice(), before.as_slice()));
         fill(&front, &mut section, 1, []);
         assert!(section[own].iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn elements_of_an_array_are_at_their_indexes() {
+        let columns =
+            [(0, 32), (4, 16)].map(|(offset, bits)| ColumnInfo { offset, bytes: bits / 8, shift: 0, bits, network: false });
+        let front = FrontInfo { offset: 4, value: columns.to_vec(), bytes: 8, bits: 1, ..FrontInfo::default() };
+        let mut section = [7; 40];
+        // What is beyond its end is nowhere.
+        let elements = [([0], [5, 6]), ([1], [0x0102_0304, 0x0506]), ([2], [9, 9]), ([u128::MAX], [9, 9])];
+        fill(&front, &mut section, 1, elements.iter().map(|(index, value)| (index.as_slice(), value.as_slice())));
+        let half = [5, 0, 0, 0, 6, 0, 0, 0, 4, 3, 2, 1, 6, 5, 0, 0];
+        assert_eq!((&section[..20], &section[20..36], &section[36..]), ([7; 20].as_slice(), half.as_slice(), [7; 4].as_slice()));
     }
 
     #[test]

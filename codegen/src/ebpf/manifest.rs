@@ -91,7 +91,7 @@ pub struct Manifest {
 }
 
 /// The form of manifests that this version writes and reads.
-pub const SCHEMA: u32 = 6;
+pub const SCHEMA: u32 = 7;
 
 /// A file that an artefact was built from. Its text goes with the artefact: whoever loads it finds out from there how values are written,
 /// and what is required of tables.

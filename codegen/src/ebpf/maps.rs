@@ -220,18 +220,6 @@ impl Globals {
         self.bytes().next_multiple_of(64)
     }
 
-    /// Bytes that one more array may have.
-    pub(crate) fn room(&self) -> u32 {
-        MOST_ZEROED.saturating_sub(self.next())
-    }
-
-    /// Adds an array; which one it is.
-    pub(crate) fn push_array(&mut self, name: &str, element: Layout, elements: u32) -> usize {
-        let name = distinct(&identifier(name), |name| self.arrays.iter().any(|array| array.name == name));
-        self.arrays.push(Array { name, offset: self.next(), element, elements });
-        self.arrays.len() - 1
-    }
-
     /// Adds a variable with a value at the start; where it is. Names are made distinct.
     pub(crate) fn push(&mut self, name: &str, bits: u8, value: u64) -> &Place {
         let name = distinct(&identifier(name), |name| self.layout.places.iter().any(|place| place.name == name));
@@ -265,6 +253,27 @@ impl Maps {
     pub(crate) fn push_globals(&mut self, section: &'static str) -> MapId {
         self.globals.push(Globals::new(section));
         MapId(GLOBALS + self.globals.len() as u32 - 1)
+    }
+
+    /// Bytes that one more array of [`ZEROED`] may have.
+    pub(crate) fn room(&self) -> u32 {
+        let taken = self.globals.iter().find(|globals| globals.section == ZEROED).map_or(0, Globals::next);
+        MOST_ZEROED.saturating_sub(taken)
+    }
+
+    /// Adds an array to [`ZEROED`], if there is room for it: the section, and which one it is.
+    pub(crate) fn push_array(&mut self, name: &str, element: Layout, elements: u32) -> Option<(MapId, usize)> {
+        if u64::from(element.size) * u64::from(elements) > self.room().into() {
+            return None;
+        }
+        let section = match self.globals.iter().position(|globals| globals.section == ZEROED) {
+            Some(index) => MapId(GLOBALS + index as u32),
+            None => self.push_globals(ZEROED),
+        };
+        let globals = self.globals_mut(section)?;
+        let name = distinct(&identifier(name), |name| globals.arrays.iter().any(|array| array.name == name));
+        globals.arrays.push(Array { name, offset: globals.next(), element, elements });
+        Some((section, globals.arrays.len() - 1))
     }
 
     /// A map, or none for a section of global variables.

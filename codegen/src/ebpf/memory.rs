@@ -57,8 +57,10 @@ pub fn fits(info: &TableInfo) -> bool {
         _ => true,
     };
     let front = info.front.as_ref().is_none_or(|front| {
-        let columns = front.key.iter().chain(&front.value).all(|column| column.offset >= 4 && within(column, front.bytes));
-        columns && front.key.len() == info.key.len() && front.value.len() <= info.value.len() && (1..=31).contains(&front.bits)
+        let array = info.keeping == "control array";
+        let (least, keys) = if array { (0, 0) } else { (4, info.key.len()) };
+        let columns = front.key.iter().chain(&front.value).all(|column| column.offset >= least && within(column, front.bytes));
+        columns && front.key.len() == keys && front.value.len() <= info.value.len() && (1..=31).contains(&front.bits)
     });
     keys && values && word && front && counts && info.deadline_shift < 64 && info.clock.tick > 0
 }

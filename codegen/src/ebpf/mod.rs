@@ -195,7 +195,7 @@ pub struct TableInfo {
     pub blocks: Option<BlockInfo>,
     /// Of `control rows`: what is in elements besides their columns.
     pub masks: Vec<MaskInfo>,
-    /// Of `control`: the array that most entries are found in, if there was room for one.
+    /// Of `control` and `control array`: the array that most entries are found in, if there was room for one.
     pub front: Option<FrontInfo>,
     /// Of `feed`: the array that most entries are found in.
     pub near: Option<NearInfo>,
@@ -321,7 +321,7 @@ pub struct MaskInfo {
 pub struct FrontInfo {
     /// Bytes before it in its section.
     pub offset: u32,
-    /// The key's scalars, in an element.
+    /// The key's scalars, in an element; none, if it is beside an array or a cell.
     pub key: Vec<ColumnInfo>,
     /// The value's.
     pub value: Vec<ColumnInfo>,
@@ -340,12 +340,14 @@ pub struct NearInfo {
     pub widths: Vec<u8>,
 }
 
-/// The array beside a trie of prefixes: see [`flat`].
+/// The arrays beside a trie of prefixes: see [`flat`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlatInfo {
-    /// Its map.
+    /// Bytes before the first one in the section [`FRONTS`].
+    pub offset: u32,
+    /// The map of the blocks.
     pub map: String,
-    /// Blocks that are given out as they are needed, of both generations.
+    /// Blocks, of both generations.
     pub blocks: u32,
     /// The columns of an element: the length of the prefix, and those of the value.
     pub value: Vec<ColumnInfo>,

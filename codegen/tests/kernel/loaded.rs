@@ -275,19 +275,22 @@ impl Loaded {
                     };
                     entries.iter().for_each(set);
                 }
-                if let Some(of) = &info.flat {
-                    let blocks = self.map(&of.map);
-                    let set = |(index, block): (u32, Vec<u8>)| blocks.set(&index.to_le_bytes(), &block).unwrap();
-                    flat(of, generation, entries).into_iter().for_each(set);
-                }
-                if let Some(of) = &info.front {
-                    let fronts = self.map(FRONTS);
-                    let mut section = fronts.get(&[0; 4]).unwrap().unwrap();
-                    let entries = entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
-                    front::fill(of, &mut section, generation, entries);
-                    fronts.set(&[0; 4], &section).unwrap();
-                }
             }
         }
+        if info.flat.is_none() && info.front.is_none() {
+            return;
+        }
+        let fronts = self.map(FRONTS);
+        let mut section = fronts.get(&[0; 4]).unwrap().unwrap();
+        if let Some(of) = &info.flat {
+            let blocks = self.map(&of.map);
+            let set = |(index, block): (u32, Vec<u8>)| blocks.set(&index.to_le_bytes(), &block).unwrap();
+            flat(of, &mut section, generation, entries).into_iter().for_each(set);
+        }
+        if let Some(of) = &info.front {
+            let entries = entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
+            front::fill(of, &mut section, generation, entries);
+        }
+        fronts.set(&[0; 4], &section).unwrap();
     }
 }

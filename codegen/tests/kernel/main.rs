@@ -194,6 +194,11 @@ fn searches_end_where_they_do_in_the_interpreter() {
 }
 
 #[test]
+fn what_the_control_plane_sets_is_what_it_is_in_the_interpreter() {
+    agrees("tests/targets/settings.grv", few(10));
+}
+
+#[test]
 fn entries_live_and_die_as_in_the_interpreter() {
     agrees("tests/targets/entries.grv", few(60));
     agrees("tests/targets/again.grv", few(20));

@@ -146,7 +146,8 @@ impl<'p> Lower<'p> {
                 self.begin_again(seen.retry);
                 self.b.enter(here);
             }
-            return self.settle_held(env, kept, &seen, cell);
+            self.settle_held(env, kept, &seen, cell);
+            return Ok(());
         }
         let (differs, done, changed) = (self.b.block(), self.b.block(), self.b.block());
         self.b.branch(Cmp::Eq, seen.word, seen.new, done, differs);
@@ -162,8 +163,10 @@ impl<'p> Lower<'p> {
     }
 
     /// The same of an entry that is held meanwhile: one with more than its word, or that changes together with a cell. Its word was another one, or it is new.
-    pub(super) fn settle_held(&mut self, env: &mut Env<'p>, kept: &Entries, seen: &Seen, cell: Option<CellSeen>) -> Lowering<()> {
+    pub(super) fn settle_held(&mut self, env: &mut Env<'p>, kept: &Entries, seen: &Seen, cell: Option<CellSeen>) {
         let (entry, at, held) = (Arg::Value(seen.entry), kept.word as i16, self.held(kept));
+        // Since others saw that it is held, an atomic instruction has waited until they see all that came before.
+        let fenced = cell.is_some() || seen.word != held;
         if let Some(cell) = cell {
             let taken = self.b.block();
             self.swap_cell(&cell, taken);
@@ -180,9 +183,13 @@ impl<'p> Lower<'p> {
             self.write_beside(seen, kept);
         }
         self.commit(seen.table, Effect::Change);
-        self.b.compare_swap(entry, at, held, seen.new);
+        if fenced {
+            // Nobody else writes the word of what is held, and nobody takes it for what it was.
+            self.b.store(entry, at, 8, seen.new);
+        } else {
+            self.b.compare_swap(entry, at, held, seen.new);
+        }
         env.seen = Some(Seen { word: seen.new, dirty: false, ..seen.clone() });
-        Ok(())
     }
 
     /// Lets go of what the step holds, on its way to an early end.

@@ -109,6 +109,8 @@ pub(super) struct Env<'p> {
     pub(super) coarse: Option<Arg>,
     /// The generation of the control tables.
     pub(super) generation: Option<Arg>,
+    /// Cells of that generation that were read, with what is in them: it stays so.
+    pub(super) settings: Vec<(TableId, Arg)>,
     /// Ports that the packet may have arrived at, a bit each.
     pub(super) ports: u64,
     /// Those that it may have arrived at as far as words tell ([`Env::told`]). Code is not made for them: it would be there once for each port.
@@ -248,6 +250,7 @@ impl<'p> Lower<'p> {
         env.now = self.word(&mut meet, &opens, |env| env.now);
         env.coarse = self.word(&mut meet, &opens, |env| env.coarse);
         env.generation = self.word(&mut meet, &opens, |env| env.generation);
+        env.settings.retain(|cell| opens.iter().all(|open| open.env.settings.contains(cell)));
         for depth in 0..env.frames.len() {
             for local in 0..env.frames[depth].locals.len() {
                 let met = self.word(&mut meet, &opens, |env| env.frames.get(depth)?.locals.get(local).copied()?);

@@ -58,9 +58,14 @@ impl Lower<'_> {
         let named = |id| self.maps.map(id).map_or_else(String::new, |map| map.name.clone());
         info.front = self.fronts.get(&kept.map).and_then(|front| {
             let of = self.maps.array(front.section, front.number)?;
-            // Whether it is there comes first.
-            let mut key = all(&of.element, 1);
-            let value = key.split_off(table.key.len());
+            let (key, value) = if map.kind == Kind::Array {
+                (Vec::new(), all(&of.element, 0))
+            } else {
+                // Whether it is there comes first.
+                let mut key = all(&of.element, 1);
+                let value = key.split_off(table.key.len());
+                (key, value)
+            };
             Some(FrontInfo { offset: of.offset, key, value, bytes: of.element.size, bits: front.bits })
         });
         match &kept.keeping {
@@ -134,6 +139,7 @@ impl Lower<'_> {
             Keeping::Prefixes(flat) => {
                 info.keeping = "prefixes";
                 info.flat = flat.as_ref().map(|flat| FlatInfo {
+                    offset: flat.first.1,
                     map: named(flat.blocks),
                     blocks: flat.count,
                     value: flat.value.clone(),

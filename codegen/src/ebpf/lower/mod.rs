@@ -118,8 +118,6 @@ struct Lower<'p> {
     constants: MapId,
     /// By map of a table of the control plane: the array in which most of its entries are found.
     fronts: BTreeMap<MapId, front::Front>,
-    /// The section of arrays, if there are any.
-    zeroed: Option<MapId>,
     /// By length of a prefix that was read: the bits of the addresses, and its mask.
     masks: BTreeMap<Value, (u8, Arg)>,
     params: Vec<Vec<(u16, u8, Option<u64>)>>,
@@ -223,7 +221,6 @@ fn lowered<'p>(
         value_slot,
         constants,
         fronts: BTreeMap::new(),
-        zeroed: None,
         masks: BTreeMap::new(),
         params: Vec::new(),
         interfaces: Vec::new(),
@@ -417,6 +414,7 @@ impl<'p> Lower<'p> {
             unread: false,
             coarse: None,
             generation: None,
+            settings: Vec::new(),
             ports: 0,
             from: 0,
             told: Vec::new(),

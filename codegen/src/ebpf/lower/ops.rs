@@ -57,10 +57,7 @@ impl<'p> Lower<'p> {
                 let kept = self.kept(*table, span)?;
                 assigned.extend(value);
                 match &kept.keeping {
-                    Keeping::Control => {
-                        let outcomes = self.control(env, &kept, &index, &self.widths_of(*table));
-                        self.elements(outcomes)
-                    }
+                    Keeping::Control => self.control_element(env, &kept, index[0], &self.widths_of(*table)),
                     Keeping::Blocks(blocks) => self.element(env, &kept, blocks, index[0], &self.widths_of(*table)),
                     Keeping::Rows(rows) => self.row_at(env, &kept, rows, index[0], &self.widths_of(*table)),
                     _ => return refused(self, "reading such an array"),
@@ -128,8 +125,14 @@ impl<'p> Lower<'p> {
                 assigned.extend(value);
                 let kept = self.kept(*table, span)?;
                 if let Keeping::Control = kept.keeping {
-                    let outcomes = self.control(env, &kept, &[Arg::Number(0)], &self.widths_of(*table));
-                    return Ok(assign(&assigned, self.elements(outcomes)));
+                    if let Some((_, value)) = env.settings.iter().find(|(of, _)| of == table).copied() {
+                        return Ok(assign(&assigned, vec![(Open { env, block: self.b.here() }, vec![value])]));
+                    }
+                    let mut outcomes = self.control_element(env, &kept, Arg::Number(0), &self.widths_of(*table));
+                    for (open, read) in &mut outcomes {
+                        open.env.settings.extend(read.iter().map(|value| (*table, *value)));
+                    }
+                    return Ok(assign(&assigned, outcomes));
                 }
                 let value = self.read_cell(&mut env, *table, span)?;
                 vec![(Open { env, block: self.b.here() }, vec![value])]
@@ -168,8 +171,14 @@ impl<'p> Lower<'p> {
         vec![(Open { env: env.clone(), block: there }, found), (Open { env, block: none }, initial)]
     }
 
-    /// What was found at an index: it was checked, and an array has all its elements, so that the other way is a defect.
-    fn elements(&mut self, mut outcomes: Vec<Outcome<'p>>) -> Vec<Outcome<'p>> {
+    /// An element of an array of the generation that counts: its index was checked, and an array has all its elements, so that the other way is a defect.
+    fn control_element(&mut self, mut env: Env<'p>, table: &Table, index: Arg, widths: &[u8]) -> Vec<Outcome<'p>> {
+        if let Some(front) = self.fronts.get(&table.map).copied() {
+            let generation = self.generation(&mut env);
+            let found = self.element_in_front(front, index, generation, widths);
+            return vec![(Open { env, block: self.b.here() }, found)];
+        }
+        let mut outcomes = self.control(env, table, &[index], widths);
         if let Some((open, _)) = outcomes.pop() {
             self.b.enter(open.block);
             self.defect();

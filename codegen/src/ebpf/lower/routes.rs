@@ -1,4 +1,4 @@
-//! Looking up the longest prefix of an address: in blocks of elements ([`super::super::flat`] says how they are filled), and in the kernel's trie
+//! Looking up the longest prefix of an address: in arrays of elements ([`super::super::flat`] says how they are filled), and in the kernel's trie
 //! where it is to be asked.
 
 use super::super::ColumnInfo;
@@ -10,11 +10,13 @@ use super::env::{Env, Open};
 use super::ops::Outcome;
 use super::tables::Table;
 
-/// The array beside a trie.
+/// The arrays beside a trie.
 #[derive(Clone)]
 pub(super) struct Flat {
+    /// The first one: its section, and where it begins.
+    pub(super) first: (MapId, u32),
     pub(super) blocks: MapId,
-    /// Blocks besides the first ones, of both generations.
+    /// Blocks of both generations.
     pub(super) count: u32,
     /// The length and the numbers of a value in an element, and its bytes.
     pub(super) value: Vec<ColumnInfo>,
@@ -25,17 +27,18 @@ pub(super) struct Flat {
 const MOST_BYTES: u32 = 64 << 20;
 
 impl<'p> Lower<'p> {
-    /// The array beside a trie of addresses of 32 bits, unless values are too large for it.
+    /// The arrays beside a trie of addresses of 32 bits, unless values are too large for them.
     pub(super) fn flat_beside(&mut self, name: &str, capacity: u32, widths: &[u8]) -> Option<Flat> {
         let (value, bytes) = columns(widths);
         let block = bytes.checked_mul(BLOCK as u16)?;
+        let (section, number) = self.maps.push_array(&format!("{name}_first"), Layout::bytes(bytes), 2 * FIRST)?;
+        let first = (section, self.maps.array(section, number)?.offset);
         // A prefix needs two blocks at most.
         let count = capacity.saturating_mul(4).min(MOST_BYTES / u32::from(block));
         let (name, mut key) = (format!("{name}_blocks"), Layout::new());
         key.push("index", 32);
-        let (value_of, entries) = (Layout::bytes(block), FIRST * 2 + count);
-        let blocks = self.maps.push(Map { name, kind: Kind::Array, key, value: value_of, entries, flags: 0 });
-        Some(Flat { blocks, count, value, bytes })
+        let blocks = self.maps.push(Map { name, kind: Kind::Array, key, value: Layout::bytes(block), entries: count, flags: 0 });
+        Some(Flat { first, blocks, count, value, bytes })
     }
 
     /// The longest prefix of an address: whether there is one, and the numbers of its value, of these widths.
@@ -44,12 +47,12 @@ impl<'p> Lower<'p> {
         let (known, ask, none) = (self.b.block(), self.b.block(), self.b.block());
         // The words of the element that was found.
         let words: Vec<Arg> = (0..flat.bytes / 8).map(|_| Arg::Value(self.b.param(known, Type::Word, 64))).collect();
-        let first = self.b.bin(Bin::Shl, generation, Arg::Number(8));
-        let high = self.b.bin(Bin::Shr, key, Arg::Number(24));
-        let mut block = self.b.bin(Bin::Or, first, high);
+        let first = self.b.bin(Bin::Mul, generation, Arg::Number(FIRST.into()));
+        let high = self.b.bin(Bin::Shr, key, Arg::Number(16));
+        let first = self.b.bin(Bin::Add, first, high);
+        let behind = self.b.bin(Bin::Mul, first, Arg::Number(flat.bytes.into()));
+        let mut element = self.b.place(Arg::Global(flat.first.0, flat.first.1), behind);
         for shift in [16, 8, 0] {
-            // Where blocks did not suffice, it is one that is not there.
-            let element = self.element_at(flat, block, key, shift, ask);
             let word = self.b.load(element, 0, 8);
             let (next, done) = (self.b.block(), self.b.block());
             if shift > 0 {
@@ -62,7 +65,9 @@ impl<'p> Lower<'p> {
             if shift > 0 {
                 self.b.enter(next);
                 let number = self.b.bin(Bin::Shr, word, Arg::Number(TAG_BITS.into()));
-                block = self.b.low(number, 32);
+                let block = self.b.low(number, 32);
+                // Where blocks did not suffice, it is one that is not there.
+                element = self.element_at(flat, block, key, shift - 8, ask);
             }
         }
         self.b.enter(known);

@@ -274,6 +274,7 @@ impl<'p> Lower<'p> {
             now: None,
             coarse: None,
             generation: None,
+            settings: Vec::new(),
             seen: None,
             cell: None,
             told: Vec::new(),

@@ -199,7 +199,9 @@ impl Lower<'_> {
         // Those that share others' deadlines come when it is known how these are kept.
         let (owners, mirrors): (Vec<_>, Vec<_>) =
             (0..).map(TableId).zip(&program.tables).partition(|(id, _)| uses::owner(program, *id).is_none());
-        for (id, table) in owners.into_iter().chain(mirrors) {
+        // Routes are first in the section of what is found at once, which may be full: they gain most by it.
+        let (routes, others): (Vec<_>, Vec<_>) = owners.into_iter().partition(|(_, table)| matches!(table.kind, TableKind::Lpm));
+        for (id, table) in routes.into_iter().chain(others).chain(mirrors) {
             let kept = if table.role == Role::Ghost { Ok(None) } else { self.keep(id, table).map(Some) };
             match kept {
                 Ok(kept) => {
@@ -313,8 +315,11 @@ impl Lower<'_> {
         }
         let kind = if array { Kind::Array } else { Kind::Hash };
         let flags = if !array && bytes > MOST_BYTES { NO_PREALLOC } else { 0 };
+        let element = value.clone();
         let map = self.push_map(table, kind, key, value, 2, flags)?;
-        if !array {
+        if array {
+            self.elements_beside(table, map, element);
+        } else {
             self.front_beside(table, map)?;
         }
         Ok(Table { map, keeping: Keeping::Control, key: places })
