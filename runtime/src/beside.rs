@@ -50,8 +50,11 @@ fn same(a: &Manifest, b: &Manifest) -> bool {
 pub(crate) fn load(object: &[u8], program: &str, installed: &Installed) -> Result<Ebpf, Error> {
     let manifest = &installed.description.manifest;
     let bug = |what: &str| Error::Object(format!("a bug: the program `{program}` does not fit the box: {what}"));
-    let maps = manifest.budget.maps.iter().map(|(name, ..)| name.as_str());
-    let shared: Vec<(&str, PathBuf)> = maps.map(|name| (name, installed.folder.join(pins::map(name)))).collect();
+    // The loader would set the variables of a section that is pinned to what they are at first, those of a running box.
+    let is_section = |name: &&str| name.starts_with('.');
+    let (sections, maps): (Vec<&str>, Vec<&str>) =
+        manifest.budget.maps.iter().map(|(name, ..)| name.as_str()).partition(is_section);
+    let shared: Vec<(&str, PathBuf)> = maps.into_iter().map(|name| (name, installed.folder.join(pins::map(name)))).collect();
     let constants = constants(installed)?;
     let mut loader = EbpfLoader::new();
     loader.btf(None).verifier_log_level(load::LOG);
@@ -62,10 +65,11 @@ pub(crate) fn load(object: &[u8], program: &str, installed: &Installed) -> Resul
         loader.map_pin_path(name, path.as_path());
     }
     let mut ebpf = loader.load(object).map_err(|e| bug(&e.to_string()))?;
-    // Variables that packets change are the box's, too. The loader would have set those that are pinned to what they are at first.
-    let mut sections: Vec<&str> = manifest.variables.iter().map(|variable| variable.section).collect();
-    sections.dedup();
-    for section in sections.into_iter().filter(|section| section.starts_with(".data")) {
+    // Variables that packets and the control plane change are the box's, too.
+    let mut changed: Vec<&str> = manifest.variables.iter().map(|variable| variable.section).collect();
+    changed.retain(|section| section.starts_with(".data"));
+    changed.dedup();
+    for section in changed.into_iter().chain(sections) {
         let Some(Map::Array(map)) = ebpf.map(section) else { return Err(bug("a section is no array")) };
         sys::stand_in(&installed.map(section)?, map).tried(|| format!("the variables in `{section}` cannot be shared"))?;
     }
