@@ -286,6 +286,11 @@ impl Maps {
         self.globals.get(self.section(section)?)?.arrays.get(number)
     }
 
+    /// Those of which each processor has its own values.
+    pub(crate) fn own(&self) -> Vec<MapId> {
+        (0..).map(MapId).zip(&self.maps).filter(|(_, map)| map.kind == Kind::PerCpuArray).map(|(id, _)| id).collect()
+    }
+
     /// Which section of global variables that is.
     pub(crate) fn section(&self, id: MapId) -> Option<usize> {
         id.0.checked_sub(GLOBALS).map(|index| index as usize)

@@ -24,6 +24,8 @@ pub(crate) struct Builder {
     pub(crate) commit: Option<Commit>,
     /// The map of variables that nobody changes while the function can be run.
     pub(crate) constants: Option<MapId>,
+    /// Maps of which each processor has its own values.
+    pub(crate) own: Vec<MapId>,
 }
 
 impl Builder {
@@ -41,6 +43,7 @@ impl Builder {
             span,
             commit: None,
             constants: None,
+            own: Vec::new(),
         };
         builder.inputs = inputs.iter().map(|ty| builder.value(*ty, 64)).collect();
         builder.at = builder.block();
@@ -411,6 +414,7 @@ impl Builder {
             bits: self.bits,
             slots: self.slots,
             constants: self.constants,
+            own: self.own,
             again: Vec::new(),
         };
         function.tidy();
@@ -433,6 +437,7 @@ impl Builder {
         function.know_shown();
         function.simplify();
         function.drop_overwritten();
+        function.drop_fences();
         function.widen_stores();
         function.leave_out_masks();
         function.share_addresses();

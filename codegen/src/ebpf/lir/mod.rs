@@ -23,6 +23,7 @@ mod bits;
 mod build;
 mod byte;
 mod check;
+mod fences;
 mod globals;
 mod linear;
 mod met;
@@ -304,6 +305,8 @@ pub(crate) struct Function {
     pub(crate) slots: Vec<u16>,
     /// The map of variables that nobody changes while the function can be run.
     pub(crate) constants: Option<MapId>,
+    /// Maps of which each processor has its own values.
+    pub(crate) own: Vec<MapId>,
     /// Blocks whose branch goes on, where what it asks holds, to the next turn of a loop, and jumps if not: in that order the kernel's verifier goes there.
     pub(crate) again: Vec<BlockId>,
 }

@@ -545,7 +545,7 @@ impl<'p> Lower<'p> {
         Box::new(Diagnostic::new(Code::TargetOperation, span, message))
     }
 
-    fn done(self) -> Lowered {
+    fn done(mut self) -> Lowered {
         let shown = |sent: &u64| {
             let ports = self.program.ports.iter().enumerate().filter(|(index, _)| sent & (1 << index) != 0);
             ports.map(|(_, port)| port.name.clone()).collect()
@@ -556,6 +556,7 @@ impl<'p> Lower<'p> {
         let trace = self.trace_info();
         let reasons = self.program.reasons.iter().cloned().chain(target_reasons(self.options.hook).map(str::to_string)).collect();
         let interfaces = self.interfaces.into_iter().map(|interface| interface.map(|(_, name)| name)).collect();
+        self.b.own = self.maps.own();
         let function = self.b.finish(&identifier(&self.program.name.to_lowercase()));
         Lowered {
             function,
