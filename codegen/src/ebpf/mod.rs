@@ -185,8 +185,8 @@ pub struct TableInfo {
     /// Of `slots`, an array of two tables that mirror each other, in whose values the keys' scalars are, too: a map from keys of the table with the deadlines to
     /// slots. Its values end with a slot's number, from 1. Slots begin with that key; one holds entries if its word is more than 1.
     pub index: Option<String>,
-    /// Of `slots`: by column of the mirror's key the numbers that there are slots for, or, of a range, the last and the first one; none: all of its bits.
-    pub places: Vec<Vec<u64>>,
+    /// Of `slots`: by column of the mirror's key the numbers that there are slots for.
+    pub places: Vec<Domain>,
     /// Of `mirror`, and of a mirror's `slots`: whose deadlines its entries share. An entry lives if its word, a ticket, is not 0, and the owner's entry has
     /// the same ticket, and lives.
     pub owner: Option<OwnerInfo>,
@@ -243,6 +243,34 @@ impl TableInfo {
     pub fn maps(&self) -> impl Iterator<Item = &String> {
         let near = self.near.as_ref().map(|near| &near.map);
         [Some(&self.map), self.index.as_ref(), near].into_iter().flatten()
+    }
+}
+
+/// The numbers that a column of a key can be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Domain {
+    /// All of so many bits.
+    All(u8),
+    /// So many from the first one on: what is inserted was chosen among them.
+    Range {
+        /// The first one.
+        first: u64,
+        /// How many they are.
+        count: u64,
+    },
+    /// These, in order: nothing else is ever inserted.
+    Of(Vec<u64>),
+}
+
+impl Domain {
+    /// How many they are.
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Domain::All(bits) => 1 << bits,
+            Domain::Range { count, .. } => *count,
+            Domain::Of(values) => values.len() as u64,
+        }
     }
 }
 

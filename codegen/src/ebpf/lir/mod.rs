@@ -29,6 +29,7 @@ mod linear;
 mod met;
 mod needed;
 mod packed;
+mod passes;
 mod print;
 mod ranges;
 mod redirects;

@@ -2,34 +2,13 @@
 //! see [`super::slots`]. Which tables are such, and what their columns have in common, is found out here, from declarations and from what handlers
 //! insert.
 
+use super::super::Domain;
 use super::ops::bits_of;
 use super::uses;
 use grv_lang::ir::{
     self, Body, Expr, InputRef, InsertEntry, Lifetime, LocalId, Role, StmtKind, TableId, TableKind, Target, Tier,
 };
 use std::collections::BTreeSet;
-
-/// The numbers that a column of a key can be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Domain {
-    /// All of so many bits.
-    All(u8),
-    /// So many from the first one on: what is inserted was chosen among them.
-    Range { first: u64, count: u64 },
-    /// These, in order: nothing else is ever inserted.
-    Of(Vec<u64>),
-}
-
-impl Domain {
-    /// How many they are.
-    pub(super) fn size(&self) -> u64 {
-        match self {
-            Domain::All(bits) => 1 << bits,
-            Domain::Range { count, .. } => *count,
-            Domain::Of(values) => values.len() as u64,
-        }
-    }
-}
 
 /// An array for two tables.
 #[derive(Clone, Debug)]

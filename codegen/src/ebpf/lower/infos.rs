@@ -6,7 +6,6 @@ use super::super::{
 };
 use super::Lower;
 use super::clock::Clock;
-use super::dense::Domain;
 use super::ops::bits_of;
 use super::rows::Mask;
 use super::tables::{Keeping, Kept, Table, constants};
@@ -47,12 +46,7 @@ impl Lower<'_> {
         let keys = if slots.is_some() { &map.value } else { &map.key };
         if let Some(slots) = &slots {
             info.index = self.maps.map(slots.index.map).map(|index| index.name.clone());
-            let numbers = |domain: &Domain| match domain {
-                Domain::All(_) => Vec::new(),
-                Domain::Range { first, count } => vec![first + count - 1, *first],
-                Domain::Of(values) => values.clone(),
-            };
-            info.places = slots.plan.domain.iter().map(numbers).collect();
+            info.places.clone_from(&slots.plan.domain);
         }
         info.key = kept.key.iter().map(|index| place(keys, *index)).collect();
         let named = |id| self.maps.map(id).map_or_else(String::new, |map| map.name.clone());

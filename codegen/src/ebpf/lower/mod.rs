@@ -8,6 +8,7 @@
 //! - [`packet`], [`sums`]: headers, fields, checksums; [`resize`]: headers that are put in and taken out
 //! - [`tables`]: how each table is kept in maps; `uses`: what the program does with it; [`dense`]: which two are kept in one array; [`infos`]: what the
 //!   manifest says
+//! - [`globals`]: variables; [`order`]: of handlers
 //! - [`trace`]: trace points; [`hook`]: what differs between XDP and tc; [`drops`]: counted by port and reason
 //! - [`clock`]: what deadlines are told by; [`routes`]: the longest prefix; [`rows`]: arrays that are searched; [`search`]: how; [`feed`]: what the runtime sets; [`front`]: what is found at once
 //! - [`ops`], [`entries`], [`once`], [`insert`], [`joint`], [`slots`], [`bucket`], [`cell`]: operations on tables; [`choose`]; [`sweep`]: dead entries make room;
@@ -26,6 +27,7 @@ mod expr;
 mod feed;
 mod flow;
 mod front;
+mod globals;
 mod hash;
 mod hook;
 mod infos;
@@ -34,6 +36,7 @@ mod joint;
 mod linear;
 mod once;
 mod ops;
+mod order;
 mod packet;
 mod resize;
 mod routes;
@@ -48,14 +51,15 @@ mod trace;
 mod uses;
 mod whence;
 
-use super::lir::{Arg, BlockId, Builder, Function, MapId, Slot, Type, Value, mask};
-use super::maps::{Kind, Layout, Map, Maps, Place, identifier};
+use super::lir::{Arg, BlockId, Builder, Function, MapId, Slot, Type, Value};
+use super::maps::{Kind, Layout, Map, Maps, identifier};
 use super::{Hook, Options, Parameter};
-use clock::Clock;
 use env::{Env, Open};
+use globals::Probe;
 use grv_lang::diagnostics::{Code, Diagnostic};
-use grv_lang::ir::{ElementId, InputRef, ParamId, PortId, Program, Role, Scalar, Stmt, StmtKind, TableId, TableKind, Target};
+use grv_lang::ir::{InputRef, PortId, Program, Stmt, TableId};
 use grv_lang::span::Span;
+use order::order;
 use std::collections::BTreeMap;
 use tables::Table;
 
@@ -91,18 +95,6 @@ const TARGET_REASONS: [&str; 3] = ["contended", super::NO_PORT, "defect"];
 /// All of them.
 fn target_reasons(hook: Hook) -> impl Iterator<Item = &'static str> {
     TARGET_REASONS.into_iter().chain(hook::reasons(hook).iter().copied())
-}
-
-/// In builds for tests: variables by which a test sets the clock and the port, and sees where packets went.
-#[derive(Clone, Copy)]
-struct Probe {
-    section: MapId,
-    frozen: u32,
-    clock: u32,
-    port: u32,
-    sent: u32,
-    chosen: u32,
-    reason: u32,
 }
 
 struct Lower<'p> {
@@ -301,101 +293,6 @@ impl<'p> Lower<'p> {
         found
     }
 
-    /// Constants of the box, which its loader sets: interfaces and parameters; in builds for tests the probe.
-    fn globals(&mut self, found: &mut Vec<Diagnostic>) {
-        let program = self.program;
-        for port in &program.ports {
-            let interface = (port.entry.is_some() || self.names_interface(port)).then(|| {
-                let place = self.variable(self.constants, &format!("interface_{}", port.name), 32, 0);
-                (place.offset, place.name)
-            });
-            self.interfaces.push(interface);
-        }
-        for (number, param) in program.params.iter().enumerate() {
-            let built_in = self.options.params.get(number).and_then(Option::as_ref);
-            let mut places = Vec::new();
-            for (index, column) in param.columns.iter().enumerate() {
-                let width = match self.width(column.ty, param.span) {
-                    Ok(width) => width,
-                    Err(refused) => {
-                        found.push(*refused);
-                        return;
-                    }
-                };
-                let default = param.default.as_ref().and_then(|values| values.get(index)).copied();
-                let name = if column.name.is_empty() { param.name.clone() } else { format!("{}.{}", param.name, column.name) };
-                let place = self.variable(self.constants, &format!("param_{name}"), width, default.unwrap_or(0) as u64);
-                let fixed = built_in.map(|values| values.get(index).copied().unwrap_or(u128::MAX));
-                let fixed = fixed.map(|number| u64::try_from(number).ok().filter(|number| *number <= mask(width)));
-                if fixed == Some(None) {
-                    found.push(*self.broken(param.span, "a number that is to be built in is none of its parameter"));
-                    return;
-                }
-                places.push((place.offset, place.bytes, fixed.flatten()));
-                let (variable, bytes) = (place.name, place.bytes);
-                self.parameters.push(Parameter { name, variable, bytes, given: default.is_some(), fixed: fixed.flatten() });
-            }
-            self.params.push(places);
-        }
-        self.turns_back = self.variable(self.constants, "turns_back", 64, 0).offset;
-        if program.tables.iter().any(|table| table.role == Role::Feed) {
-            self.near_whole = Some(self.variable(self.constants, super::near::WHOLE, 8, 0).offset);
-        }
-        if uses::chooses(program) {
-            self.choice_seed = Some(self.variable(self.constants, "choice_seed", 64, 0).offset);
-        }
-        let control = program.tables.iter().any(|table| table.role == Role::Control);
-        let swept: Vec<TableId> =
-            (0..).map(TableId).zip(&program.tables).filter(|(_, t)| sweep::dies(t)).map(|(id, _)| id).collect();
-        let cells = program.tables.iter().any(|table| matches!((table.role, &table.kind), (Role::State, TableKind::Cell)));
-        if control {
-            let section = self.maps.push_globals(super::GENERATION_SECTION);
-            let place = self.variable(section, "generation", 64, 0);
-            self.generation = Some((section, place.offset.into()));
-        }
-        let shared = (0..program.tables.len() as u32).any(|id| uses::is_shared(program, TableId(id)));
-        if !self.options.probe && swept.is_empty() && !cells && !shared {
-            return;
-        }
-        let section = self.maps.push_globals(".data");
-        self.state = Some(section);
-        if shared {
-            // Tickets are counted from 1.
-            let place = self.variable(section, "tickets", 64, 1);
-            self.tickets = Arg::Global(section, place.offset.into());
-        }
-        for table in swept {
-            let declared = &program.tables[table.index()];
-            let prefix = match self.lifetimes(table, declared) {
-                Clock::Fine(_) => "sweep",
-                Clock::Coarse(_) => "sweep_ticks",
-            };
-            let place = self.variable(section, &format!("{prefix}_{}", declared.name), 64, 0);
-            // The function is made when it is first asked for.
-            self.sweepers.insert(table, (u32::MAX, Arg::Global(section, place.offset.into())));
-        }
-        if self.options.probe {
-            let mut place = |name: &str| u32::from(self.variable(section, name, 64, 0).offset);
-            self.probe = Some(Probe {
-                section,
-                frozen: place("probe_frozen"),
-                clock: place("probe_clock"),
-                port: place("probe_port"),
-                sent: place("probe_sent"),
-                chosen: place("probe_chosen"),
-                reason: place("probe_reason"),
-            });
-        }
-    }
-
-    /// A global variable with a value at the start.
-    fn variable(&mut self, section: MapId, name: &str, bits: u8, value: u64) -> Place {
-        match self.maps.globals_mut(section) {
-            Some(globals) => globals.push(name, bits, value).clone(),
-            None => Place { name: String::new(), offset: 0, bytes: 8, network: false, shift: 0, bits: 64 },
-        }
-    }
-
     /// Lowers everything.
     fn whole(&mut self, found: &mut Vec<Diagnostic>) {
         let Arg::Value(context) = self.b.input(0) else { return };
@@ -488,24 +385,6 @@ impl<'p> Lower<'p> {
         Ok(())
     }
 
-    /// A parameter of the box.
-    fn param(&mut self, id: ParamId, column: u32, span: Span) -> Lowering<Arg> {
-        let place = self.params.get(id.index()).and_then(|columns| columns.get(column as usize)).copied();
-        let Some((offset, bytes, fixed)) = place else {
-            return Err(self.broken(span, "a parameter that is not declared"));
-        };
-        if let Some(number) = fixed {
-            return Ok(Arg::Number(number));
-        }
-        let ty = self.program.params[id.index()].columns[column as usize].ty;
-        let width = match ty {
-            Scalar::Bits(width) => width,
-            _ => 1,
-        };
-        // Of that width is what loaders are to write, as the manifest says.
-        Ok(self.b.load_bits(Arg::Global(self.constants, offset.into()), bytes, width))
-    }
-
     /// The map of the ports of a set.
     fn group(&mut self, sent: u64) -> MapId {
         let ports = (0..).zip(&self.program.ports).filter(|(_, port)| port.name != "host");
@@ -586,52 +465,4 @@ fn devmap(name: &str, count: usize) -> Map {
     key.push("index", 32);
     value.push("ifindex", 32);
     Map { name: name.to_string(), kind: Kind::DevMap, key, value, entries: count as u32, flags: 0 }
-}
-
-/// Inputs so that each comes behind all that lead to it; the wiring is acyclic.
-fn order(program: &Program) -> Vec<InputRef> {
-    let mut post = Vec::new();
-    let mut seen = std::collections::BTreeSet::new();
-    let mut stack: Vec<(InputRef, bool)> = Vec::new();
-    for (element, of) in (0..).map(ElementId).zip(&program.elements) {
-        for input in 0..of.inputs.len() as u32 {
-            stack.push((InputRef { element, input }, false));
-            while let Some((input, done)) = stack.pop() {
-                let key = (input.element, input.input);
-                if done {
-                    post.push(input);
-                    continue;
-                }
-                if !seen.insert(key) {
-                    continue;
-                }
-                stack.push((input, true));
-                let element = &program.elements[input.element.index()];
-                let mut outputs = Vec::new();
-                emits(&element.inputs[input.input as usize].body.block, &mut outputs);
-                for output in outputs {
-                    if let Target::Input(to) = element.outputs[output as usize].target {
-                        stack.push((to, false));
-                    }
-                }
-            }
-        }
-    }
-    post.reverse();
-    post
-}
-
-/// The outputs that statements emit on.
-fn emits(block: &[Stmt], into: &mut Vec<u32>) {
-    for stmt in block {
-        match &stmt.kind {
-            StmtKind::Emit { output, .. } => into.push(*output),
-            StmtKind::If { then, other, .. } => [then, other].into_iter().for_each(|b| emits(b, into)),
-            StmtKind::Switch { cases, default, .. } => {
-                cases.iter().map(|(_, _, b)| b).chain([default]).for_each(|b| emits(b, into));
-            }
-            StmtKind::Parse { ok, malformed, .. } => [ok, malformed].into_iter().for_each(|b| emits(b, into)),
-            _ => {}
-        }
-    }
 }

@@ -16,8 +16,9 @@
 //! A reader takes the word, then the rest, then the word again: no two words of a slot with different keys are the same, and what changes is written
 //! while the word is 1.
 
+use super::super::Domain;
 use super::super::lir::{Arg, Bin, BlockId, Cmp, Effect, Helper, Type};
-use super::dense::{Domain, Likely};
+use super::dense::Likely;
 use super::entries::{CLAIMED, EXISTS, NO_EXIST};
 use super::env::{Env, Open, Retry, Seen};
 use super::ops::{Outcome, bits_of};

@@ -35,10 +35,11 @@
 //! # Feed
 //! Entries that the runtime sets one by one: see [`super::feed`].
 
+use super::super::Domain;
 use super::super::lir::MapId;
 use super::super::maps::{Kind, Layout, Map, NO_PREALLOC, identifier};
 use super::clock::Clock;
-use super::dense::{self, Domain, Plan};
+use super::dense::{self, Plan};
 use super::feed::Near;
 use super::ops::bits_of;
 use super::routes::Flat;

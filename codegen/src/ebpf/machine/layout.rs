@@ -78,18 +78,31 @@ impl Layout<'_> {
     /// The order of blocks, of which the first one is where the function begins: chains one behind the other, always that which is drawn most by what lies
     /// already.
     fn order(&self) -> Vec<usize> {
-        let mut left = self.chains();
+        let chains = self.chains();
+        let mut chain_of = vec![0; self.runs.len()];
+        chains.iter().enumerate().for_each(|(number, chain)| chain.iter().for_each(|run| chain_of[*run] = number));
         let mut order: Vec<usize> = Vec::new();
         let mut starts: Vec<Option<usize>> = vec![None; self.runs.len()];
+        // By chain: how much it is drawn at most. As what lies already gets farther away, that is what it was before, if nothing else draws it since.
+        let mut most: Vec<f64> = vec![0.0; chains.len()];
+        let mut left: Vec<usize> = (0..chains.len()).collect();
         let (mut next, mut end) = (0, 0);
         while !left.is_empty() {
-            for run in left.remove(next) {
-                starts[run] = Some(end);
-                end += self.sizes[run];
-                order.push(run);
+            for run in &chains[left.remove(next)] {
+                starts[*run] = Some(end);
+                end += self.sizes[*run];
+                order.push(*run);
+                for Tie::To(other) | Tie::From(other) in &self.tied[*run] {
+                    most[chain_of[*other]] = f64::INFINITY;
+                }
             }
-            let drawn: Vec<f64> = left.iter().map(|chain| self.drawn(chain, &starts, end)).collect();
-            next = (0..left.len()).rev().max_by(|a, b| drawn[*a].total_cmp(&drawn[*b])).unwrap_or(0);
+            let mut known = None;
+            loop {
+                next = (0..left.len()).rev().max_by(|a, b| most[left[*a]].total_cmp(&most[left[*b]])).unwrap_or(0);
+                let Some(chain) = left.get(next).filter(|_| known != Some(next)) else { break };
+                most[*chain] = self.drawn(&chains[*chain], &starts, end);
+                known = Some(next);
+            }
         }
         order
     }
