@@ -2,7 +2,7 @@
 //! that are read twice; and shorter ones.
 
 use super::{Arg, Bin, BlockId, Cmp, End, Function, Op, Type, Value, mask};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 impl Function {
     /// Asks less. Whether anything changed.
@@ -149,7 +149,7 @@ impl Function {
     pub(super) fn ask_first_bits(&mut self) {
         let uses = self.uses();
         // By value that is the first bits of a word: which word, how many bits are behind them, and the branches that compare it.
-        let mut first: HashMap<Value, (Value, u32, Vec<usize>)> = HashMap::new();
+        let mut first: FxHashMap<Value, (Value, u32, Vec<usize>)> = FxHashMap::default();
         for inst in self.blocks.iter().flat_map(|block| &block.insts) {
             if let (Op::Bin { op: Bin::And, wide: true, a: Arg::Value(word), b: Arg::Number(bits) }, Some(result)) =
                 (&inst.op, inst.result)
@@ -208,7 +208,7 @@ impl Function {
     }
 
     /// Words that are another word and a number, so that nothing is carried.
-    fn sums(&self) -> HashMap<Value, (Value, i128)> {
+    fn sums(&self) -> FxHashMap<Value, (Value, i128)> {
         let insts = self.blocks.iter().flat_map(|block| &block.insts);
         let sums = insts.filter_map(|inst| match (&inst.op, inst.result) {
             (Op::Bin { op: Bin::Add, wide: true, a: Arg::Value(a), b: Arg::Number(b) }, Some(result)) => {
@@ -236,7 +236,7 @@ struct Order {
 }
 
 /// A word as another and a number.
-fn sum(made: &HashMap<Value, (Value, i128)>, value: Value) -> (Value, i128) {
+fn sum(made: &FxHashMap<Value, (Value, i128)>, value: Value) -> (Value, i128) {
     made.get(&value).copied().unwrap_or((value, 0))
 }
 

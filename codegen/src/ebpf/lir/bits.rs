@@ -3,7 +3,7 @@
 
 use super::simplify::Dominators;
 use super::{Arg, Bin, Block, BlockId, Cmp, End, Function, Inst, Op, Type, Value, mask};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// Some bits of a word, moved up (or down, if negative): those of the mask, as they are then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Function {
     }
 
     /// By value, how it is made.
-    pub(super) fn made(&self) -> HashMap<Value, Op> {
+    pub(super) fn made(&self) -> FxHashMap<Value, Op> {
         let insts = self.blocks.iter().flat_map(|block| &block.insts);
         insts.filter_map(|inst| Some((inst.result?, inst.op.clone()))).collect()
     }
@@ -55,7 +55,7 @@ impl Function {
         };
         let number = |number: u64, bits: u8| (number <= mask(bits)).then(|| number.swap_bytes() >> (64 - bits));
         // By turned word: in how many places the numbers can be turned instead.
-        let mut places: HashMap<Value, u32> = HashMap::new();
+        let mut places: FxHashMap<Value, u32> = FxHashMap::default();
         let masked = |value: Value| match made.get(&value) {
             Some(Op::Bin { op: Bin::And, wide: true, a: Arg::Value(a), b: Arg::Number(m) }) if uses[value.index()] == 1 => {
                 turned(*a).and_then(|(bits, from)| Some((*a, from, number(*m, bits)?)))
@@ -77,7 +77,7 @@ impl Function {
                 *places.entry(word).or_default() += 1;
             }
         }
-        let mut masks = HashMap::new();
+        let mut masks = FxHashMap::default();
         let mut ends = Vec::new();
         for (index, block) in self.blocks.iter().enumerate() {
             let Some((a, b)) = asks(block) else { continue };
@@ -180,7 +180,7 @@ impl Function {
     }
 
     /// What holds exactly if a word is not 0.
-    fn asked(&self, made: &HashMap<Value, Op>, value: Value) -> Option<(Cmp, Arg, Arg)> {
+    fn asked(&self, made: &FxHashMap<Value, Op>, value: Value) -> Option<(Cmp, Arg, Arg)> {
         if let [part] = parts(made, &self.bits, value).as_slice()
             && let Some((a, b)) = question(made, part, value)
         {
@@ -208,7 +208,7 @@ impl Function {
     }
 
     /// Whether a word equals another, by the words that it was made of.
-    fn compared(&self, made: &HashMap<Value, Op>, cmp: Cmp, a: Arg, b: Arg) -> (Cmp, Arg, Arg) {
+    fn compared(&self, made: &FxHashMap<Value, Op>, cmp: Cmp, a: Arg, b: Arg) -> (Cmp, Arg, Arg) {
         let (Arg::Value(value), Arg::Number(number)) = (a, b) else { return (cmp, a, b) };
         match made.get(&value) {
             // x ^ y is c exactly if x is y ^ c.
@@ -312,7 +312,7 @@ impl Function {
 }
 
 /// The word that a part is taken from, and its bits, if the machine can ask for these. Of a word that was turned, it is asked before.
-fn question(made: &HashMap<Value, Op>, part: &Part, whole: Value) -> Option<(Arg, Arg)> {
+fn question(made: &FxHashMap<Value, Op>, part: &Part, whole: Value) -> Option<(Arg, Arg)> {
     if part.from == whole || part.up > 0 {
         return None;
     }
@@ -325,7 +325,7 @@ fn question(made: &HashMap<Value, Op>, part: &Part, whole: Value) -> Option<(Arg
 }
 
 /// The operation of 64 bits by which a word is put together, if it is.
-fn step(made: &HashMap<Value, Op>, value: Value) -> Option<(Bin, Value, Arg)> {
+fn step(made: &FxHashMap<Value, Op>, value: Value) -> Option<(Bin, Value, Arg)> {
     match made.get(&value)? {
         Op::Bin { op: Bin::Or, wide: true, a: Arg::Value(a), b: b @ Arg::Value(_) } => Some((Bin::Or, *a, *b)),
         Op::Bin { op: op @ (Bin::And | Bin::Shl | Bin::Shr), wide: true, a: Arg::Value(a), b: b @ Arg::Number(number) } => {
@@ -336,7 +336,7 @@ fn step(made: &HashMap<Value, Op>, value: Value) -> Option<(Bin, Value, Arg)> {
 }
 
 /// The parts that a word is put together of: its own, if it is not.
-pub(super) fn parts(made: &HashMap<Value, Op>, bits: &[u8], value: Value) -> Vec<Part> {
+pub(super) fn parts(made: &FxHashMap<Value, Op>, bits: &[u8], value: Value) -> Vec<Part> {
     let own = || vec![Part { from: value, up: 0, mask: mask(bits[value.index()]) }];
     let Some((op, a, b)) = step(made, value) else { return own() };
     let mut all = parts(made, bits, a);
@@ -366,7 +366,7 @@ pub(super) fn parts(made: &HashMap<Value, Op>, bits: &[u8], value: Value) -> Vec
 }
 
 /// How many operations a word is made by that are there for it alone.
-fn tree(made: &HashMap<Value, Op>, uses: &[u32], value: Value, root: bool) -> usize {
+fn tree(made: &FxHashMap<Value, Op>, uses: &[u32], value: Value, root: bool) -> usize {
     match step(made, value).filter(|_| root || uses[value.index()] == 1) {
         Some((_, a, b)) => {
             let other = b.value().map_or(0, |b| tree(made, uses, b, false));

@@ -3,7 +3,7 @@
 
 use super::{Arg, Bin, Block, BlockId, Cmp, Commit, End, Field, Function, Helper, Inst, MapId, Op, Slot, Type, Value};
 use grv_lang::span::Span;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// A function in the making, with the block that instructions are put into.
 pub(crate) struct Builder {
@@ -14,7 +14,7 @@ pub(crate) struct Builder {
     /// By value: the operation of a word that others may look through.
     defs: Vec<Option<(Bin, Arg, Arg)>>,
     /// Words whose bytes were turned: how many bits, and of what.
-    turned: HashMap<Value, (u8, Arg)>,
+    turned: FxHashMap<Value, (u8, Arg)>,
     slots: Vec<u16>,
     inputs: Vec<Value>,
     at: BlockId,
@@ -36,7 +36,7 @@ impl Builder {
             types: Vec::new(),
             bits: Vec::new(),
             defs: Vec::new(),
-            turned: HashMap::new(),
+            turned: FxHashMap::default(),
             slots: Vec::new(),
             inputs: Vec::new(),
             at: BlockId(0),

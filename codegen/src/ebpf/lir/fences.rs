@@ -2,7 +2,7 @@
 //! by what is known. Another atomic instruction waits as well.
 
 use super::{Arg, Function, Helper, Inst, Op, Type, Value};
-use std::collections::HashSet;
+use rustc_hash::FxHashSet;
 
 /// What comes first of what matters.
 enum First {
@@ -19,7 +19,7 @@ impl Function {
             return;
         }
         let counts = self.blocks.iter().flat_map(|block| &block.insts).filter(|inst| self.is_own(&inst.op));
-        let own: HashSet<Value> = counts.filter_map(|inst| inst.result).collect();
+        let own: FxHashSet<Value> = counts.filter_map(|inst| inst.result).collect();
         // By block: whether something is read on a way from where it begins, before one waits.
         let mut reads = vec![false; self.blocks.len()];
         let mut changed = true;
@@ -43,14 +43,14 @@ impl Function {
     }
 
     /// Whether something is read by the last instructions of a block, or behind it, before one waits.
-    fn reads_behind(&self, block: usize, insts: &[Inst], (reads, own): (&[bool], &HashSet<Value>)) -> bool {
+    fn reads_behind(&self, block: usize, insts: &[Inst], (reads, own): (&[bool], &FxHashSet<Value>)) -> bool {
         match insts.iter().find_map(|inst| self.first(&inst.op, own)) {
             Some(first) => matches!(first, First::Reads),
             None => self.blocks[block].end.targets().any(|to| reads[to.index()]),
         }
     }
 
-    fn first(&self, op: &Op, own: &HashSet<Value>) -> Option<First> {
+    fn first(&self, op: &Op, own: &FxHashSet<Value>) -> Option<First> {
         match op {
             // What may be left out counts for nothing.
             op if is_fence(op) => None,

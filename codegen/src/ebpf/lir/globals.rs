@@ -4,7 +4,7 @@
 
 use super::simplify::Dominators;
 use super::{Arg, BlockId, Function, Inst, MapId, Op, Type, Value};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// Instructions from one use of an address to the next, at most: it keeps a register from others.
 const FAR: usize = 16;
@@ -17,17 +17,17 @@ struct Shared {
 }
 
 /// By map: which uses one more would be part of, and after how many instructions there was the last.
-type Near = HashMap<MapId, (usize, usize)>;
+type Near = FxHashMap<MapId, (usize, usize)>;
 
 impl Function {
     /// Has variables share addresses.
     pub(super) fn share_addresses(&mut self) {
         let (ways, dominators) = (self.ways(), Dominators::of(self));
         let mut all: Vec<Shared> = Vec::new();
-        let mut ends: Vec<(Near, usize)> = vec![(Near::new(), 0); self.blocks.len()];
+        let mut ends: Vec<(Near, usize)> = vec![(Near::default(), 0); self.blocks.len()];
         for id in &dominators.order {
             let above = dominators.above(*id).filter(|_| ways[id.index()] == 1);
-            let (mut near, before) = above.map_or_else(|| (Near::new(), 0), |above| ends[above.index()].clone());
+            let (mut near, before) = above.map_or_else(|| (Near::default(), 0), |above| ends[above.index()].clone());
             for (index, inst) in self.blocks[id.index()].insts.iter().enumerate() {
                 if matches!(inst.op, Op::Call { .. } | Op::Invoke { .. }) {
                     near.clear();

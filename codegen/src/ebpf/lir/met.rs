@@ -4,7 +4,7 @@
 use super::build::evaluate;
 use super::simplify::Replaced;
 use super::{Arg, BlockId, End, Function, Inst, Op, Value, mask};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 impl Function {
     /// Has numbers that meet be what is made of them, where nothing else is.
@@ -15,7 +15,7 @@ impl Function {
     /// Whether anything was evaluated.
     fn evaluate_once(&mut self) -> bool {
         let uses = self.uses();
-        let mut given: HashMap<Value, Vec<(BlockId, usize, Arg)>> = HashMap::new();
+        let mut given: FxHashMap<Value, Vec<(BlockId, usize, Arg)>> = FxHashMap::default();
         for (from, block) in (0..).map(BlockId).zip(&self.blocks) {
             if let End::Jump(to, args) = &block.end {
                 for (at, (param, arg)) in self.blocks[to.index()].params.iter().zip(args).enumerate() {

@@ -5,7 +5,7 @@ use super::bits::{Part, parts};
 use super::build::evaluate;
 use super::simplify::Replaced;
 use super::{Arg, Bin, BlockId, End, Function, Inst, Op, Type, Value, mask};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// How often a word may be taken out of what it was put into.
 const TAKEN_OUT: u32 = 6;
@@ -30,7 +30,7 @@ impl Function {
 
     /// The first word that is worth it.
     fn next_packed(&self, tried: &[Value]) -> Option<Packed> {
-        let mut of: HashMap<Value, (BlockId, usize)> = HashMap::new();
+        let mut of: FxHashMap<Value, (BlockId, usize)> = FxHashMap::default();
         for (id, block) in (0..).map(BlockId).zip(&self.blocks) {
             of.extend(block.params.iter().enumerate().map(|(index, param)| (*param, (id, index))));
         }
@@ -158,7 +158,7 @@ impl Function {
     }
 
     /// Of parts of a word: two that lie behind each other in the packet, how long each is, and what reads both.
-    fn neighbours(&self, made: &HashMap<Value, Op>, all: &[Part], before: &[Inst]) -> Option<(usize, usize, u8, Op)> {
+    fn neighbours(&self, made: &FxHashMap<Value, Op>, all: &[Part], before: &[Inst]) -> Option<(usize, usize, u8, Op)> {
         let read = |part: &Part| match made.get(&part.from)? {
             Op::Swap { bits: bits @ (16 | 32), a: Arg::Value(word) } => match made.get(word)? {
                 Op::Load { base: base @ Arg::Value(of), offset, bytes } => {
@@ -220,7 +220,7 @@ impl Function {
 }
 
 /// The parts that a word is put together of, and the bits that are set in it anyway.
-fn together(made: &HashMap<Value, Op>, bits: &[u8], value: Value) -> (Vec<Part>, u64) {
+fn together(made: &FxHashMap<Value, Op>, bits: &[u8], value: Value) -> (Vec<Part>, u64) {
     let own = || (vec![Part { from: value, up: 0, mask: mask(bits[value.index()]) }], 0);
     match made.get(&value) {
         Some(Op::Bin { op: Bin::Or, wide: true, a: Arg::Value(a), b }) => {

@@ -4,7 +4,7 @@
 use super::simplify::Replaced;
 use super::{Arg, Bin, BlockId, End, Function, Inst, Op, Type, Value, mask};
 use grv_lang::span::Span;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// A parameter that is only moved up.
 struct Moved {
@@ -20,7 +20,7 @@ impl Function {
     /// Moves words on the ways that meet, where one of them would be moved back.
     pub(super) fn undo_early(&mut self) {
         let uses = self.uses();
-        let mut down: HashMap<Value, (Arg, u64)> = HashMap::new();
+        let mut down: FxHashMap<Value, (Arg, u64)> = FxHashMap::default();
         for inst in self.blocks.iter().flat_map(|block| &block.insts) {
             if let (Op::Bin { op: Bin::Shr, wide: true, a, b: Arg::Number(by) }, Some(result)) = (&inst.op, inst.result)
                 && uses[result.index()] == 1
@@ -60,7 +60,7 @@ impl Function {
 
     /// Parameters that are used once, to be moved up.
     fn moved_up(&self, uses: &[u32]) -> Vec<Moved> {
-        let mut up: HashMap<Value, (Value, u64, Span)> = HashMap::new();
+        let mut up: FxHashMap<Value, (Value, u64, Span)> = FxHashMap::default();
         for inst in self.blocks.iter().flat_map(|block| &block.insts) {
             if let (Op::Bin { op: Bin::Shl, wide: true, a: Arg::Value(a), b: Arg::Number(by @ 1..64) }, Some(result)) =
                 (&inst.op, inst.result)

@@ -1,14 +1,14 @@
 //! Bytes of the packet that are written again before anybody reads them are written once.
 
 use super::{Arg, Function, Op, Type, Value};
-use std::collections::HashSet;
+use rustc_hash::FxHashSet;
 
 impl Function {
     /// Leaves out what is overwritten.
     pub(super) fn drop_overwritten(&mut self) {
         for index in 0..self.blocks.len() {
             // From the last to the first: bytes behind a pointer that are written before they are read.
-            let mut written: HashSet<(Value, i32)> = HashSet::new();
+            let mut written: FxHashSet<(Value, i32)> = FxHashSet::default();
             let mut kept = Vec::new();
             for inst in std::mem::take(&mut self.blocks[index].insts).into_iter().rev() {
                 let packet = |arg: &Arg| arg.value().filter(|value| self.types[value.index()] == Type::Packet);

@@ -6,7 +6,8 @@ use super::{Lower, Lowering};
 use grv_lang::ir::validate::ghost_locals;
 use grv_lang::ir::{Body, ElementId, HandleId, LocalId, Program, Stmt, StmtKind, Target, Tier};
 use grv_lang::span::Span;
-use std::collections::{BTreeMap, HashMap};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
@@ -14,7 +15,7 @@ use std::rc::Rc;
 #[derive(Default)]
 pub(super) struct Endings<'p> {
     /// By where the first statement is.
-    places: HashMap<*const Stmt, Place>,
+    places: FxHashMap<*const Stmt, Place>,
     /// By number: where it is first, and how often there is one that is alike.
     first: Vec<Ending<'p>>,
     /// Ways that lead there.
@@ -63,7 +64,7 @@ impl<'p> Lower<'p> {
         if self.trace.is_some() {
             return;
         }
-        let mut known = HashMap::new();
+        let mut known = FxHashMap::default();
         for (id, element) in (0..).map(ElementId).zip(&self.program.elements) {
             for input in &element.inputs {
                 let ghost = ghost_locals(self.program, &input.body);
@@ -127,7 +128,7 @@ struct Of<'p, 'g> {
 }
 
 /// Numbers what a block ends with, and the blocks that it may end in before. Whether all of it may be alike to something.
-fn find<'p>(of: &Of<'p, '_>, block: &'p [Stmt], known: &mut HashMap<(usize, String), usize>, into: &mut Endings<'p>) -> bool {
+fn find<'p>(of: &Of<'p, '_>, block: &'p [Stmt], known: &mut FxHashMap<(usize, String), usize>, into: &mut Endings<'p>) -> bool {
     let inner = block.last().map(|last| within(&last.kind)).unwrap_or_default();
     let inner: Vec<bool> = inner.into_iter().map(|block| find(of, block, known, into)).collect();
     if inner.contains(&false) {

@@ -1,7 +1,6 @@
 //! What is held already: a word that is in a register need not be read again from where it was put aside, and what is in a key need not be put aside.
 
 use super::{Emit, Insn};
-use std::collections::HashMap;
 
 /// Registers, and behind them words of the stack.
 const REGISTERS: usize = 11;
@@ -52,8 +51,12 @@ impl Held {
         if self == other {
             return self.clone();
         }
-        let mut firsts = HashMap::new();
-        Held(std::array::from_fn(|place| *firsts.entry((self.0[place], other.0[place])).or_insert(place as u8)))
+        let (a, b) = (&self.0, &other.0);
+        // None before the later one of two first places is the same both ways.
+        let first = |place: usize| {
+            (usize::from(a[place].max(b[place]))..place).find(|before| a[*before] == a[place] && b[*before] == b[place])
+        };
+        Held(std::array::from_fn(|place| first(place).unwrap_or(place) as u8))
     }
 }
 

@@ -7,7 +7,7 @@ use super::super::lir::{Inst, Type};
 use super::odds::Odds;
 use grv_lang::span::Span;
 use regalloc2::{Operand, PReg, PRegSet, RegClass, VReg};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// What an instruction of the machine does with the registers that its operands were given.
 #[derive(Clone, Debug)]
@@ -125,7 +125,7 @@ pub(crate) fn select(function: &Function) -> Selected {
         out: Selected::default(),
         order,
         span: Span::default(),
-        numbers: HashMap::new(),
+        numbers: FxHashMap::default(),
     };
     select.out.registers = function.types.len();
     select.run();
@@ -206,7 +206,7 @@ struct Select<'f> {
     order: Vec<BlockId>,
     span: Span,
     /// Long numbers that are in a register, in this block and since the last call.
-    numbers: HashMap<u64, VReg>,
+    numbers: FxHashMap<u64, VReg>,
 }
 
 /// A place in the layout: a block, or the edge between two that meets others at its end.
@@ -237,10 +237,10 @@ impl Select<'_> {
         let mut places = Vec::new();
         let mut at = vec![0; self.function.blocks.len()];
         // By branch, and whether it is the way that it jumps to: the edge.
-        let mut edges: HashMap<(BlockId, bool), usize> = HashMap::new();
+        let mut edges: FxHashMap<(BlockId, bool), usize> = FxHashMap::default();
         let odds = Odds::of(self.function, &self.order);
         // By edge: how often it is gone.
-        let mut gone: HashMap<usize, f64> = HashMap::new();
+        let mut gone: FxHashMap<usize, f64> = FxHashMap::default();
         for block in &self.order {
             at[block.index()] = places.len();
             places.push(Place::Block(*block));
