@@ -59,7 +59,6 @@ use globals::Probe;
 use grv_lang::diagnostics::{Code, Diagnostic};
 use grv_lang::ir::{InputRef, PortId, Program, Stmt, TableId};
 use grv_lang::span::Span;
-use order::order;
 use std::collections::BTreeMap;
 use tables::Table;
 
@@ -331,7 +330,7 @@ impl<'p> Lower<'p> {
         if let Err(refused) = self.start(context, &env) {
             found.push(*refused);
         }
-        for input in order(self.program) {
+        for input in order::of_inputs(self.program) {
             let opens = self.pending.remove(&input).unwrap_or_default();
             if let Err(refused) = self.input(input, opens) {
                 found.push(*refused);

@@ -3,7 +3,7 @@
 use grv_lang::ir::{ElementId, InputRef, Program, Stmt, StmtKind, Target};
 
 /// Inputs so that each comes behind all that lead to it; the wiring is acyclic.
-pub(super) fn order(program: &Program) -> Vec<InputRef> {
+pub(super) fn of_inputs(program: &Program) -> Vec<InputRef> {
     let mut post = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     let mut stack: Vec<(InputRef, bool)> = Vec::new();
