@@ -66,6 +66,11 @@ impl Installed {
     /// What a control table holds in a generation, as an update that makes it so.
     pub(crate) fn generation_of(&self, info: &TableInfo, generation: u32) -> Result<Vec<(Vec<u128>, Vec<u128>)>, Error> {
         let declared = self.description.table(info);
+        if let ("control globals", Some(front)) = (info.keeping, &info.front) {
+            let section = self.fronts()?.unwrap_or_default();
+            let elements = front::elements(front, &section, generation).map(|bytes| memory::value_of(info, bytes));
+            return Ok(in_order(info, length(declared), (0..).map(|index| vec![index]).zip(elements).collect()));
+        }
         let blocks = info.keeping == "control blocks";
         let rows = info.keeping == "control rows";
         let array = blocks || rows || info.keeping == "control array";
@@ -97,30 +102,32 @@ impl Installed {
         for info in self.control_tables(true) {
             let declared = self.description.table(info);
             let id = TableId(info.table);
+            let mut in_front = |entries: &[(Vec<u128>, Vec<u128>)]| {
+                if let (Some(of), Some(fronts)) = (&info.front, &mut fronts) {
+                    front::fill(of, fronts, generation, entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice())));
+                }
+            };
+            let element = |index: u64| (vec![index.into()], machine.element(id, index).unwrap_or_default());
+            let elements = || (0..length(declared)).map(element).collect::<Vec<(Vec<u128>, Vec<u128>)>>();
+            if info.keeping == "control globals" {
+                in_front(&elements());
+                continue;
+            }
             let map = self.table_map(info)?;
             let tried = || format!("table `{}` cannot be written", info.name);
             let put = |key: &[u128], value: &[u128]| {
                 let bytes = memory::key(info, key, generation, length(declared));
                 map.set(&bytes, &memory::value(info, key, value)).tried(tried)
             };
-            let mut in_front = |entries: &[(Vec<u128>, Vec<u128>)]| {
-                if let (Some(of), Some(fronts)) = (&info.front, &mut fronts) {
-                    front::fill(of, fronts, generation, entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice())));
-                }
-            };
             if info.keeping == "control rows" {
-                let elements: Vec<Vec<u128>> =
-                    (0..length(declared)).map(|index| machine.element(id, index).unwrap_or_default()).collect();
+                let elements: Vec<Vec<u128>> = elements().into_iter().map(|(_, element)| element).collect();
                 map.set(&memory::key(info, &[], generation, 0), &memory::rows(info, &elements)).tried(tried)?;
                 continue;
             }
             if info.keeping == "control array" {
-                let element = |index: u64| (vec![index.into()], machine.element(id, index).unwrap_or_default());
-                let elements: Vec<(Vec<u128>, Vec<u128>)> = (0..length(declared)).map(element).collect();
-                for (index, value) in &elements {
-                    put(index, value)?;
+                for (index, value) in elements() {
+                    put(&index, &value)?;
                 }
-                in_front(&elements);
                 continue;
             }
             for key in map.keys().tried(tried)? {

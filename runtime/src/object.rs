@@ -130,7 +130,7 @@ impl Description {
 fn columns_agree(info: &TableInfo, declared: &Table) -> bool {
     match info.keeping {
         "prefixes" => declared.key.len() == 2 && info.value.len() == declared.value.len(),
-        "control array" | "control blocks" | "control rows" => info.value.len() == declared.value.len(),
+        "control array" | "control globals" | "control blocks" | "control rows" => info.value.len() == declared.value.len(),
         "buckets" => info.key.len() == declared.key.len(),
         "counters" => true,
         // A set's value is there without a number of its own.

@@ -61,7 +61,7 @@ impl Installed {
         let numbered = |values: Vec<Vec<u128>>| (0..).zip(values).map(|(n, value)| forever((vec![n], value)));
         let mut entries: Vec<Entry> = match info.keeping {
             "control" | "prefixes" => self.generation_of(info, self.generation()?)?.into_iter().map(forever).collect(),
-            "control array" | "control blocks" | "control rows" => {
+            "control array" | "control globals" | "control blocks" | "control rows" => {
                 let initial: Vec<u128> = info.initial.iter().map(|number| u128::from(*number)).collect();
                 let values = self.generation_of(info, self.generation()?)?.into_iter().map(|(_, value)| value).collect();
                 numbered(values).filter(|entry| entry.value != initial).collect()

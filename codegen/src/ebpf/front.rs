@@ -1,5 +1,5 @@
 //! The array beside a table of the control plane, in which most of its entries are found at once: for who writes a generation. Its elements begin with a number of 4 bytes
-//! that is 0 where nothing is; beside an array or a cell they are its elements, all of them and nothing else. All such arrays are in one section of global variables ([`FRONTS`](super::FRONTS)), which loaders make one value of a map. Who writes it
+//! that is 0 where nothing is. Of an array or a cell, all elements of both generations are there, and nothing else. All such arrays are in one section of global variables ([`FRONTS`](super::FRONTS)), which loaders make one value of a map. Who writes it
 //! leaves the other generation as it is, and writes it while no packet looks at this one.
 
 use super::FrontInfo;
@@ -40,6 +40,14 @@ pub fn fill<'e>(
             place.copy_from_slice(&element(front, key, value));
         }
     }
+}
+
+/// The elements of an array in a generation, as bytes, in order.
+pub fn elements<'s>(front: &FrontInfo, section: &'s [u8], generation: u32) -> impl Iterator<Item = &'s [u8]> {
+    let size = usize::from(front.bytes.max(1));
+    let half = size << front.bits.clamp(1, 31);
+    let start = front.offset as usize + half * (generation & 1) as usize;
+    section.get(start..).and_then(|rest| rest.get(..half)).unwrap_or_default().chunks_exact(size)
 }
 
 /// Where a key is in its generation, if it is there.
@@ -123,6 +131,9 @@ mod tests {
         let elements = [([0], [5, 6]), ([1], [0x0102_0304, 0x0506]), ([2], [9, 9]), ([u128::MAX], [9, 9])];
         fill(&front, &mut section, 1, elements.iter().map(|(index, value)| (index.as_slice(), value.as_slice())));
         let half = [5, 0, 0, 0, 6, 0, 0, 0, 4, 3, 2, 1, 6, 5, 0, 0];
+        assert_eq!(super::elements(&front, &section, 1).collect::<Vec<_>>(), half.chunks(8).collect::<Vec<_>>());
+        assert!(super::elements(&front, &section[..39], 1).eq([&half[..8], &half[8..]]));
+        assert_eq!(super::elements(&front, &section[..35], 1).count(), 0, "a section that is too short has none");
         assert_eq!((&section[..20], &section[20..36], &section[36..]), ([7; 20].as_slice(), half.as_slice(), [7; 4].as_slice()));
     }
 

@@ -27,6 +27,9 @@ pub fn fits(info: &TableInfo) -> bool {
         "prefixes" => info.key.len() == 1 && info.key_bytes >= 8 && info.value_bytes >= 4,
         "control" => info.key_bytes >= 4,
         "control array" => info.key_bytes == 4,
+        "control globals" => {
+            info.front.as_ref().is_some_and(|front| (&front.value, front.bytes) == (&info.value, info.value_bytes))
+        }
         "control blocks" => {
             let inside = |of: &BlockInfo| {
                 of.elements > 0
@@ -57,7 +60,7 @@ pub fn fits(info: &TableInfo) -> bool {
         _ => true,
     };
     let front = info.front.as_ref().is_none_or(|front| {
-        let array = info.keeping == "control array";
+        let array = info.keeping == "control globals";
         let (least, keys) = if array { (0, 0) } else { (4, info.key.len()) };
         let columns = front.key.iter().chain(&front.value).all(|column| column.offset >= least && within(column, front.bytes));
         columns && front.key.len() == keys && front.value.len() <= info.value.len() && (1..=31).contains(&front.bits)

@@ -161,7 +161,7 @@ pub struct TableInfo {
     pub name: String,
     /// The map.
     pub map: String,
-    /// `entries`, `mirror`, `slots`, `buckets`, `control`, `control array` (a cell is one of one element), `control blocks`, `control rows`, `prefixes`, `feed`, `counters`, or `cell`: a
+    /// `entries`, `mirror`, `slots`, `buckets`, `control`, `control array` (a cell is one of one element), `control globals` (such an array whose elements are all in front, and nowhere else), `control blocks`, `control rows`, `prefixes`, `feed`, `counters`, or `cell`: a
     /// global variable, whose one number is at the offset in its section.
     #[serde(deserialize_with = "keeping")]
     pub keeping: Name,
@@ -195,7 +195,7 @@ pub struct TableInfo {
     pub blocks: Option<BlockInfo>,
     /// Of `control rows`: what is in elements besides their columns.
     pub masks: Vec<MaskInfo>,
-    /// Of `control` and `control array`: the array that most entries are found in, if there was room for one.
+    /// Of `control`: the array that most entries are found in, if there was room for one. Of `control globals`: the array.
     pub front: Option<FrontInfo>,
     /// Of `feed`: the array that most entries are found in.
     pub near: Option<NearInfo>,
@@ -203,7 +203,7 @@ pub struct TableInfo {
     pub flat: Option<FlatInfo>,
     /// Of an array that the runtime computes: from what.
     pub maglev: Option<MaglevInfo>,
-    /// Of `control array`, `control blocks` and `control rows`: what elements hold that are not given, if that is known; a loader fills both generations with it.
+    /// Of `control array`, `control globals`, `control blocks` and `control rows`: what elements hold that are not given, if that is known; a loader fills both generations with it.
     pub initial: Vec<u64>,
     /// Of `buckets`: what their numbers count in.
     pub bucket: Option<BucketInfo>,
@@ -349,7 +349,7 @@ pub struct MaskInfo {
 pub struct FrontInfo {
     /// Bytes before it in its section.
     pub offset: u32,
-    /// The key's scalars, in an element; none, if it is beside an array or a cell.
+    /// The key's scalars, in an element; none, of an array or a cell.
     pub key: Vec<ColumnInfo>,
     /// The value's.
     pub value: Vec<ColumnInfo>,
@@ -545,13 +545,14 @@ pub const NO_PORT: &str = "not a port of the box";
 pub type Name = &'static str;
 
 /// The ways to keep a table, as manifests name them.
-const KEEPINGS: [&str; 12] = [
+const KEEPINGS: [&str; 13] = [
     "entries",
     "mirror",
     "slots",
     "buckets",
     "control",
     "control array",
+    "control globals",
     "control blocks",
     "control rows",
     "prefixes",

@@ -185,7 +185,7 @@ impl Compared {
             let info = self.info(id).clone();
             let entries: Vec<(Vec<u128>, Vec<u128>)> = if info.keeping == "control blocks" {
                 self.machine.elements(id).into_iter().map(|(index, element)| (vec![index.into()], element)).collect()
-            } else if matches!(info.keeping, "control array" | "control rows") {
+            } else if matches!(info.keeping, "control array" | "control globals" | "control rows") {
                 let element = |index| (vec![u128::from(index)], self.machine.element(id, index).unwrap());
                 (0..length(table)).map(element).collect()
             } else {

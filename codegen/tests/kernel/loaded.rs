@@ -251,6 +251,8 @@ impl Loaded {
     pub(crate) fn replace(&mut self, info: &TableInfo, generation: u32, capacity: u64, entries: &[(Vec<u128>, Vec<u128>)]) {
         let map = self.map(&info.map);
         match info.keeping {
+            // They are in front.
+            "control globals" => {}
             "control array" => {
                 for index in 0..capacity {
                     let value = entries.get(index as usize).map_or_else(|| vec![0; info.value.len()], |(_, value)| value.clone());

@@ -1,6 +1,6 @@
 //! Where most entries of a table of the control plane are found without the kernel's help: beside the map that holds all of them there is an array, its front, of which
-//! each generation has a half. An entry of a map or a set is at the place that a hash of its key says, if no other one has that place; elements of an array, and what is in
-//! a cell, are all there. What is of a generation does not change while that counts. See [`super::super::front`] for who writes it.
+//! each generation has a half. An entry is at the place that a hash of its key says, if no other one has that place. Elements of an array, and what is in
+//! a cell, are all there, and need no map. What is of a generation does not change while that counts. See [`super::super::front`] for who writes it.
 
 use super::super::front::{FACTOR, PLACES};
 use super::super::lir::{Arg, Bin, BlockId, Cmp, MapId};
@@ -8,7 +8,7 @@ use super::super::maps::Layout;
 use super::{Lower, Lowering};
 use grv_lang::ir;
 
-/// The array beside a table: among the global variables, whose addresses programs know.
+/// An array among the global variables, whose addresses programs know.
 #[derive(Clone, Copy)]
 pub(super) struct Front {
     pub(super) section: MapId,
@@ -28,28 +28,30 @@ impl Lower<'_> {
         // Both generations have so many places.
         let most = u64::from(self.maps.room()) / u64::from(element.size) / 2;
         let wanted = table.capacity.clamp(2, PLACES).next_power_of_two();
-        if let Some(bits) = wanted.min(most).checked_ilog2() {
-            self.push_front(table, beside, element, bits as u8);
+        if let Some(bits) = wanted.min(most).checked_ilog2()
+            && let Some(front) = self.push_front(table, element, bits as u8)
+        {
+            self.fronts.insert(beside, front);
         }
         Ok(())
     }
 
-    /// Puts one beside an array with such elements, or a cell, if there is room for all of it.
-    pub(super) fn elements_beside(&mut self, table: &ir::Table, beside: MapId, element: Layout) {
-        if table.capacity <= PLACES {
-            let bits = table.capacity.clamp(2, PLACES).next_power_of_two().trailing_zeros();
-            self.push_front(table, beside, element, bits as u8);
+    /// Puts an array with such elements, or a cell, there, if there is room for all of it.
+    pub(super) fn elements_in_front(&mut self, table: &ir::Table, element: &Layout) -> Option<Front> {
+        let bits = table.capacity.clamp(2, PLACES).next_power_of_two().trailing_zeros();
+        if table.capacity > PLACES {
+            return None;
         }
+        self.push_front(table, element.clone(), bits as u8)
     }
 
-    fn push_front(&mut self, table: &ir::Table, beside: MapId, element: Layout, bits: u8) {
-        if let Some((section, number)) = self.maps.push_array(&format!("{}_front", table.name), element, 2 << bits) {
-            self.fronts.insert(beside, Front { section, number, bits });
-        }
+    fn push_front(&mut self, table: &ir::Table, element: Layout, bits: u8) -> Option<Front> {
+        let (section, number) = self.maps.push_array(&format!("{}_front", table.name), element, 2 << bits)?;
+        Some(Front { section, number, bits })
     }
 
     /// The first numbers of an element of an array that is in front.
-    pub(super) fn element_in_front(&mut self, front: Front, index: Arg, generation: Arg, widths: &[u8]) -> Vec<Arg> {
+    pub(super) fn element_of(&mut self, front: Front, index: Arg, generation: Arg, widths: &[u8]) -> Vec<Arg> {
         let (offset, layout) = self.front_layout(front);
         // It was checked against the length of the array.
         let index = self.b.low(index, front.bits);

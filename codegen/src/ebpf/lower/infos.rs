@@ -2,7 +2,8 @@
 
 use super::super::maps::{Kind, Layout};
 use super::super::{
-    BlockInfo, BucketInfo, ClockInfo, ColumnInfo, FlatInfo, FrontInfo, MaglevInfo, MaskInfo, NearInfo, OwnerInfo, TableInfo,
+    BlockInfo, BucketInfo, ClockInfo, ColumnInfo, FRONTS, FlatInfo, FrontInfo, MaglevInfo, MaskInfo, NearInfo, OwnerInfo,
+    TableInfo,
 };
 use super::Lower;
 use super::clock::Clock;
@@ -28,6 +29,16 @@ impl Lower<'_> {
         };
         let mut info = TableInfo::new(id as u32, &table.name, "counters");
         let Some(map) = self.maps.map(kept.map) else {
+            if let Keeping::Globals(front) = kept.keeping
+                && let Some(of) = self.maps.array(front.section, front.number)
+            {
+                (info.keeping, info.map) = ("control globals", FRONTS.to_string());
+                (info.key_bytes, info.value_bytes) = (4, of.element.size);
+                info.value = all(&of.element, 0);
+                info.initial = constants(&table.initial);
+                let (value, bytes) = (info.value.clone(), of.element.size);
+                info.front = Some(FrontInfo { offset: of.offset, key: Vec::new(), value, bytes, bits: front.bits });
+            }
             if let Keeping::Cell(cell) = kept.keeping {
                 let bits = table.value.first().map_or(1, |column| bits_of(column.ty));
                 (info.keeping, info.map) = ("cell", ".data".to_string());
@@ -52,14 +63,9 @@ impl Lower<'_> {
         let named = |id| self.maps.map(id).map_or_else(String::new, |map| map.name.clone());
         info.front = self.fronts.get(&kept.map).and_then(|front| {
             let of = self.maps.array(front.section, front.number)?;
-            let (key, value) = if map.kind == Kind::Array {
-                (Vec::new(), all(&of.element, 0))
-            } else {
-                // Whether it is there comes first.
-                let mut key = all(&of.element, 1);
-                let value = key.split_off(table.key.len());
-                (key, value)
-            };
+            // Whether it is there comes first.
+            let mut key = all(&of.element, 1);
+            let value = key.split_off(table.key.len());
             Some(FrontInfo { offset: of.offset, key, value, bytes: of.element.size, bits: front.bits })
         });
         match &kept.keeping {
@@ -94,8 +100,8 @@ impl Lower<'_> {
                     info.value = slots.image.iter().skip(table.key.len()).map(|index| place(&map.value, *index)).collect();
                 }
             }
-            // No table of the program is kept in the one, the other was said above.
-            Keeping::Index | Keeping::Cell(_) => {}
+            // No table of the program is kept in the one, the others were said above.
+            Keeping::Index | Keeping::Cell(_) | Keeping::Globals(_) => {}
             Keeping::Bucket(bucket) => {
                 info.keeping = "buckets";
                 info.clock = clock_info(bucket.clock);

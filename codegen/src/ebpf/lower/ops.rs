@@ -57,7 +57,7 @@ impl<'p> Lower<'p> {
                 let kept = self.kept(*table, span)?;
                 assigned.extend(value);
                 match &kept.keeping {
-                    Keeping::Control => self.control_element(env, &kept, index[0], &self.widths_of(*table)),
+                    Keeping::Control | Keeping::Globals(_) => self.control_element(env, &kept, index[0], &self.widths_of(*table)),
                     Keeping::Blocks(blocks) => self.element(env, &kept, blocks, index[0], &self.widths_of(*table)),
                     Keeping::Rows(rows) => self.row_at(env, &kept, rows, index[0], &self.widths_of(*table)),
                     _ => return refused(self, "reading such an array"),
@@ -124,7 +124,7 @@ impl<'p> Lower<'p> {
             StmtKind::ReadCell { table, value } => {
                 assigned.extend(value);
                 let kept = self.kept(*table, span)?;
-                if let Keeping::Control = kept.keeping {
+                if let Keeping::Control | Keeping::Globals(_) = kept.keeping {
                     if let Some((_, value)) = env.settings.iter().find(|(of, _)| of == table).copied() {
                         return Ok(assign(&assigned, vec![(Open { env, block: self.b.here() }, vec![value])]));
                     }
@@ -173,9 +173,9 @@ impl<'p> Lower<'p> {
 
     /// An element of an array of the generation that counts: its index was checked, and an array has all its elements, so that the other way is a defect.
     fn control_element(&mut self, mut env: Env<'p>, table: &Table, index: Arg, widths: &[u8]) -> Vec<Outcome<'p>> {
-        if let Some(front) = self.fronts.get(&table.map).copied() {
+        if let Keeping::Globals(front) = table.keeping {
             let generation = self.generation(&mut env);
-            let found = self.element_in_front(front, index, generation, widths);
+            let found = self.element_of(front, index, generation, widths);
             return vec![(Open { env, block: self.b.here() }, found)];
         }
         let mut outcomes = self.control(env, table, &[index], widths);

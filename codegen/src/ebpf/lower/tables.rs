@@ -28,7 +28,7 @@
 //!
 //! Large arrays, and those that the runtime computes, are kept in blocks, of which only those need be there that hold something.
 //!
-//! Most entries of other tables are found in front of these, without the kernel's hash: see [`super::front`].
+//! Small arrays, and cells, are global variables; most entries of maps and sets are found there, too, without the kernel's hash: see [`super::front`].
 //!
 //! Prefixes are in the kernel's trie, and flat beside it: see [`super::routes`].
 //!
@@ -41,6 +41,7 @@ use super::super::maps::{Kind, Layout, Map, NO_PREALLOC, identifier};
 use super::clock::Clock;
 use super::dense::{self, Plan};
 use super::feed::Near;
+use super::front::Front;
 use super::ops::bits_of;
 use super::routes::Flat;
 use super::rows::Rows;
@@ -76,6 +77,8 @@ pub(super) enum Keeping {
     Cell(Cell),
     /// Entries of a generation.
     Control,
+    /// Elements of both generations, all of them in front.
+    Globals(Front),
     /// Elements of a generation, in blocks.
     Blocks(Blocks),
     /// Elements of a generation, all in one value.
@@ -316,11 +319,11 @@ impl Lower<'_> {
         }
         let kind = if array { Kind::Array } else { Kind::Hash };
         let flags = if !array && bytes > MOST_BYTES { NO_PREALLOC } else { 0 };
-        let element = value.clone();
+        if array && let Some(front) = self.elements_in_front(table, &value) {
+            return Ok(Table { map: front.section, keeping: Keeping::Globals(front), key: places });
+        }
         let map = self.push_map(table, kind, key, value, 2, flags)?;
-        if array {
-            self.elements_beside(table, map, element);
-        } else {
+        if !array {
             self.front_beside(table, map)?;
         }
         Ok(Table { map, keeping: Keeping::Control, key: places })
