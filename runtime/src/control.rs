@@ -6,9 +6,9 @@
 
 use crate::error::{Error, Tried};
 use crate::installed::Installed;
+use crate::pins;
 use crate::state::length;
-use grv_codegen::ebpf::flat::flat;
-use grv_codegen::ebpf::{FRONTS, TableInfo, front, memory, near};
+use grv_codegen::ebpf::{FRONTS, TableInfo, flat, front, memory, near};
 use grv_lang::config::Settings;
 use grv_lang::interp::{Machine, Seeded, TableUpdate};
 use grv_lang::ir::{Role, TableId};
@@ -152,7 +152,7 @@ impl Installed {
             in_front(&entries);
             if let (Some(of), Some(fronts)) = (&info.flat, &mut fronts) {
                 let map = self.map(&of.map)?;
-                for (index, block) in flat(of, fronts, generation, &entries) {
+                for (index, block) in flat::flat(of, fronts, generation, &entries) {
                     map.set(&index.to_le_bytes(), &block).tried(tried)?;
                 }
             }
@@ -164,12 +164,17 @@ impl Installed {
         quiet()
     }
 
-    /// The section of what is in front of tables, as it is, if the box has any.
+    /// The section of what is in front of tables, as it is, if the box has any. It is as large as the manifest says.
     fn fronts(&self) -> Result<Option<Vec<u8>>, Error> {
-        if self.description.manifest.tables.iter().all(|info| info.front.is_none() && info.flat.is_none()) {
-            return Ok(None);
+        let tables = &self.description.manifest.tables;
+        let ends = tables.iter().flat_map(|info| [info.front.as_ref().map(front::end), info.flat.as_ref().map(flat::end)]);
+        let Some(end) = ends.flatten().max() else { return Ok(None) };
+        let section = self.map(FRONTS)?.get(&[0; 4]).tried(|| "what is in front of tables cannot be read".to_string())?;
+        if section.as_ref().is_none_or(|section| section.len() < end) {
+            let what = "it does not hold what is in front of tables".to_string();
+            return Err(Error::Pins { path: self.folder.join(pins::map(FRONTS)), what });
         }
-        self.map(FRONTS)?.get(&[0; 4]).tried(|| "what is in front of tables cannot be read".to_string())
+        Ok(section)
     }
 
     fn feed_all(&self, settings: &Settings) -> Result<(), Error> {

@@ -119,6 +119,11 @@ pub fn flat(of: &FlatInfo, section: &mut [u8], generation: u32, entries: &[(Vec<
     numbered.iter().map(|(index, numbers)| (*index, bytes(numbers.as_slice()))).collect()
 }
 
+/// How many bytes of the section it needs, with what is before it.
+pub fn end(of: &FlatInfo) -> usize {
+    of.offset as usize + 2 * FIRST as usize * usize::from(of.bytes)
+}
+
 /// Numbers that belong to a prefix, which leaves so many bits open.
 fn fill(numbers: &mut [u64], first: u32, open: u8, number: u64) {
     let first = (first as usize >> open) << open;
@@ -195,14 +200,19 @@ mod tests {
         let mut asked = BTreeSet::new();
         for blocks in [2, 4, 8, 64] {
             let of = info(blocks, &[8, 16, 64]);
-            let mut section = vec![7; 64 + 2 * FIRST as usize * usize::from(of.bytes) + 8];
+            let mut section = vec![7; end(&of) + 8];
+            let mut before: Option<Vec<u8>> = None;
             for generation in [0, 1] {
                 let made: BTreeMap<_, _> = flat(&of, &mut section, generation, &entries).into_iter().collect();
                 assert!(made.len() <= blocks as usize / 2 && made.keys().all(|index| *index < blocks));
-                let other = if generation == 0 { section.len() - 9 } else { 63 };
-                assert!(
-                    section[other] == 7 && section[..64].iter().chain(section.last()).all(|byte| *byte == 7) || generation == 1
-                );
+                // Nothing else of the section is written: in front of it, behind it, the other generation.
+                let middle = (64 + end(&of)) / 2;
+                let others =
+                    if generation == 0 { [&section[..64], &section[middle..]] } else { [&section[..64], &section[end(&of)..]] };
+                assert!(others.into_iter().flatten().all(|byte| *byte == 7));
+                let other = if generation == 0 { Vec::new() } else { section[64..middle].to_vec() };
+                assert!(before.is_none_or(|before| before == other));
+                before = Some(section[64..middle].to_vec());
                 for (address, _) in prefixes {
                     for address in [address, address.wrapping_add(1), address.wrapping_sub(1), address ^ 0x80, address ^ 0x8000] {
                         let holds = |(of, length): &(u32, u8)| u64::from(address ^ of) >> (32 - length) == 0;

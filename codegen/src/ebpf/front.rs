@@ -5,6 +5,7 @@
 use super::FrontInfo;
 use super::memory::put;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// What words of a key are multiplied by, one after the other, for its place.
 pub(crate) const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -19,24 +20,14 @@ pub fn fill<'e>(
     generation: u32,
     entries: impl IntoIterator<Item = (&'e [u128], &'e [u128])>,
 ) {
-    let size = usize::from(front.bytes);
-    let half = size << front.bits.clamp(1, 31);
-    let start = front.offset as usize + half * (generation & 1) as usize;
-    let Some(half) = section.get_mut(start..).and_then(|rest| rest.get_mut(..half)) else { return };
+    let size = size(front);
+    let Some(half) = section.get_mut(half(front, generation)) else { return };
     half.fill(0);
     for (key, value) in entries {
-        if front.key.is_empty() {
-            let at = key.first().map_or(0, |index| *index as usize);
-            let element = half.get_mut(at.saturating_mul(size)..).and_then(|rest| rest.get_mut(..size));
-            let columns = || front.value.iter().zip(value);
-            element.into_iter().for_each(|element| columns().for_each(|(column, number)| put(element, column, *number)));
-            continue;
-        }
-        let Some(place) = half.get_mut(place(front, key) as usize * size..).and_then(|rest| rest.get_mut(..size)) else {
-            continue;
-        };
-        // The first one has the place.
-        if place.first() == Some(&0) {
+        let start = place(front, key).saturating_mul(size);
+        let Some(place) = half.get_mut(start..).and_then(|rest| rest.get_mut(..size)) else { continue };
+        // Of entries, the first one has the place; an element is nobody else's.
+        if front.key.is_empty() || place.first() == Some(&0) {
             place.copy_from_slice(&element(front, key, value));
         }
     }
@@ -44,14 +35,31 @@ pub fn fill<'e>(
 
 /// The elements of an array in a generation, as bytes, in order.
 pub fn elements<'s>(front: &FrontInfo, section: &'s [u8], generation: u32) -> impl Iterator<Item = &'s [u8]> {
-    let size = usize::from(front.bytes.max(1));
-    let half = size << front.bits.clamp(1, 31);
-    let start = front.offset as usize + half * (generation & 1) as usize;
-    section.get(start..).and_then(|rest| rest.get(..half)).unwrap_or_default().chunks_exact(size)
+    section.get(half(front, generation)).unwrap_or_default().chunks_exact(size(front))
 }
 
-/// Where a key is in its generation, if it is there.
-fn place(front: &FrontInfo, key: &[u128]) -> u32 {
+/// How many bytes of the section an array needs, with what is before it.
+pub fn end(front: &FrontInfo) -> usize {
+    half(front, 1).end
+}
+
+/// Bytes of an element.
+fn size(front: &FrontInfo) -> usize {
+    usize::from(front.bytes.max(1))
+}
+
+/// The bytes of a generation in the section.
+fn half(front: &FrontInfo, generation: u32) -> Range<usize> {
+    let bytes = size(front) << front.bits.clamp(1, 31);
+    let start = front.offset as usize + bytes * (generation & 1) as usize;
+    start..start + bytes
+}
+
+/// Which element of its generation a key has, if it is there: of an array, its index.
+fn place(front: &FrontInfo, key: &[u128]) -> usize {
+    if front.key.is_empty() {
+        return key.first().map_or(0, |index| usize::try_from(*index).unwrap_or(usize::MAX));
+    }
     // Columns that share a word are one number.
     let mut words: BTreeMap<u16, u64> = BTreeMap::new();
     for (column, number) in front.key.iter().zip(key) {
@@ -59,13 +67,15 @@ fn place(front: &FrontInfo, key: &[u128]) -> u32 {
     }
     let hash = words.values().fold(0, |hash: u64, word| (hash ^ word).wrapping_mul(FACTOR));
     let bits = u32::from(front.bits.clamp(1, 31));
-    (hash >> (64 - bits)) as u32
+    (hash >> (64 - bits)) as usize
 }
 
 /// The element of an entry.
 fn element(front: &FrontInfo, key: &[u128], value: &[u128]) -> Vec<u8> {
-    let mut bytes = vec![0; front.bytes.into()];
-    bytes.iter_mut().take(1).for_each(|present| *present = 1);
+    let mut bytes = vec![0; size(front)];
+    if !front.key.is_empty() {
+        bytes.iter_mut().take(1).for_each(|present| *present = 1);
+    }
     let columns = front.key.iter().zip(key).chain(front.value.iter().zip(value));
     columns.for_each(|(column, number)| put(&mut bytes, column, *number));
     bytes
@@ -102,7 +112,7 @@ mod tests {
         // Each place has the first of its keys.
         let mut seen = 0;
         for (at, element) in section[own.clone()].chunks(16).enumerate() {
-            let first = all.iter().find(|(key, _)| place(&front, key) as usize == at);
+            let first = all.iter().find(|(key, _)| place(&front, key) == at);
             assert_eq!(first.is_some(), element[0] != 0);
             if let Some((key, value)) = first {
                 seen += 1;
@@ -131,6 +141,7 @@ mod tests {
         let elements = [([0], [5, 6]), ([1], [0x0102_0304, 0x0506]), ([2], [9, 9]), ([u128::MAX], [9, 9])];
         fill(&front, &mut section, 1, elements.iter().map(|(index, value)| (index.as_slice(), value.as_slice())));
         let half = [5, 0, 0, 0, 6, 0, 0, 0, 4, 3, 2, 1, 6, 5, 0, 0];
+        assert_eq!(end(&front), 36);
         assert_eq!(super::elements(&front, &section, 1).collect::<Vec<_>>(), half.chunks(8).collect::<Vec<_>>());
         assert!(super::elements(&front, &section[..39], 1).eq([&half[..8], &half[8..]]));
         assert_eq!(super::elements(&front, &section[..35], 1).count(), 0, "a section that is too short has none");

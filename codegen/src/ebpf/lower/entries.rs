@@ -130,13 +130,16 @@ impl<'p> Lower<'p> {
         self.writes(env, seen.table, &seen.key, self.b.span)?;
         match seen.failed {
             Some(failed) => self.settle_new(env, &kept, (&seen, failed), cell),
-            None => self.settle_changed(env, &kept, cell),
+            None => {
+                self.settle_changed(env, &kept, cell);
+                Ok(())
+            }
         }
     }
 
     /// What is to become of an entry that is there takes effect, together with a cell.
-    pub(super) fn settle_changed(&mut self, env: &mut Env<'p>, kept: &Entries, cell: Option<CellSeen>) -> Lowering<()> {
-        let Some(seen) = env.seen.clone() else { return Ok(()) };
+    pub(super) fn settle_changed(&mut self, env: &mut Env<'p>, kept: &Entries, cell: Option<CellSeen>) {
+        let Some(seen) = env.seen.clone() else { return };
         if seen.dirty || cell.is_some() {
             if seen.word != self.held(kept) {
                 let changed = self.b.block();
@@ -146,8 +149,7 @@ impl<'p> Lower<'p> {
                 self.begin_again(seen.retry);
                 self.b.enter(here);
             }
-            self.settle_held(env, kept, &seen, cell);
-            return Ok(());
+            return self.settle_held(env, kept, &seen, cell);
         }
         let (differs, done, changed) = (self.b.block(), self.b.block(), self.b.block());
         self.b.branch(Cmp::Eq, seen.word, seen.new, done, differs);
@@ -159,7 +161,6 @@ impl<'p> Lower<'p> {
         self.begin_again(seen.retry);
         self.b.enter(done);
         env.seen = Some(Seen { word: seen.new, ..seen });
-        Ok(())
     }
 
     /// The same of an entry that is held meanwhile: one with more than its word, or that changes together with a cell. Its word was another one, or it is new.

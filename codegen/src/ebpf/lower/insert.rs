@@ -128,7 +128,7 @@ impl<'p> Lower<'p> {
                 if kept.ticket.is_some() {
                     reused.env.seen = Some(Seen { word: CLAIMED, ..seen.clone() });
                 }
-                self.settle_changed(&mut reused.env, kept, None)?;
+                self.settle_changed(&mut reused.env, kept, None);
                 self.forget(&mut reused.env);
             }
         }
